@@ -1,0 +1,9 @@
+//! Layout: which period a record belongs to, and which object holds it. Pure.
+
+mod key;
+mod period;
+mod template;
+
+pub use key::encode_segment;
+pub use period::{Fields, Period};
+pub use template::{Template, TemplateError, Token, Values, part_key, part_of};

@@ -1,0 +1,22 @@
+//! Lakeport: continuous, exactly-once export of records into a data lake, through sandboxed plugins.
+//!
+//! One direction of data, one module a stage:
+//!
+//! 1. [`config`] turns the file a user wrote into a checked [`plan::Plan`]; nothing later reads configuration.
+//! 2. [`source`] reads [`source::Chunk`]s from where the commit log ends. Nothing else reads.
+//! 3. [`decode`] validates each record once and takes out every column that anyone asked for: [`record::Batch`].
+//! 4. [`plugin`] filters, transforms and encodes batches in the sandbox. Pure.
+//! 5. [`layout`] says which period and which object a record belongs to. Pure.
+//! 6. [`commit`] makes the bytes of a span final, exactly once, in a [`lake`]. Nothing else writes.
+//!
+//! [`pipeline`] joins the stages; [`cli`] is what people type.
+
+pub mod error;
+pub mod layout;
+pub mod plan;
+pub mod plugin;
+pub mod record;
+pub mod source;
+pub mod telemetry;
+
+pub use error::{Error, Kind, Result};

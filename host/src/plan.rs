@@ -1,0 +1,261 @@
+//! The checked form of a configuration: what the rest of the program runs on.
+//!
+//! Parse → resolve → run. [`crate::config`] is the only place that makes a [`Plan`], nothing later reads configuration, and
+//! whatever can be found wrong without touching a lake or a record was found before a `Plan` exists.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::layout::Template;
+
+/// Everything an installation runs.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The configuration file.
+    pub path: PathBuf,
+    /// In the order of the file.
+    pub exports: Vec<ExportPlan>,
+}
+
+/// One configured flow.
+#[derive(Debug, Clone)]
+pub struct ExportPlan {
+    pub name: String,
+    pub source: Arc<SourcePlan>,
+    pub lake: Arc<LakePlan>,
+    pub filters: Vec<PluginUse>,
+    pub transforms: Vec<PluginUse>,
+    pub format: PluginUse,
+    pub granularity: Granularity,
+    pub timestamp: Timestamp,
+    pub path: Template,
+    pub files: Files,
+    pub flush: Flush,
+    pub on_error: OnError,
+    /// A larger record is a dead letter. Bytes.
+    pub max_record_size: u64,
+    /// More dead letters than this in one run stop the export; `None` is no limit.
+    pub max_dead_letters: Option<u64>,
+    /// What the digest in every commit is made from: the export's settings, resolved, as canonical JSON without secrets.
+    pub settings: serde_json::Value,
+}
+
+/// How long a file covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Granularity {
+    Minute,
+    Hour,
+    Day,
+}
+
+/// Which time decides a record's period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timestamp {
+    /// The record's `time`. `or_enqueued`: its enqueued time where it has none.
+    Event { or_enqueued: bool },
+    /// The write time of the commit that holds it.
+    Write,
+}
+
+/// What readers see of a period. See `docs/commit-log.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    /// Numbered parts, each final when it appears.
+    Rolling,
+    /// One file that grows up to `roll_size` bytes, then the next part.
+    Growing { roll_size: u64 },
+    /// One file, when the period is over and `lateness` has passed.
+    Sealed { lateness: Duration },
+}
+
+/// When a span ends: whichever comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flush {
+    /// Time since the span's first record.
+    pub every: Duration,
+    /// Bytes read from the source, or encoded, whichever gets there first.
+    pub bytes: u64,
+}
+
+/// What happens when a plugin fails on a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// The offending records become dead letters; the export goes on.
+    DeadLetter,
+    /// The export stops; nothing of the span is committed.
+    Stop,
+}
+
+/// A plugin in its place in an export.
+#[derive(Debug, Clone)]
+pub struct PluginUse {
+    pub plugin: Arc<PluginPlan>,
+    /// Its settings as JSON, not yet checked against its schema: that needs the component.
+    pub config: serde_json::Value,
+}
+
+/// Where a plugin comes from.
+#[derive(Debug, Clone)]
+pub struct PluginPlan {
+    /// The name that the configuration uses.
+    pub name: String,
+    pub origin: PluginOrigin,
+    pub limits: Limits,
+}
+
+/// A component's bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PluginOrigin {
+    /// Embedded in the binary.
+    BuiltIn,
+    Path(PathBuf),
+}
+
+/// What one plugin may use. Every limit can be set in the configuration; `docs/plugins.md` says what happens on a breach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory of one instance, all memories together. Bytes.
+    pub memory: u64,
+    /// Time of one call.
+    pub time: Duration,
+    /// Bytes that one call may pass or return.
+    pub transfer: u64,
+    /// Size of the component. Bytes.
+    pub component: u64,
+    /// Log lines of one call; further ones are cut and counted.
+    pub log_lines: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            memory: 64 << 20,
+            time: Duration::from_secs(5),
+            transfer: 32 << 20,
+            component: 32 << 20,
+            log_lines: 100,
+        }
+    }
+}
+
+/// Where records come from.
+#[derive(Debug, Clone)]
+pub struct SourcePlan {
+    pub name: String,
+    pub input: Input,
+    pub mapping: Mapping,
+}
+
+/// What is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Files, folders (every file below) and globs, absolute, in the order of the configuration.
+    Files(Vec<String>),
+    /// Standard input. `spool`: the folder that keeps what was read until it is committed.
+    Stdin { spool: Option<PathBuf> },
+}
+
+/// Where a record's attributes are: RFC 6901 pointers into the body; `None` where records have no such attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapping {
+    /// What the record is; a record without it is a dead letter.
+    pub kind: Option<String>,
+    /// When it happened.
+    pub time: Option<String>,
+    pub time_unit: TimeUnit,
+    pub subject: Option<String>,
+    pub id: Option<String>,
+    /// Where the record came from; the source's name where `None`.
+    pub source: Option<String>,
+    pub enqueued_time: Option<String>,
+}
+
+/// What a record's time is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeUnit {
+    /// RFC 3339 text.
+    Rfc3339,
+    /// Seconds since 1970-01-01T00:00:00Z, with or without a fraction; a number or text.
+    EpochSeconds,
+    /// Milliseconds since 1970-01-01T00:00:00Z; a number or text.
+    EpochMilliseconds,
+}
+
+/// A place in an object store.
+#[derive(Debug, Clone)]
+pub struct LakePlan {
+    pub name: String,
+    pub location: Location,
+    /// The folder of the commit log, below the lake's root: `_lakeport`.
+    pub log_folder: String,
+}
+
+/// A lake's URL, taken apart, with its credential.
+#[derive(Debug, Clone)]
+pub enum Location {
+    /// A folder, absolute.
+    Local(PathBuf),
+    /// In this process only, for tests: the name tells lakes apart.
+    Memory(String),
+    /// Azure Data Lake Storage Gen2 or Blob, through the Blob API. The container is the file system.
+    Azure {
+        account: String,
+        container: String,
+        prefix: String,
+        endpoint: Option<String>,
+        credential: AzureCredential,
+    },
+    S3 {
+        bucket: String,
+        prefix: String,
+        region: String,
+        endpoint: Option<String>,
+        credential: S3Credential,
+    },
+    Gcs {
+        bucket: String,
+        prefix: String,
+        endpoint: Option<String>,
+        credential: GcsCredential,
+    },
+}
+
+/// How Azure is told who asks. Never the instance-metadata service unless [`AzureCredential::ManagedIdentity`] says so.
+#[derive(Debug, Clone)]
+pub enum AzureCredential {
+    AccountKey(SecretString),
+    /// A shared access signature, with or without the leading `?`.
+    Sas(SecretString),
+    ClientSecret {
+        tenant: String,
+        client: String,
+        secret: SecretString,
+    },
+    ManagedIdentity,
+}
+
+/// How S3 is told who asks.
+#[derive(Debug, Clone)]
+pub enum S3Credential {
+    Keys {
+        id: String,
+        secret: SecretString,
+        session_token: Option<SecretString>,
+    },
+    /// The instance's or the pod's own role, by opting in.
+    InstanceRole,
+}
+
+/// How Google Cloud Storage is told who asks.
+#[derive(Debug, Clone)]
+pub enum GcsCredential {
+    /// A service account's key, the JSON text.
+    ServiceAccountKey(SecretString),
+    /// The instance's own service account, by opting in.
+    InstanceAccount,
+    /// No signature: emulators and public buckets.
+    Anonymous,
+}

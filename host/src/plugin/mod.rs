@@ -1,0 +1,153 @@
+//! Plugins: sandboxed WebAssembly components that filter, transform and format records.
+//!
+//! The pipeline sees the three traits of this module and a [`Toolbox`] that opens them; the sandbox (`engine.rs`, one file per
+//! kind) is one implementation, and linking the same code natively, to measure what the sandbox costs, is another.
+//! Everything here is pure: no clock, no disk, no network. What a plugin may know of time and chance is its [`Moment`].
+
+use crate::error::Result;
+use crate::plan::PluginUse;
+use crate::record::{Attribute, ColumnRequest};
+use arrow_array::{ArrayRef, BinaryViewArray, BooleanArray};
+
+/// What stands in for the clock and for chance while a plugin runs, so that a run can be repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Microseconds since 1970-01-01T00:00:00Z: the span's write time.
+    pub write_time: i64,
+    /// From the span's commit.
+    pub seed: u64,
+}
+
+/// Opens plugins: one instance for each lane of the pipeline.
+pub trait Toolbox: Send + Sync {
+    /// Opens a filter. Errors of kind `Config` name the setting; `Plugin` otherwise.
+    fn filter(&self, plugin: &PluginUse, moment: Moment) -> Result<Box<dyn Filter>>;
+    /// Opens a transform; errors as for [`Toolbox::filter`].
+    fn transform(&self, plugin: &PluginUse, moment: Moment) -> Result<Box<dyn Transform>>;
+    /// Opens a format; errors as for [`Toolbox::filter`].
+    fn format(&self, plugin: &PluginUse, moment: Moment) -> Result<Box<dyn Format>>;
+}
+
+/// Why a call did not give a usable answer. After one, the instance is not called again: drop it and open another.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// It trapped: a panic, an unreachable instruction, a stack overflow. The text names plugin and trap.
+    #[error("{0}")]
+    Trap(String),
+    /// It went over its time; the text names plugin and limit.
+    #[error("{0}")]
+    Timeout(String),
+    /// It answered what the interface forbids; the text names plugin and rule.
+    #[error("{0}")]
+    BrokeRule(String),
+    /// It answered with an error of its own; the text names plugin and error.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A row that a plugin refuses, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    pub row: u32,
+    pub reason: String,
+}
+
+/// A filter's answer.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// One value a row, none null.
+    pub keep: BooleanArray,
+    /// Rows are distinct and rising.
+    pub rejected: Vec<Rejection>,
+}
+
+/// A transform's answer.
+#[derive(Debug, Clone)]
+pub struct Transformed {
+    /// For each output record, the row it comes from; never decreasing.
+    pub origins: Vec<u32>,
+    /// New bodies; `None` keeps the origins'.
+    pub bodies: Option<BinaryViewArray>,
+    /// Attributes that are set anew, a value for each output record.
+    pub attributes: Vec<(Attribute, ArrayRef)>,
+    /// Rows are distinct and rising.
+    pub rejected: Vec<Rejection>,
+}
+
+/// A format's file type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileType {
+    /// Without the dot.
+    pub extension: String,
+    pub content_type: String,
+    /// Whether segments may be added to a finished file.
+    pub appendable: bool,
+}
+
+/// Bytes of a file, and the rows in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    pub bytes: Vec<u8>,
+    pub rows: u32,
+    /// Rows are distinct and rising.
+    pub rejected: Vec<Rejection>,
+}
+
+/// Names one open file of a [`Format`]; chosen by the caller.
+pub type FileId = u32;
+
+/// Decides which records are kept.
+///
+/// `columns` are what it asked for, in its order; a call may be made for any rows, in any order of batches.
+pub trait Filter: Send {
+    /// The columns of every later call, in this order.
+    fn columns(&self) -> &[ColumnRequest];
+    /// Decides on the `rows` rows of `columns`.
+    fn evaluate(&mut self, rows: usize, columns: &[ArrayRef]) -> Result<Verdict, Failure>;
+    /// Sets the clock and chance of later calls.
+    fn set_moment(&mut self, moment: Moment);
+}
+
+/// Rewrites records: each becomes none, one or several.
+pub trait Transform: Send {
+    /// The columns of every later call, in this order.
+    fn columns(&self) -> &[ColumnRequest];
+    /// Rewrites the `rows` rows of `columns`.
+    fn apply(&mut self, rows: usize, columns: &[ArrayRef]) -> Result<Transformed, Failure>;
+    /// Sets the clock and chance of later calls.
+    fn set_moment(&mut self, moment: Moment);
+}
+
+/// Turns records into the bytes of files.
+pub trait Format: Send {
+    /// The columns of every later call, in this order.
+    fn columns(&self) -> &[ColumnRequest];
+    /// What its files are.
+    fn file_type(&self) -> &FileType;
+    /// Starts a file, or goes on with one (`resumed`): the bytes it begins with, none where resumed.
+    ///
+    /// `seed` is derived from the file's key: the same for every segment of that file.
+    fn begin(&mut self, file: FileId, seed: [u8; 16], resumed: bool) -> Result<Vec<u8>, Failure>;
+    /// The next bytes of a file that was begun.
+    fn encode(&mut self, file: FileId, rows: usize, columns: &[ArrayRef]) -> Result<Segment, Failure>;
+    /// Ends a file: its last bytes, none where the format is appendable.
+    fn finish(&mut self, file: FileId) -> Result<Vec<u8>, Failure>;
+    /// Sets the clock and chance of later calls.
+    fn set_moment(&mut self, moment: Moment);
+}
+
+/// What a plugin did in a run, for the summary and the metrics. Added up over its instances.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Usage {
+    pub calls: u64,
+    pub rows_in: u64,
+    pub rows_out: u64,
+    pub nanoseconds: u64,
+    /// The largest linear memory of one instance. Bytes.
+    pub peak_memory: u64,
+    pub rejected: u64,
+    pub traps: u64,
+    /// Log lines cut for length or number.
+    pub log_lines_cut: u64,
+}

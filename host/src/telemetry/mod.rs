@@ -1,0 +1,51 @@
+//! What a run tells people and machines: live counters while it goes, a report when it ends.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use crate::plugin::Usage;
+
+/// Counters of one export that move while it runs. Written by the pipeline, read by the progress bar.
+#[derive(Debug, Default)]
+pub struct Live {
+    /// Bytes that this run has to read, as far as it is known; 0 where it is not.
+    pub bytes_total: AtomicU64,
+    pub bytes: AtomicU64,
+    pub records: AtomicU64,
+    /// Records written to files, committed or about to be.
+    pub kept: AtomicU64,
+    pub dead_letters: AtomicU64,
+}
+
+impl Live {
+    /// Adds to a counter.
+    pub fn add(counter: &AtomicU64, by: u64) {
+        counter.fetch_add(by, Ordering::Relaxed);
+    }
+}
+
+/// What one export did in a run. Counts what was committed, nothing else.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ExportReport {
+    pub export: String,
+    /// Bytes and records read from the source.
+    pub bytes_read: u64,
+    pub records_read: u64,
+    /// Records written to files, after filters and transforms.
+    pub records_written: u64,
+    pub bytes_written: u64,
+    /// Objects that appeared or grew.
+    pub files: u64,
+    pub commits: u64,
+    pub dead_letters: u64,
+    /// By the name that the configuration uses.
+    pub plugins: BTreeMap<String, Usage>,
+    pub seconds: f64,
+    /// Why it stopped early; the text of the error.
+    pub error: Option<String>,
+    /// Things the operator should know that stopped nothing: an unterminated last line, a file that vanished.
+    pub warnings: Vec<String>,
+}
