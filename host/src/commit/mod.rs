@@ -1,0 +1,4 @@
+//! Commits.
+#[cfg(test)]
+mod model;
+pub mod protocol;
