@@ -12,6 +12,7 @@
 //! [`pipeline`] joins the stages; [`cli`] is what people type.
 
 pub mod error;
+pub mod lake;
 pub mod layout;
 pub mod plan;
 pub mod plugin;

@@ -1,0 +1,4 @@
+//! The one integration binary. Every module is a suite; `support` is what they share.
+
+mod lake_conformance;
+mod support;
