@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use lakeport::lake::{Created, Lake, Publish, Staged, Version};
-use lakeport::plan::{AzureCredential, GcsCredential, LakePlan, Location, S3Credential};
+use lakeport::plan::{AzureCredential, LakePlan, Location, S3Credential};
 use lakeport::{Kind, Result};
 
 use crate::support::servers::{AZURITE_ACCOUNT, AZURITE_KEY, Server, free_port};
@@ -43,6 +43,74 @@ async fn an_s3_lake_conforms() {
     let next = AtomicU32::new(0);
     let new = || moto_location(&moto, &format!("lake{}", next.fetch_add(1, Ordering::Relaxed)), "product/hourly");
     conforms(&new).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shared_access_signature_is_enough_and_stays_out_of_messages() {
+    let azurite = Server::azurite();
+    let with_sas = |permissions: &str| {
+        let mut location = azurite_location(&azurite, "signed", "");
+        if let Location::Azure { credential, .. } = &mut location {
+            *credential = AzureCredential::Sas(account_sas(permissions).into());
+        }
+        plan(location)
+    };
+    let lake = Lake::open(&with_sas("racwdl")).await.unwrap();
+    publishing_is_idempotent(&lake).await;
+    a_growing_file_is_replaced_version_by_version(&lake).await;
+    deleting_twice_is_fine(&lake).await;
+
+    let reader = Lake::open_read_only(&with_sas("rl")).await.unwrap();
+    assert_eq!(keys(&reader, "grow").await, ["grow/00"]);
+    let refused = Lake::open(&with_sas("rl")).await.unwrap_err().to_string();
+    assert!(refused.starts_with("cannot create `http://127.0.0.1:"), "{refused}");
+    assert!(refused.contains("help: check the credential"), "{refused}");
+    assert!(!refused.contains("sig=") && !refused.contains("se=2099"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_key_says_what_to_do() {
+    let azurite = Server::azurite();
+    let mut location = azurite_location(&azurite, "lake", "");
+    if let Location::Azure { credential, .. } = &mut location {
+        *credential = AzureCredential::AccountKey("U0VDUkVU".into());
+    }
+    let refused = Lake::open(&plan(location)).await.unwrap_err();
+    assert_eq!(refused.kind, Kind::Lake);
+    assert!(refused.help.as_deref().is_some_and(|help| help.contains("check the credential")), "{refused}");
+    assert!(!refused.to_string().contains("U0VDUkVU"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_endpoint_where_nothing_listens_is_reported_soon() {
+    let location = Location::S3 {
+        bucket: "exports".into(),
+        prefix: String::new(),
+        region: "us-east-1".into(),
+        endpoint: Some(format!("http://127.0.0.1:{}", free_port())),
+        credential: S3Credential::Keys { id: "id".into(), secret: "SECRET".into(), session_token: None },
+    };
+    let begun = std::time::Instant::now();
+    let refused = Lake::open(&plan(location)).await.unwrap_err();
+    assert!(begun.elapsed().as_secs() < 15, "it took {:?}", begun.elapsed());
+    assert_eq!(refused.kind, Kind::Lake);
+    assert!(refused.help.as_deref().is_some_and(|help| help.contains("check the lake's URL")), "{refused}");
+}
+
+/// An account SAS over containers and blobs.
+/// <https://learn.microsoft.com/en-us/rest/api/storageservices/create-account-sas>
+fn account_sas(permissions: &str) -> String {
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+    use hmac::{Hmac, KeyInit, Mac};
+    let (expiry, version) = ("2099-01-01T00:00:00Z", "2019-12-12");
+    let text = format!("{AZURITE_ACCOUNT}\n{permissions}\nb\nsco\n\n{expiry}\n\n\n{version}\n");
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&BASE64_STANDARD.decode(AZURITE_KEY).unwrap()).unwrap();
+    mac.update(text.as_bytes());
+    let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());
+    let mut query = url::form_urlencoded::Serializer::new(String::from("?"));
+    query.extend_pairs([("sv", version), ("ss", "b"), ("srt", "sco"), ("sp", permissions), ("se", expiry)]);
+    query.append_pair("sig", &signature).finish()
 }
 
 async fn conforms(new: Factory<'_>) {
@@ -168,7 +236,7 @@ async fn keys_are_stored_as_they_are(lake: &Lake) {
         "a:b",
         "x%23",
         "~tilde",
-        "a%2Fb/c%2F/d",
+        "d%2Fe/f%2F/g",
         long.as_str(),
     ];
     let mut expected: Vec<_> = odd.iter().map(|k| format!("odd/{k}")).collect();

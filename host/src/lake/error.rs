@@ -79,7 +79,9 @@ fn io_help(error: &io::Error) -> Option<&'static str> {
             Some("give the user that runs this the right to read, write and create in the lake's folder")
         }
         io::ErrorKind::ReadOnlyFilesystem => Some("mount the lake's folder writable, or choose another folder"),
-        io::ErrorKind::NotADirectory => Some("a file is where the lake needs a folder: move it away"),
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            Some("a file is where the lake needs a folder: move it away")
+        }
         io::ErrorKind::CrossesDevices => Some("the whole lake has to be on one file system"),
         io::ErrorKind::Unsupported => Some(
             "exactly-once needs hard links, which this file system does not have, or not for other users' files: \

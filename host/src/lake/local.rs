@@ -138,7 +138,7 @@ impl LocalLake {
 /// Opens a new, empty file for staging. Whatever had the name is unlinked first, never truncated: its bytes may be
 /// published under another name already.
 pub(super) fn open_staged(file: &FsPath) -> io::Result<File> {
-    with_parents(file, || {
+    with_parents(file, None, || {
         loop {
             match OpenOptions::new().write(true).create_new(true).open(file) {
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => remove_if_present(file)?,
@@ -150,7 +150,7 @@ pub(super) fn open_staged(file: &FsPath) -> io::Result<File> {
 
 /// Gives the complete, synced file `from` the new name `to` as well, durably.
 pub(super) fn link(from: &FsPath, to: &FsPath) -> io::Result<Linked> {
-    let linked = with_parents(to, || std::fs::hard_link(from, to));
+    let linked = with_parents(to, Some(from), || std::fs::hard_link(from, to));
     match linked {
         Ok(()) => sync_folder_of(to).map(|()| Linked::Done),
         Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(Linked::Exists),
@@ -165,7 +165,7 @@ pub(super) fn link(from: &FsPath, to: &FsPath) -> io::Result<Linked> {
 
 /// Renames `from` over `to`, durably; `false` where `from` is gone.
 pub(super) fn rename_over(from: &FsPath, to: &FsPath) -> io::Result<bool> {
-    match with_parents(to, || std::fs::rename(from, to)) {
+    match with_parents(to, Some(from), || std::fs::rename(from, to)) {
         Ok(()) => {}
         Err(e) if e.kind() == ErrorKind::NotFound && !from.try_exists()? => return Ok(false),
         Err(e) => return Err(e),
@@ -202,19 +202,26 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 fn write_synced(path: &FsPath, bytes: &[u8]) -> io::Result<()> {
-    let mut file = with_parents(path, || OpenOptions::new().write(true).create_new(true).open(path))?;
+    let mut file = with_parents(path, None, || OpenOptions::new().write(true).create_new(true).open(path))?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
-/// Tries `operation` on `path`; where the folder is missing, creates it and tries again. More than once: folders that have
-/// become empty are removed, and may be so just in between.
-fn with_parents<T>(path: &FsPath, operation: impl Fn() -> io::Result<T>) -> io::Result<T> {
-    const TRIES: usize = 16;
+/// Tries `operation` on `path`, and again with the folder created where something is missing. More than once: folders that
+/// have become empty are removed, and may be so just in between. `source` is what `operation` moves: without it nothing
+/// helps.
+fn with_parents<T>(path: &FsPath, source: Option<&FsPath>, operation: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    const TRIES: usize = 64;
     for _ in 1..TRIES {
         match (operation(), path.parent()) {
-            (Err(e), Some(folder)) if e.kind() == ErrorKind::NotFound && !folder.try_exists()? => {
-                create_folders(folder)?
+            (Err(e), Some(folder)) if e.kind() == ErrorKind::NotFound => {
+                if source.map(FsPath::try_exists).transpose()? == Some(false) {
+                    return Err(e);
+                }
+                match create_folders(folder) {
+                    Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+                    _ => {}
+                }
             }
             (other, _) => return other,
         }

@@ -10,6 +10,7 @@
 //! - What a call reported as done is durable: in the store, or on the disk (file and folder synced).
 //! - A lost race is a value ([`Created`], [`Publish`]); errors are of [`crate::Kind::Lake`] and carry no credential.
 
+mod direct;
 mod error;
 pub mod faulty;
 mod local;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::{LakePlan, Location};
 use crate::{Error, Result};
+use direct::AzureDelete;
 use local::LocalLake;
 pub use stage::{Staged, Staging};
 use store::{Flavor, Patience, Root};
@@ -41,6 +43,8 @@ pub struct Lake {
     store: Arc<dyn ObjectStore>,
     /// The folder, where the lake is one.
     local: Option<Arc<LocalLake>>,
+    /// Deletes where the store's own way of it is not good enough.
+    azure: Option<Arc<AzureDelete>>,
     flavor: Flavor,
     /// What stands before a key in a URL for people: no credential, ends in `/`.
     base: Arc<str>,
@@ -149,8 +153,8 @@ impl Lake {
     }
 
     fn from_root(root: Root, log_folder: &str, writable: bool) -> Lake {
-        let Root { store, local, flavor, base } = root;
-        Lake { store, local, flavor, base: base.into(), log_folder: log_folder.into(), writable }
+        let Root { store, local, azure, flavor, base } = root;
+        Lake { store, local, azure, flavor, base: base.into(), log_folder: log_folder.into(), writable }
     }
 
     /// The object's address, for people: without credentials, and not meant to be parsed.
@@ -224,7 +228,11 @@ impl Lake {
     /// Deletes an object; that it is absent is fine.
     pub async fn delete(&self, key: &str) -> Result<()> {
         self.check_writable("delete", key)?;
-        match self.store.delete(&self.path("delete", key)?).await {
+        let path = self.path("delete", key)?;
+        if let Some(azure) = &self.azure {
+            return azure.delete(&path, &self.url(key)).await;
+        }
+        match self.store.delete(&path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(e) => Err(self.error("delete", key, e)),
         }

@@ -14,6 +14,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use secrecy::ExposeSecret;
 
+use super::direct::AzureDelete;
 use super::local::LocalLake;
 use crate::plan::{AzureCredential, GcsCredential, Location, S3Credential};
 use crate::{Error, Result};
@@ -41,6 +42,7 @@ pub(super) enum Patience {
 pub(super) struct Root {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) local: Option<Arc<LocalLake>>,
+    pub(super) azure: Option<Arc<AzureDelete>>,
     pub(super) flavor: Flavor,
     pub(super) base: String,
 }
@@ -48,12 +50,13 @@ pub(super) struct Root {
 impl Root {
     pub(super) fn local(local: LocalLake) -> Root {
         let base = local.base();
-        Root { store: Arc::new(local.store().clone()), local: Some(Arc::new(local)), flavor: Flavor::Local, base }
+        let store = Arc::new(local.store().clone());
+        Root { store, local: Some(Arc::new(local)), azure: None, flavor: Flavor::Local, base }
     }
 
     pub(super) fn memory(name: &str) -> Root {
         let base = base_url(&Location::Memory(name.to_owned()));
-        Root { store: super::memory_store(name), local: None, flavor: Flavor::Memory, base }
+        Root { store: super::memory_store(name), local: None, azure: None, flavor: Flavor::Memory, base }
     }
 
     pub(super) fn with_base_of(mut self, location: &Location) -> Root {
@@ -70,7 +73,8 @@ impl Root {
             Location::S3 { prefix, .. } => (below(s3(location, patience)?, prefix)?, Flavor::S3),
             Location::Gcs { prefix, .. } => (below(gcs(location, patience)?, prefix)?, Flavor::Gcs),
         };
-        Ok(Root { store, local: None, flavor, base: base_url(location) })
+        let azure = AzureDelete::of(location, patience)?.map(Arc::new);
+        Ok(Root { store, local: None, azure, flavor, base: base_url(location) })
     }
 }
 
@@ -258,4 +262,102 @@ pub(super) fn gcs(location: &Location, patience: Patience) -> Result<GoogleCloud
         GcsCredential::Anonymous => builder.with_bearer_token("anonymous").with_skip_signature(true),
     };
     builder.build().map_err(|e| super::error::explain("open", &base_url(location), &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gcs_location(endpoint: Option<&str>, credential: GcsCredential) -> Location {
+        Location::Gcs {
+            bucket: "exports".into(),
+            prefix: "/product/".into(),
+            endpoint: endpoint.map(str::to_owned),
+            credential,
+        }
+    }
+
+    fn azure_location(endpoint: Option<&str>, credential: AzureCredential) -> Location {
+        Location::Azure {
+            account: "contoso".into(),
+            container: "exports".into(),
+            prefix: "product/hourly".into(),
+            endpoint: endpoint.map(str::to_owned),
+            credential,
+        }
+    }
+
+    fn s3_location(endpoint: Option<&str>, credential: S3Credential) -> Location {
+        Location::S3 {
+            bucket: "exports".into(),
+            prefix: String::new(),
+            region: "eu-central-1".into(),
+            endpoint: endpoint.map(str::to_owned),
+            credential,
+        }
+    }
+
+    #[test]
+    fn addresses_for_people_hold_no_secret() {
+        let shown = |location: Location| base_url(&location);
+        let sas = || AzureCredential::Sas("?sig=SECRET".into());
+        assert_eq!(shown(azure_location(None, sas())), "abfss://exports@contoso.dfs.core.windows.net/product/hourly/");
+        assert_eq!(
+            shown(azure_location(Some("https://me:SECRET@blob.example/x/?sig=SECRET"), sas())),
+            "https://blob.example/x/exports/product/hourly/"
+        );
+        assert_eq!(shown(gcs_location(None, GcsCredential::Anonymous)), "gs://exports/product/");
+        assert_eq!(shown(s3_location(None, S3Credential::InstanceRole)), "s3://exports/");
+        assert_eq!(
+            shown(s3_location(Some("http://s3.local:9000/"), S3Credential::InstanceRole)),
+            "http://s3.local:9000/exports/"
+        );
+    }
+
+    #[tokio::test]
+    async fn every_credential_makes_a_client_of_its_kind() {
+        use object_store::azure::AzureCredential as Resolved;
+        let key = azure_location(None, AzureCredential::AccountKey("U0VDUkVU".into()));
+        let resolved = azure(&key, Patience::Short).unwrap().credentials().get_credential().await.unwrap();
+        assert!(matches!(*resolved, Resolved::AccessKey(_)));
+        for token in ["?sv=1&sig=a%3D", "sv=1&sig=a%3D"] {
+            let sas = azure_location(None, AzureCredential::Sas(token.into()));
+            let resolved = azure(&sas, Patience::Short).unwrap().credentials().get_credential().await.unwrap();
+            let pairs = [("sv", "1"), ("sig", "a=")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+            assert_eq!(*resolved, Resolved::SASToken(pairs.to_vec()));
+        }
+        let client = AzureCredential::ClientSecret { tenant: "t".into(), client: "c".into(), secret: "SECRET".into() };
+        azure(&azure_location(None, client), Patience::Short).unwrap();
+        azure(&azure_location(None, AzureCredential::ManagedIdentity), Patience::Short).unwrap();
+
+        let keys = S3Credential::Keys { id: "id".into(), secret: "SECRET".into(), session_token: Some("token".into()) };
+        let resolved =
+            s3(&s3_location(None, keys), Patience::Short).unwrap().credentials().get_credential().await.unwrap();
+        assert_eq!((resolved.key_id.as_str(), resolved.token.as_deref()), ("id", Some("token")));
+        s3(&s3_location(None, S3Credential::InstanceRole), Patience::Short).unwrap();
+    }
+
+    #[tokio::test]
+    async fn google_clients_take_a_key_or_none_and_name_what_is_wrong() {
+        gcs(&gcs_location(None, GcsCredential::Anonymous), Patience::Short).unwrap();
+        // What emulators take for a key: it asks nobody for a token.
+        let emulator = r#"{"private_key":"","private_key_id":"","client_email":"","disable_oauth":true}"#;
+        let client = gcs(
+            &gcs_location(Some("http://127.0.0.1:1"), GcsCredential::ServiceAccountKey(emulator.into())),
+            Patience::Short,
+        );
+        assert_eq!(client.unwrap().credentials().get_credential().await.unwrap().bearer, "");
+        let broken = gcs_location(None, GcsCredential::ServiceAccountKey(r#"{"private_key":"SECRET"}"#.into()));
+        let refused = gcs(&broken, Patience::Short).unwrap_err().to_string();
+        assert!(refused.starts_with("cannot open `gs://exports/product/`: "), "{refused}");
+        assert!(!refused.contains("SECRET"), "{refused}");
+    }
+
+    #[test]
+    fn an_account_key_that_is_none_is_refused_without_repeating_it() {
+        let refused = azure(&azure_location(None, AzureCredential::AccountKey("not base64!".into())), Patience::Short);
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.starts_with("cannot open `abfss://exports@contoso.dfs.core.windows.net/product/hourly/`: "));
+        assert!(!refused.contains("not base64!"), "{refused}");
+    }
 }
