@@ -13,6 +13,7 @@
 
 pub mod commit;
 pub mod error;
+pub mod lake;
 pub mod layout;
 pub mod plan;
 pub mod plugin;

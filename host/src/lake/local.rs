@@ -1,0 +1,255 @@
+//! A lake that is a folder: creating, publishing and replacing files atomically and durably.
+//!
+//! Reading, listing and deleting go through `object_store`. What must be atomic is done here, with hard links and renames,
+//! because (1) the store's own create leaves its temporary file beside the user's files when the process is killed, where
+//! readers that list the folder would take it for data, and (2) publishing is a move of a staged file, not a copy.
+//!
+//! Temporary files are in `{log folder}/tmp/`, named so that listing hides them.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path as FsPath, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+
+use super::Created;
+use crate::{Error, Result};
+
+/// A temporary file that is older than this, by the file system's own clock, was left by a process that died.
+const ABANDONED: Duration = Duration::from_secs(3600);
+
+/// The root folder, and the names of this process's temporary files.
+#[derive(Debug)]
+pub(super) struct LocalLake {
+    store: LocalFileSystem,
+    root: PathBuf,
+    temporary: PathBuf,
+    nonce: String,
+    next: AtomicU64,
+}
+
+/// What a hard link found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Linked {
+    Done,
+    /// The new name is taken.
+    Exists,
+    /// The old name is gone.
+    Gone,
+}
+
+impl LocalLake {
+    /// Opens the folder, creating it and its parents.
+    pub(super) async fn open(folder: &FsPath, log_folder: &str) -> Result<LocalLake> {
+        let wanted = folder.to_owned();
+        let made = blocking(move || create_folders(&wanted)).await;
+        made.map_err(|e| super::error::explain("create the folder", &folder.display().to_string(), &e))?;
+        Self::at(folder, log_folder)
+    }
+
+    /// Opens the folder where it exists.
+    pub(super) async fn open_existing(folder: &FsPath, log_folder: &str) -> Result<Option<LocalLake>> {
+        match tokio::fs::metadata(folder).await {
+            Ok(metadata) if metadata.is_dir() => Self::at(folder, log_folder).map(Some),
+            Ok(_) => Err(Error::lake(format!("the lake `{}` is a file; expected a folder", folder.display()))
+                .with_help("move the file away, or name another folder")),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(super::error::explain("open", &folder.display().to_string(), &e)),
+        }
+    }
+
+    fn at(folder: &FsPath, log_folder: &str) -> Result<LocalLake> {
+        let shown = folder.display().to_string();
+        let store = LocalFileSystem::new_with_prefix(folder)
+            .map_err(|e| super::error::explain("open", &shown, &e))?
+            .with_automatic_cleanup(true)
+            .with_fsync(true);
+        let root = std::fs::canonicalize(folder).map_err(|e| super::error::explain("open", &shown, &e))?;
+        let temporary = root.join(log_folder).join("tmp");
+        Ok(LocalLake { store, root, temporary, nonce: super::probe::nonce()?, next: AtomicU64::new(0) })
+    }
+
+    pub(super) fn store(&self) -> &LocalFileSystem {
+        &self.store
+    }
+
+    /// The folder for people, ending in `/`.
+    pub(super) fn base(&self) -> String {
+        format!("{}/", self.root.display().to_string().trim_end_matches('/'))
+    }
+
+    /// The file of a key.
+    ///
+    /// # Errors
+    ///
+    /// The name cannot be one, such as `x#1`, which the store keeps for itself.
+    pub(super) fn file(&self, key: &Path) -> io::Result<PathBuf> {
+        self.store.path_to_filesystem(key).map_err(|e| io::Error::new(ErrorKind::InvalidInput, e))
+    }
+
+    /// Creates a file with all of its bytes, or finds the name taken.
+    pub(super) async fn create(&self, key: Path, bytes: Bytes) -> io::Result<Created> {
+        let file = self.file(&key)?;
+        // `#1`: names that the store takes for unfinished uploads and leaves out of lists.
+        let temporary = self.temporary.join(format!("{}-{}#1", self.nonce, self.next.fetch_add(1, Ordering::Relaxed)));
+        blocking(move || {
+            let outcome = write_synced(&temporary, &bytes).and_then(|()| link(&temporary, &file));
+            let removed = std::fs::remove_file(&temporary);
+            match outcome? {
+                Linked::Done => removed.map(|()| Created::Created),
+                Linked::Exists => removed.map(|()| Created::Exists),
+                Linked::Gone => {
+                    Err(io::Error::new(ErrorKind::NotFound, "the temporary file was removed by someone else"))
+                }
+            }
+        })
+        .await
+    }
+
+    /// Removes the temporary files of processes that died.
+    pub(super) async fn sweep(&self) -> io::Result<()> {
+        let folder = self.temporary.clone();
+        let mark = folder.join(format!("{}-sweep#1", self.nonce));
+        blocking(move || {
+            // A file of now tells the file system's clock, which need not be this machine's.
+            write_synced(&mark, b"")?;
+            let now = std::fs::metadata(&mark)?.modified()?;
+            for entry in std::fs::read_dir(&folder)? {
+                let entry = entry?;
+                let modified = match entry.metadata().and_then(|m| m.modified()) {
+                    Ok(modified) => modified,
+                    Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                    Err(e) => return Err(e),
+                };
+                if now.duration_since(modified).is_ok_and(|age| age > ABANDONED) {
+                    remove_if_present(&entry.path())?;
+                }
+            }
+            remove_if_present(&mark)
+        })
+        .await
+    }
+}
+
+/// Opens a new, empty file for staging. Whatever had the name is unlinked first, never truncated: its bytes may be
+/// published under another name already.
+pub(super) fn open_staged(file: &FsPath) -> io::Result<File> {
+    with_parents(file, None, || {
+        loop {
+            match OpenOptions::new().write(true).create_new(true).open(file) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => remove_if_present(file)?,
+                other => return other,
+            }
+        }
+    })
+}
+
+/// Gives the complete, synced file `from` the new name `to` as well, durably.
+pub(super) fn link(from: &FsPath, to: &FsPath) -> io::Result<Linked> {
+    let linked = with_parents(to, Some(from), || std::fs::hard_link(from, to));
+    match linked {
+        Ok(()) => sync_folder_of(to).map(|()| Linked::Done),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(Linked::Exists),
+        Err(e) if e.kind() == ErrorKind::NotFound && !from.try_exists()? => Ok(Linked::Gone),
+        // What file systems without hard links say to a user who has every permission.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::EOPNOTSUPP | libc::EMLINK)) => {
+            Err(io::Error::new(ErrorKind::Unsupported, e))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// Renames `from` over `to`, durably; `false` where `from` is gone.
+pub(super) fn rename_over(from: &FsPath, to: &FsPath) -> io::Result<bool> {
+    match with_parents(to, Some(from), || std::fs::rename(from, to)) {
+        Ok(()) => {}
+        Err(e) if e.kind() == ErrorKind::NotFound && !from.try_exists()? => return Ok(false),
+        Err(e) => return Err(e),
+    }
+    sync_folder_of(to)?;
+    // Two names of one file: POSIX lets such a rename succeed and do nothing.
+    remove_if_present(from)?;
+    Ok(true)
+}
+
+/// Makes the entries of `path`'s folder durable.
+pub(super) fn sync_folder_of(path: &FsPath) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) => sync_folder(folder),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn remove_if_present(path: &FsPath) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Runs file system calls where they may block.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => Err(io::Error::other(e)),
+    }
+}
+
+fn write_synced(path: &FsPath, bytes: &[u8]) -> io::Result<()> {
+    let mut file = with_parents(path, None, || OpenOptions::new().write(true).create_new(true).open(path))?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Tries `operation` on `path`, and again with the folder created where something is missing. More than once: folders that
+/// have become empty are removed, and may be so just in between. `source` is what `operation` moves: without it nothing
+/// helps.
+fn with_parents<T>(path: &FsPath, source: Option<&FsPath>, operation: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    const TRIES: usize = 64;
+    for _ in 1..TRIES {
+        match (operation(), path.parent()) {
+            (Err(e), Some(folder)) if e.kind() == ErrorKind::NotFound => {
+                if source.map(FsPath::try_exists).transpose()? == Some(false) {
+                    return Err(e);
+                }
+                match create_folders(folder) {
+                    Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+                    _ => {}
+                }
+            }
+            (other, _) => return other,
+        }
+    }
+    operation()
+}
+
+/// Creates a folder and its parents, and makes every new entry durable.
+fn create_folders(folder: &FsPath) -> io::Result<()> {
+    let missing: Vec<_> = folder.ancestors().take_while(|f| !f.as_os_str().is_empty() && !f.exists()).collect();
+    std::fs::create_dir_all(folder)?;
+    for new in missing {
+        // Another process may have removed it again as empty, or not let this one open it; then it is not ours to sync.
+        match sync_folder_of(new) {
+            Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn sync_folder(folder: &FsPath) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_folder: &FsPath) -> io::Result<()> {
+    // Folders cannot be opened there; the file system's own journal keeps their entries.
+    Ok(())
+}

@@ -1,0 +1,327 @@
+//! The lake: a place in an object store, with the few operations that the commit log is built from.
+//!
+//! Last stage's floor: [`crate::commit`] is the only caller that writes. Everything above speaks of keys, `/`-separated and
+//! relative to the lake's root; a key's characters are stored as they are, percent signs included.
+//!
+//! Invariants:
+//!
+//! - [`Lake::create`] never replaces an object, on no store: [`Lake::open`] refuses a store that does.
+//! - A key given to [`Lake::publish_new`] or [`Lake::publish_over`] only ever holds the bytes of some [`Staged`], complete.
+//! - What a call reported as done is durable: in the store, or on the disk (file and folder synced).
+//! - A lost race is a value ([`Created`], [`Publish`]); errors are of [`crate::Kind::Lake`] and carry no credential.
+
+mod direct;
+mod error;
+pub mod faulty;
+mod local;
+mod probe;
+mod provision;
+mod publish;
+mod stage;
+mod store;
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{LakePlan, Location};
+use crate::{Error, Result};
+use direct::AzureDelete;
+use local::LocalLake;
+pub use stage::{Staged, Staging};
+use store::{Flavor, Patience, Root};
+
+/// A place in an object store. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Lake {
+    store: Arc<dyn ObjectStore>,
+    /// The folder, where the lake is one.
+    local: Option<Arc<LocalLake>>,
+    /// Deletes where the store's own way of it is not good enough.
+    azure: Option<Arc<AzureDelete>>,
+    flavor: Flavor,
+    /// What stands before a key in a URL for people: no credential, ends in `/`.
+    base: Arc<str>,
+    log_folder: Arc<str>,
+    writable: bool,
+}
+
+/// What became of a [`Lake::create`].
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// The object is there, with these bytes, because of this call.
+    Created,
+    /// The store says that the key is taken. It may be by this very call (a retried request that had been applied), or by
+    /// nobody (a store's answer to two requests at once): read the key and compare.
+    Exists,
+}
+
+/// What became of a publishing call.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Publish {
+    /// The key holds the staged bytes; by this call or an earlier one.
+    Published(Version),
+    /// The key holds other bytes, or no longer what was to be replaced; nothing was changed.
+    Conflict,
+    /// Neither the staged object nor the key is there.
+    Missing,
+}
+
+/// One state of one object, as its store names it: an ETag, a generation, or a file's identity. Only for [`Lake::publish_over`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(String);
+
+/// An object's bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    pub bytes: Bytes,
+    pub version: Version,
+}
+
+/// What a store says about an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// From [`Lake::list`] on Google Cloud Storage it is not the one that [`Lake::publish_over`] takes: use [`Lake::head`].
+    pub version: Version,
+}
+
+impl Lake {
+    /// Opens a lake for writing, creates what does not exist, and proves that create-if-absent is honoured.
+    ///
+    /// Created are a local folder, an Azure container and an S3 bucket (in the configured region). A Google Cloud Storage
+    /// bucket is not: its project and its place can never be changed, so somebody has to choose them.
+    ///
+    /// # Errors
+    ///
+    /// Of [`crate::Kind::Lake`]: unreachable, not permitted, or a store that does not keep the promises that exactly-once needs.
+    pub async fn open(plan: &LakePlan) -> Result<Lake> {
+        if let Location::Local(folder) = &plan.location {
+            let local = LocalLake::open(folder, &plan.log_folder).await?;
+            let lake = Lake::assemble(Root::local(local), plan, true);
+            lake.probe().await?;
+            lake.sweep().await?;
+            return Ok(lake);
+        }
+        // Impatient first: a mistyped URL is reported in seconds, not after all the retries that a long run wants.
+        let impatient = Root::open(&plan.location, Patience::Short)?;
+        let probing = Lake::assemble(impatient, plan, true);
+        if probing.is_container_missing().await? {
+            provision::create_container(&plan.location, &probing.url("")).await?;
+        }
+        probing.probe().await?;
+        Ok(Lake::assemble(Root::open(&plan.location, Patience::Long)?, plan, true))
+    }
+
+    /// Opens a lake for looking at it: creates and writes nothing, now or later. A lake that does not exist reads as empty.
+    ///
+    /// # Errors
+    ///
+    /// Of [`crate::Kind::Lake`], where the location cannot be spoken to at all.
+    pub async fn open_read_only(plan: &LakePlan) -> Result<Lake> {
+        let root = match &plan.location {
+            Location::Local(folder) => match LocalLake::open_existing(folder, &plan.log_folder).await? {
+                Some(local) => Root::local(local),
+                None => Root { store: Arc::new(InMemory::new()), ..Root::memory("") }.with_base_of(&plan.location),
+            },
+            location => Root::open(location, Patience::Short)?,
+        };
+        Ok(Lake::assemble(root, plan, false))
+    }
+
+    /// A writable lake over any store, for tests: no probe is made, nothing is created.
+    ///
+    /// The store is taken for one that honours create-if-absent for puts and for copies, as [`InMemory`] does.
+    pub fn with_store(store: Arc<dyn ObjectStore>, name: &str, log_folder: &str) -> Lake {
+        let root = Root { store, ..Root::memory(name) };
+        Lake::from_root(root, log_folder, true)
+    }
+
+    fn assemble(root: Root, plan: &LakePlan, writable: bool) -> Lake {
+        Lake::from_root(root, &plan.log_folder, writable)
+    }
+
+    fn from_root(root: Root, log_folder: &str, writable: bool) -> Lake {
+        let Root { store, local, azure, flavor, base } = root;
+        Lake { store, local, azure, flavor, base: base.into(), log_folder: log_folder.into(), writable }
+    }
+
+    /// The object's address, for people: without credentials, and not meant to be parsed.
+    pub fn url(&self, key: &str) -> String {
+        format!("{}{key}", self.base)
+    }
+
+    /// The folder of the commit log, below the lake's root.
+    pub fn log_folder(&self) -> &str {
+        &self.log_folder
+    }
+
+    /// Whether the lake is a folder of this machine's file system.
+    pub fn is_local(&self) -> bool {
+        self.local.is_some()
+    }
+
+    /// Writes a new object, or changes nothing where the key is taken. See [`Created::Exists`] for what that may mean.
+    pub async fn create(&self, key: &str, bytes: Bytes) -> Result<Created> {
+        self.check_writable("create", key)?;
+        if let Some(local) = &self.local {
+            return local.create(self.path("create", key)?, bytes).await.map_err(|e| self.io_error("create", key, e));
+        }
+        let options = PutOptions { mode: PutMode::Create, ..Default::default() };
+        match self.store.put_opts(&self.path("create", key)?, bytes.into(), options).await {
+            Ok(_) => Ok(Created::Created),
+            // Stores answer 409 or 412; which of the two depends on the store and on the moment.
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Ok(Created::Exists)
+            }
+            Err(e) => Err(self.error("create", key, e)),
+        }
+    }
+
+    /// Reads a whole object; `None` where there is none.
+    pub async fn get(&self, key: &str) -> Result<Option<Object>> {
+        let result = match self.store.get(&self.path("read", key)?).await {
+            Ok(result) => result,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(e) => return Err(self.error("read", key, e)),
+        };
+        let version = self.version_of(&result.meta);
+        let bytes = result.bytes().await.map_err(|e| self.error("read", key, e))?;
+        Ok(Some(Object { bytes, version }))
+    }
+
+    /// Size and version of an object; `None` where there is none.
+    pub async fn head(&self, key: &str) -> Result<Option<Meta>> {
+        match self.store.head(&self.path("look at", key)?).await {
+            Ok(meta) => Ok(Some(self.meta(meta))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(self.error("look at", key, e)),
+        }
+    }
+
+    /// Every object below the folder `prefix` (`""`: the whole lake), sorted by key.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<Meta>> {
+        let path = self.path("list", prefix)?;
+        let listed: Result<Vec<_>, _> = self.store.list(Some(&path)).map_ok(|m| self.meta(m)).try_collect().await;
+        match listed {
+            Ok(mut metas) => {
+                metas.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+                Ok(metas)
+            }
+            // A writer made the container when it opened the lake: that it is gone now must not read as an empty log.
+            Err(e) if !self.writable && error::is_not_found(&e) => Ok(Vec::new()),
+            Err(e) => Err(self.error("list", prefix, e)),
+        }
+    }
+
+    /// Deletes an object; that it is absent is fine.
+    pub async fn delete(&self, key: &str) -> Result<()> {
+        self.check_writable("delete", key)?;
+        let path = self.path("delete", key)?;
+        if let Some(azure) = &self.azure {
+            return azure.delete(&path, &self.url(key)).await;
+        }
+        match self.store.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(self.error("delete", key, e)),
+        }
+    }
+
+    /// Begins an object of unknown length that waits to be published. `key` must be this attempt's own: what stood there
+    /// before, if anything, is replaced.
+    pub async fn stage(&self, key: &str) -> Result<Staging> {
+        self.check_writable("stage", key)?;
+        let path = self.path("stage", key)?;
+        Staging::begin(self.clone(), key.to_owned(), path).await
+    }
+
+    /// Puts the staged bytes at `key`, where nothing is yet. Idempotent: answers [`Publish::Published`] whenever `key` holds
+    /// exactly `staged`, even when the staged object is long gone.
+    ///
+    /// For keys that only one commit ever writes. S3 has no copy-if-absent, so a request that stalls there may land later,
+    /// writing these same bytes again; a file that grows goes through [`Lake::publish_over`] from its first version on.
+    pub async fn publish_new(&self, staged_key: &str, staged: &Staged, key: &str) -> Result<Publish> {
+        self.check_writable("publish", key)?;
+        match &self.local {
+            Some(local) => self.publish_new_local(local, staged_key, staged, key).await,
+            None => self.publish_new_remote(staged_key, staged, key).await,
+        }
+    }
+
+    /// Replaces the version `expected` of `key` (`None`: absent) with the staged bytes, atomically.
+    ///
+    /// Idempotent as [`Lake::publish_new`]. On a local lake the comparison with `expected` and the rename are two steps, so
+    /// writers of one key must exclude each other; a staged file can be renamed only once, whoever wakes late.
+    pub async fn publish_over(
+        &self,
+        staged_key: &str,
+        staged: &Staged,
+        key: &str,
+        expected: Option<&Version>,
+    ) -> Result<Publish> {
+        self.check_writable("publish", key)?;
+        match (&self.local, expected) {
+            (Some(local), None) => self.publish_new_local(local, staged_key, staged, key).await,
+            (Some(local), Some(expected)) => self.publish_over_local(local, staged_key, staged, key, expected).await,
+            (None, _) => self.publish_over_remote(staged_key, staged, key, expected).await,
+        }
+    }
+
+    /// Removes what killed processes left of unfinished local creates.
+    async fn sweep(&self) -> Result<()> {
+        match &self.local {
+            Some(local) => local.sweep().await.map_err(|e| self.io_error("clean", &self.log_folder, e)),
+            None => Ok(()),
+        }
+    }
+
+    fn path(&self, operation: &str, key: &str) -> Result<Path> {
+        // `Path::from` would encode percent signs again; `parse` takes the key as it is.
+        Path::parse(key).map_err(|e| Error::lake(format!("cannot {operation} `{}`: {e}", self.url(key))))
+    }
+
+    fn check_writable(&self, operation: &str, key: &str) -> Result<()> {
+        match self.writable {
+            true => Ok(()),
+            false => {
+                let url = self.url(key);
+                Err(Error::internal(format!("tried to {operation} `{url}` in a lake that was opened for reading")))
+            }
+        }
+    }
+
+    fn meta(&self, meta: ObjectMeta) -> Meta {
+        Meta { version: self.version_of(&meta), size: meta.size, key: meta.location.into() }
+    }
+
+    fn version_of(&self, meta: &ObjectMeta) -> Version {
+        self.version(meta.e_tag.as_deref(), meta.version.as_deref())
+    }
+
+    /// Google Cloud Storage compares generations, everything else ETags.
+    fn version(&self, e_tag: Option<&str>, generation: Option<&str>) -> Version {
+        let name = match self.flavor {
+            Flavor::Gcs => generation.or(e_tag),
+            _ => e_tag,
+        };
+        Version(name.unwrap_or_default().to_owned())
+    }
+}
+
+/// The in-memory lakes of this process, by name: two opens of one name share it.
+fn memory_store(name: &str) -> Arc<dyn ObjectStore> {
+    static STORES: LazyLock<Mutex<HashMap<String, Arc<InMemory>>>> = LazyLock::new(Mutex::default);
+    let mut stores = STORES.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    stores.entry(name.to_owned()).or_default().clone()
+}

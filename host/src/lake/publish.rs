@@ -1,0 +1,212 @@
+//! Giving staged bytes their final key: idempotent, never half, never over what was not meant.
+//!
+//! Everything here may be run again by a recovery, at the same time by a stale owner, and after a request whose outcome
+//! nobody knows. So no store's refusal is believed: the key is read, and its bytes compared with the staged ones by length
+//! and hash. Only then is an outcome [`Publish::Published`] or [`Publish::Conflict`].
+//!
+//! A refusal that turns out to be unfounded (S3 answers 409 to two requests at once and writes neither) is tried again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use object_store::{
+    CopyMode, CopyOptions, Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion,
+};
+use sha2::{Digest, Sha256};
+
+use super::local::{self, Linked, LocalLake};
+use super::store::Flavor;
+use super::{Lake, Publish, Staged, Version};
+use crate::{Error, Result};
+
+/// How often an unfounded refusal is tried again.
+const TRIES: usize = 8;
+
+/// What a key holds, compared with staged bytes.
+enum Holds {
+    Same(Version),
+    Other(Version),
+    Nothing,
+}
+
+impl Lake {
+    pub(super) async fn publish_new_remote(&self, staged_key: &str, staged: &Staged, key: &str) -> Result<Publish> {
+        let (from, to) = (self.path("publish", staged_key)?, self.path("publish", key)?);
+        // S3 cannot copy if absent; there the read before it and the pinned bytes have to do.
+        let mode = if self.flavor == Flavor::S3 { CopyMode::Overwrite } else { CopyMode::Create };
+        for _ in 0..TRIES {
+            match self.holds(key, staged).await? {
+                Holds::Same(version) => return Ok(Publish::Published(version)),
+                Holds::Other(_) => return Ok(Publish::Conflict),
+                Holds::Nothing => {}
+            }
+            match self.store.copy_opts(&from, &to, CopyOptions::new().with_mode(mode)).await {
+                Ok(()) => return self.settled(staged, key).await,
+                // Published and cleaned by another, or never staged.
+                Err(StoreError::NotFound { .. }) => return self.without_staged(staged, key).await,
+                Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {}
+                Err(e) => return Err(self.error("publish", key, e)),
+            }
+        }
+        Err(self.undecided(key))
+    }
+
+    pub(super) async fn publish_over_remote(
+        &self,
+        staged_key: &str,
+        staged: &Staged,
+        key: &str,
+        expected: Option<&Version>,
+    ) -> Result<Publish> {
+        let path = self.path("publish", key)?;
+        let Some(object) = self.get(staged_key).await? else {
+            return self.without_staged(staged, key).await;
+        };
+        if Staged::of(&object.bytes) != *staged {
+            return Err(self.not_what_was_staged(staged_key));
+        }
+        for _ in 0..TRIES {
+            let options = PutOptions { mode: self.mode(expected), ..Default::default() };
+            match self.store.put_opts(&path, object.bytes.clone().into(), options).await {
+                Ok(put) => return Ok(Publish::Published(self.version(put.e_tag.as_deref(), put.version.as_deref()))),
+                Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {}
+                Err(e) => return Err(self.error("publish", key, e)),
+            }
+            match (self.holds(key, staged).await?, expected) {
+                (Holds::Same(version), _) => return Ok(Publish::Published(version)),
+                (Holds::Nothing, None) => {}
+                (Holds::Other(version), Some(expected)) if version == *expected => {}
+                _ => return Ok(Publish::Conflict),
+            }
+        }
+        Err(self.undecided(key))
+    }
+
+    pub(super) async fn publish_new_local(
+        &self,
+        local: &Arc<LocalLake>,
+        staged_key: &str,
+        staged: &Staged,
+        key: &str,
+    ) -> Result<Publish> {
+        let Some(version) = self.staged_version(staged_key, staged).await? else {
+            return self.without_staged(staged, key).await;
+        };
+        let (from, to) = self.files(local, staged_key, key)?;
+        let linked = local::blocking(move || local::link(&from, &to)).await;
+        let publish = match linked.map_err(|e| self.io_error("publish", key, e))? {
+            Linked::Done => Publish::Published(version),
+            Linked::Exists | Linked::Gone => self.without_staged(staged, key).await?,
+        };
+        if matches!(publish, Publish::Published(_)) {
+            self.delete(staged_key).await?;
+        }
+        Ok(publish)
+    }
+
+    pub(super) async fn publish_over_local(
+        &self,
+        local: &Arc<LocalLake>,
+        staged_key: &str,
+        staged: &Staged,
+        key: &str,
+        expected: &Version,
+    ) -> Result<Publish> {
+        let Some(version) = self.staged_version(staged_key, staged).await? else {
+            return self.without_staged(staged, key).await;
+        };
+        if self.head(key).await?.is_none_or(|meta| meta.version != *expected) {
+            let publish = match self.holds(key, staged).await? {
+                Holds::Same(version) => Publish::Published(version),
+                Holds::Other(_) | Holds::Nothing => return Ok(Publish::Conflict),
+            };
+            self.delete(staged_key).await?;
+            return Ok(publish);
+        }
+        let (from, to) = self.files(local, staged_key, key)?;
+        let renamed = local::blocking(move || local::rename_over(&from, &to)).await;
+        match renamed.map_err(|e| self.io_error("publish", key, e))? {
+            true => Ok(Publish::Published(version)),
+            false => self.without_staged(staged, key).await,
+        }
+    }
+
+    /// The outcome where the staged object is gone, or does not matter any more.
+    async fn without_staged(&self, staged: &Staged, key: &str) -> Result<Publish> {
+        Ok(match self.holds(key, staged).await? {
+            Holds::Same(version) => Publish::Published(version),
+            Holds::Other(_) => Publish::Conflict,
+            Holds::Nothing => Publish::Missing,
+        })
+    }
+
+    /// The outcome of a copy that was accepted. Azure may still be at it, though within one account it hardly ever is.
+    async fn settled(&self, staged: &Staged, key: &str) -> Result<Publish> {
+        for wait in 0..TRIES as u32 {
+            match self.head(key).await? {
+                Some(meta) if meta.size == staged.length => return Ok(Publish::Published(meta.version)),
+                _ => tokio::time::sleep(Duration::from_millis(50 << wait)).await,
+            }
+        }
+        Err(self.undecided(key))
+    }
+
+    /// Reads `key` and compares; of a wrong length nothing is read.
+    async fn holds(&self, key: &str, staged: &Staged) -> Result<Holds> {
+        let result = match self.store.get(&self.path("read", key)?).await {
+            Ok(result) => result,
+            Err(StoreError::NotFound { .. }) => return Ok(Holds::Nothing),
+            Err(e) => return Err(self.error("read", key, e)),
+        };
+        let version = self.version_of(&result.meta);
+        if result.meta.size != staged.length {
+            return Ok(Holds::Other(version));
+        }
+        let mut hasher = Sha256::new();
+        let mut chunks = result.into_stream();
+        while let Some(chunk) = chunks.try_next().await.map_err(|e| self.error("read", key, e))? {
+            hasher.update(&chunk);
+        }
+        Ok(match hex::encode(hasher.finalize()) == staged.sha256 {
+            true => Holds::Same(version),
+            false => Holds::Other(version),
+        })
+    }
+
+    /// The version that a staged file keeps when it is moved; `None` where it is gone.
+    async fn staged_version(&self, staged_key: &str, staged: &Staged) -> Result<Option<Version>> {
+        match self.head(staged_key).await? {
+            None => Ok(None),
+            Some(meta) if meta.size == staged.length => Ok(Some(meta.version)),
+            Some(_) => Err(self.not_what_was_staged(staged_key)),
+        }
+    }
+
+    fn files(&self, local: &LocalLake, from: &str, to: &str) -> Result<(std::path::PathBuf, std::path::PathBuf)> {
+        let file = |key: &str| local.file(&self.path("publish", key)?).map_err(|e| self.io_error("publish", key, e));
+        Ok((file(from)?, file(to)?))
+    }
+
+    fn mode(&self, expected: Option<&Version>) -> PutMode {
+        match expected {
+            None => PutMode::Create,
+            Some(Version(name)) => PutMode::Update(match self.flavor {
+                Flavor::Gcs => UpdateVersion { e_tag: None, version: Some(name.clone()) },
+                _ => UpdateVersion { e_tag: Some(name.clone()), version: None },
+            }),
+        }
+    }
+
+    fn not_what_was_staged(&self, staged_key: &str) -> Error {
+        let url = self.url(staged_key);
+        Error::lake(format!("the staged object `{url}` no longer holds the bytes that were staged"))
+            .with_help("something else writes into the log folder: find it and stop it, then run again")
+    }
+
+    fn undecided(&self, key: &str) -> Error {
+        let url = self.url(key);
+        Error::lake(format!("cannot publish `{url}`: the store keeps refusing although nothing stands in the way"))
+            .with_help("run again later; if it stays so, look at the store's own log")
+    }
+}

@@ -1,0 +1,203 @@
+//! Bytes on their way into an object that waits to be published: hashed as they pass, in memory up to one part.
+//!
+//! Remote: one PUT where everything fits into a part, else a multipart upload. Local: a file, written and hashed on a
+//! blocking thread while the caller makes the next bytes.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutPayload, WriteMultipart};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
+
+use super::{Lake, local};
+use crate::Result;
+
+/// What one request carries, and what is held in memory. Stores ask for at least 5 MiB and at most 10,000 parts.
+const PART: usize = 8 << 20;
+
+/// Parts on their way at once.
+const PARTS_IN_FLIGHT: usize = 4;
+
+/// What is handed to the disk at once: large enough that the hand-over costs nothing, small enough to stay in the cache.
+const LOCAL_WRITE: usize = 1 << 20;
+
+/// Bytes that are in the lake under their staged name, pinned by their hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staged {
+    /// Bytes.
+    pub length: u64,
+    /// SHA-256, lower-case hexadecimal.
+    pub sha256: String,
+}
+
+impl Staged {
+    /// The description of `bytes`.
+    pub fn of(bytes: &[u8]) -> Staged {
+        Staged { length: bytes.len() as u64, sha256: hex::encode(Sha256::digest(bytes)) }
+    }
+}
+
+/// An object that is being staged. Nothing may rely on it before [`Staging::finish`] has answered.
+///
+/// One that is dropped may leave a part of itself under its staged name, or an upload that the store's own rules end.
+#[derive(Debug)]
+pub struct Staging {
+    lake: Lake,
+    key: String,
+    path: Path,
+    length: u64,
+    buffer: Vec<Bytes>,
+    buffered: usize,
+    sink: Sink,
+}
+
+#[derive(Debug)]
+enum Sink {
+    Local { file: PathBuf, writing: JoinHandle<io::Result<HashedFile>> },
+    Remote { hasher: Sha256, upload: Option<WriteMultipart> },
+}
+
+#[derive(Debug)]
+struct HashedFile {
+    file: File,
+    hasher: Sha256,
+}
+
+impl HashedFile {
+    fn write(mut self, chunks: Vec<Bytes>) -> io::Result<Self> {
+        for chunk in chunks {
+            self.hasher.update(&chunk);
+            self.file.write_all(&chunk)?;
+        }
+        Ok(self)
+    }
+}
+
+impl Staging {
+    pub(super) async fn begin(lake: Lake, key: String, path: Path) -> Result<Staging> {
+        let sink = match &lake.local {
+            None => Sink::Remote { hasher: Sha256::new(), upload: None },
+            Some(root) => {
+                let file = root.file(&path).map_err(|e| lake.io_error("stage", &key, e))?;
+                let opened = file.clone();
+                let writing = tokio::task::spawn_blocking(move || {
+                    Ok(HashedFile { file: local::open_staged(&opened)?, hasher: Sha256::new() })
+                });
+                Sink::Local { file, writing }
+            }
+        };
+        Ok(Staging { lake, key, path, length: 0, buffer: Vec::new(), buffered: 0, sink })
+    }
+
+    /// Appends `bytes`; waits while too much is on its way.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.length += bytes.len() as u64;
+        self.buffered += bytes.len();
+        let limit = match &mut self.sink {
+            Sink::Local { .. } => LOCAL_WRITE,
+            Sink::Remote { hasher, .. } => {
+                hasher.update(&bytes);
+                PART
+            }
+        };
+        self.buffer.push(bytes);
+        match self.buffered > limit {
+            true => self.flush().await.map_err(|e| self.lake.error("stage", &self.key, e)),
+            false => Ok(()),
+        }
+    }
+
+    async fn flush(&mut self) -> object_store::Result<()> {
+        let chunks = std::mem::take(&mut self.buffer);
+        self.buffered = 0;
+        match &mut self.sink {
+            Sink::Local { writing, .. } => {
+                let file = joined(writing).await.map_err(as_store_error)?;
+                *writing = tokio::task::spawn_blocking(move || file.write(chunks));
+            }
+            Sink::Remote { upload, .. } => {
+                let upload = match upload {
+                    Some(upload) => upload,
+                    None => {
+                        let begun = self.lake.store.put_multipart(&self.path).await?;
+                        upload.insert(WriteMultipart::new_with_chunk_size(begun, PART))
+                    }
+                };
+                for chunk in chunks {
+                    upload.wait_for_capacity(PARTS_IN_FLIGHT).await?;
+                    upload.put(chunk);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the object complete and durable under its staged name.
+    pub async fn finish(mut self) -> Result<Staged> {
+        match self.complete().await {
+            Ok(sha256) => Ok(Staged { length: self.length, sha256 }),
+            Err(e) => Err(self.lake.error("stage", &self.key, e)),
+        }
+    }
+
+    async fn complete(&mut self) -> object_store::Result<String> {
+        let many_parts = matches!(&self.sink, Sink::Remote { upload: Some(_), .. });
+        if many_parts || self.lake.is_local() {
+            self.flush().await?;
+        }
+        match &mut self.sink {
+            Sink::Local { file, writing } => {
+                let HashedFile { file: written, hasher } = joined(writing).await.map_err(as_store_error)?;
+                let file = file.clone();
+                let synced = local::blocking(move || {
+                    written.sync_all()?;
+                    local::sync_folder_of(&file)
+                });
+                synced.await.map_err(as_store_error)?;
+                Ok(hex::encode(hasher.finalize()))
+            }
+            Sink::Remote { hasher, upload } => {
+                match upload.take() {
+                    Some(upload) => upload.finish().await?,
+                    None => self.lake.store.put(&self.path, PutPayload::from_iter(self.buffer.drain(..))).await?,
+                };
+                Ok(hex::encode(std::mem::take(hasher).finalize()))
+            }
+        }
+    }
+
+    /// Gives up; leaves nothing behind.
+    pub async fn abort(self) -> Result<()> {
+        let aborted = match self.sink {
+            Sink::Local { file, mut writing } => {
+                // That the last write failed no longer matters.
+                let _ = joined(&mut writing).await;
+                drop(writing);
+                local::blocking(move || local::remove_if_present(&file)).await.map_err(as_store_error)
+            }
+            Sink::Remote { upload: Some(upload), .. } => upload.abort().await,
+            Sink::Remote { upload: None, .. } => Ok(()),
+        };
+        aborted.map_err(|e| self.lake.error("stop staging", &self.key, e))
+    }
+}
+
+/// The file, when what was handed to the disk before is written.
+async fn joined(writing: &mut JoinHandle<io::Result<HashedFile>>) -> io::Result<HashedFile> {
+    match writing.await {
+        Ok(result) => result,
+        Err(e) => Err(io::Error::other(e)),
+    }
+}
+
+fn as_store_error(error: io::Error) -> object_store::Error {
+    object_store::Error::Generic { store: "local", source: error.into() }
+}
