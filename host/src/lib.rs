@@ -11,13 +11,18 @@
 //!
 //! [`pipeline`] joins the stages; [`cli`] is what people type.
 
+pub mod clock;
 pub mod commit;
+pub mod decode;
 pub mod error;
+pub mod fail;
 pub mod lake;
 pub mod layout;
+pub mod pipeline;
 pub mod plan;
 pub mod plugin;
 pub mod record;
+pub mod session;
 pub mod source;
 pub mod telemetry;
 

@@ -1,0 +1,103 @@
+//! Why a line is no record, in words: what was found, what was expected, what to do.
+//!
+//! Off the hot path. Positions count bytes from 1, from the start of the record.
+
+use super::scan::{Fault, MAX_DEPTH, Span, unescape};
+
+/// A record that is too long; `dropped` bytes of it were never held.
+#[cold]
+pub fn too_large(size: u64, limit: u64, dropped: u64) -> String {
+    match dropped {
+        0 => format!("larger than max-record-size: {size} bytes, at most {limit} are allowed"),
+        _ => format!(
+            "too long to be held: {size} bytes, of which the first {} are kept here and {dropped} were dropped; \
+             max-record-size is {limit}",
+            size - dropped
+        ),
+    }
+}
+
+/// Refuses a record that is not UTF-8. `known`: it was found to be, together with others.
+#[inline]
+pub fn check_utf8(record: &[u8], known: bool) -> Result<(), String> {
+    if known { Ok(()) } else { check_one(record) }
+}
+
+#[cold]
+fn check_one(record: &[u8]) -> Result<(), String> {
+    simdutf8::compat::from_utf8(record).map(drop).map_err(|error| {
+        let at = error.valid_up_to();
+        format!("not UTF-8 at byte {}: `0x{:02x}` starts no character there", at + 1, record[at])
+    })
+}
+
+/// What the scanner met in `[start, end)`.
+#[cold]
+pub fn fault(data: &[u8], start: usize, end: usize, fault: Fault) -> String {
+    match fault {
+        Fault::TooDeep { at } => {
+            format!(
+                "nested too deep: level {} opens at byte {}, at most {MAX_DEPTH} are allowed",
+                MAX_DEPTH + 1,
+                at - start + 1
+            )
+        }
+        Fault::Expected { at, what } => {
+            let found = match data[at..end].utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next()) {
+                None => "the end of the record".to_string(),
+                Some('\0') => "a NUL byte".to_string(),
+                Some(control) if control.is_control() => format!("the control character `0x{:02x}`", control as u32),
+                Some(character) => format!("`{character}`"),
+            };
+            format!("not valid JSON at byte {}: expected {what}, found {found}", at - start + 1)
+        }
+    }
+}
+
+/// A JSON value that is no object, by its first byte.
+#[cold]
+pub fn no_object(first: u8) -> String {
+    format!("not a JSON object but {}: a record is an object", value_kind(first))
+}
+
+/// Refuses a record without a usable name, which was looked for at `pointer`.
+#[inline]
+pub fn check_kind(data: &[u8], kind: Span, pointer: &str) -> Result<(), String> {
+    // The common case: a string that is not empty.
+    if kind.end - kind.start > 2 && data[kind.start as usize] == b'"' && !kind.escaped {
+        return Ok(());
+    }
+    check_odd_kind(data, kind, pointer)
+}
+
+#[cold]
+fn check_odd_kind(data: &[u8], kind: Span, pointer: &str) -> Result<(), String> {
+    if kind.is_absent() {
+        return Err(format!("no name: there is nothing at `{pointer}`; set `kind` to where records have it"));
+    }
+    let first = data[kind.start as usize];
+    if first != b'"' {
+        return Err(format!(
+            "the name at `{pointer}` is {}, expected a string; set `kind` to where it is",
+            value_kind(first)
+        ));
+    }
+    if kind.end - kind.start == 2 {
+        return Err(format!("the name at `{pointer}` is empty"));
+    }
+    if !unescape(kind.inside(data), &mut Vec::new()) {
+        return Err(format!("the name at `{pointer}` holds half of a surrogate pair, which is no Unicode text"));
+    }
+    Ok(())
+}
+
+fn value_kind(first: u8) -> &'static str {
+    match first {
+        b'"' => "a string",
+        b'{' => "an object",
+        b'[' => "an array",
+        b't' | b'f' => "a boolean",
+        b'n' => "null",
+        _ => "a number",
+    }
+}
