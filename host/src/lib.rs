@@ -11,6 +11,7 @@
 //!
 //! [`pipeline`] joins the stages; [`cli`] is what people type.
 
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod layout;

@@ -72,6 +72,11 @@ pub fn parse(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> R
     let mut exports: Vec<Export> = Vec::new();
     for (name, section) in file.sections("exports")? {
         let export = exports::resolve(name, &section, &known)?;
+        if overlap::feeds_itself(&export.plan) {
+            let message = format!("export `{name}` would read its own files: its lake is among its source's files");
+            let error = section.cx.doc.fail(known.sources[&export.plan.source.name].input.clone(), message);
+            return Err(error.with_help("put the lake elsewhere, or name the files more narrowly: `signals/*.ndjson`"));
+        }
         for other in &exports {
             compatible(&section, other, &export, &known)?;
         }

@@ -1,4 +1,4 @@
-//! Whether two exports could make the same object.
+//! Whether two exports could make the same object, and whether one could read what it makes.
 //!
 //! A path stands for the set of keys that it can make: text stands for itself, a number for digits, and what comes from
 //! records or plugins for anything. Two exports are safe where no key is in both sets, whatever the records hold.
@@ -6,7 +6,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::layout::{Piece, Token};
-use crate::plan::{ExportPlan, Location};
+use crate::plan::{ExportPlan, Input, Location};
 
 /// Characters at one place of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,33 @@ struct Atom {
 pub fn overlap(a: &ExportPlan, b: &ExportPlan) -> bool {
     let ((store, above), (other, other_above)) = (place(&a.lake.location), place(&b.lake.location));
     store == other && intersect(&keys(a, &above), &keys(b, &other_above))
+}
+
+/// Whether a folder or a pattern of an export's source holds the export's own files.
+pub fn feeds_itself(export: &ExportPlan) -> bool {
+    let (Input::Files(files), Location::Local(lake)) = (&export.source.input, &export.lake.location) else {
+        return false;
+    };
+    let lake = without_parents(lake);
+    let period = crate::layout::Fields { year: 2019, month: 9, day: 10, hour: 11, minute: 12 };
+    let values = crate::layout::Values {
+        export: &export.name,
+        kind: "kind",
+        source: &export.source.name,
+        partition: "0",
+        period,
+        extension: "ndjson",
+    };
+    let data = lake.join(crate::layout::part_key(&export.path.series(&values), 0));
+    let log = lake.join(&export.lake.log_folder).join(&export.name).join("0/log/00000000000000000000.json");
+    let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
+    let holds = |path: &String| match glob::Pattern::new(path) {
+        Ok(pattern) if path.contains(['*', '?', '[']) => {
+            [&data, &log].iter().any(|file| pattern.matches_path_with(file, options))
+        }
+        _ => lake.starts_with(without_parents(Path::new(path))),
+    };
+    files.iter().any(holds)
 }
 
 /// The store, and the folder in it.
@@ -167,6 +194,20 @@ mod tests {
             ("x/{YYYY}-{part}.{ext}", "x/{MM}-{part}.{ext}"),
         ] {
             assert!(!refused(a, b), "{a} and {b}");
+        }
+    }
+
+    #[test]
+    fn an_export_does_not_read_its_own_files() {
+        let feeds = |files: &str| {
+            let text = format!("[sources.s]\nfiles = \"{files}\"\n[exports.e]\nsource = \"s\"\n");
+            parse(&text).is_err_and(|error| error.message.contains("would read its own files"))
+        };
+        for files in [".", "..", "./lake", "**/*.ndjson", "**/*.json", "*/*/*/*/*/*/*.ndjson"] {
+            assert!(feeds(files), "{files}");
+        }
+        for files in ["signals", "*.ndjson", "signals/**/*.ndjson", "./lake2", "lake.ndjson"] {
+            assert!(!feeds(files), "{files}");
         }
     }
 

@@ -297,6 +297,7 @@ impl<'a> Section<'a> {
     fn wrong_type(&self, key: &Key, found: &DeValue<'_>, span: Range<usize>) -> Error {
         let example = match key.form {
             Form::Choice { known, .. } => format!("\"{}\"", known[0]),
+            Form::Table(group) => format!("{{ {} = {} }}", group.keys[0].name, group.keys[0].form.example()),
             form => form.example().to_owned(),
         };
         self.cx

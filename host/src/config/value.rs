@@ -78,12 +78,14 @@ pub fn name(text: &str) -> Result<(), Complaint> {
     if right { Ok(()) } else { Err(Complaint::new(format!("`{text}` cannot be a name"), help)) }
 }
 
-/// The help where `given` is none of `known`: the nearest one, if one is near, and all of them.
+/// The help where `given` is none of `known`: the nearest one, if one is near, and all of them, if they are few.
 pub fn suggest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     let list = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     match nearest(given, &known) {
-        Some(near) => format!("did you mean `{near}`? known: {list}"),
+        Some(near) if known.len() > 8 => format!("did you mean `{near}`?"),
+        Some(near) if known.len() > 1 => format!("did you mean `{near}`? known: {list}"),
+        Some(near) => format!("did you mean `{near}`?"),
         None => format!("known: {list}"),
     }
 }
@@ -93,7 +95,12 @@ fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
     let given = given.get(..64).unwrap_or(given).to_lowercase().replace('_', "-");
     let distance = |name: &&str| strsim::damerau_levenshtein(name, &given);
     let near = known.iter().min_by_key(|name| distance(name))?;
-    (distance(near) <= (near.len().max(3) / 3)).then_some(*near)
+    if distance(near) <= near.len().max(3) / 3 {
+        return Some(near);
+    }
+    let begins =
+        |name: &&&str| name.len() >= 3 && given.len() >= 3 && (given.starts_with(**name) || name.starts_with(&given));
+    known.iter().find(begins).copied()
 }
 
 #[cfg(test)]
@@ -132,6 +139,7 @@ mod tests {
     fn the_nearest_name_is_suggested_and_no_far_one() {
         let known = ["granularity", "path", "lake"];
         assert!(suggest("granulrity", known).starts_with("did you mean `granularity`?"));
+        assert!(suggest("gran", known).starts_with("did you mean `granularity`?"));
         assert!(suggest("Lake", known).starts_with("did you mean `lake`?"));
         assert_eq!(suggest("xyzzy", known), "known: `granularity`, `path`, `lake`");
     }
