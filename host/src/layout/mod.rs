@@ -6,4 +6,4 @@ mod template;
 
 pub use key::encode_segment;
 pub use period::{Fields, Period};
-pub use template::{Template, TemplateError, Token, Values, part_key, part_of};
+pub use template::{Piece, Template, TemplateError, Token, Values, part_key, part_of};

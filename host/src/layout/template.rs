@@ -64,7 +64,7 @@ pub struct Template {
 
 /// A stretch of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+pub enum Piece {
     Text(String),
     Token(Token),
 }
@@ -155,6 +155,11 @@ impl Template {
     /// Whether the template holds `token`.
     pub fn has(&self, token: Token) -> bool {
         self.pieces.contains(&Piece::Token(token))
+    }
+
+    /// What it is made of, in order.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
     }
 
     /// The key of one period's files, with `{part}` left in its place: what the commit log counts parts by.

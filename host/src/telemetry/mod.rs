@@ -1,11 +1,22 @@
 //! What a run tells people and machines: live counters while it goes, a report when it ends.
 
+pub mod human;
+mod logging;
+mod progress;
+mod summary;
+mod table;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
 use crate::plugin::Usage;
+
+pub use logging::{LogFormat, init_logging};
+pub use progress::Progress;
+pub use summary::{summary, summary_json, usage_table};
+pub use table::{Align, Table};
 
 /// Counters of one export that move while it runs. Written by the pipeline, read by the progress bar.
 #[derive(Debug, Default)]

@@ -1,0 +1,247 @@
+//! `lakeport check`: says what a configuration would do, and writes nothing.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Config, describe, written};
+use crate::config::Role;
+use crate::error::Result;
+use crate::plan::{ExportPlan, PluginUse};
+use crate::plugin::Usage;
+use crate::telemetry::human::{bytes, count, printable};
+use crate::telemetry::{Align, Table, usage_table};
+
+/// Say what a configuration would do, and write nothing
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub config: Config,
+    /// Run the records of this file through the exports and show the files that they would make
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub sample: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What one export would do.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Checked {
+    pub export: String,
+    pub source: String,
+    /// Files, folders and patterns, or standard input.
+    pub reads: Vec<String>,
+    pub lake: String,
+    /// The lake's place, without its credential.
+    pub location: String,
+    pub path: String,
+    /// Which files, in words.
+    pub files: String,
+    /// When it commits, in words.
+    pub flush: String,
+    /// In the order in which records meet them.
+    pub plugins: Vec<CheckedPlugin>,
+    /// What the first records, or those of a sample, would become.
+    pub preview: Option<Preview>,
+    /// The settings that change output.
+    pub settings: serde_json::Value,
+}
+
+/// A plugin in its place.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CheckedPlugin {
+    pub name: String,
+    /// `filter`, `transform` or `format`.
+    pub role: String,
+    /// `built in`, or its path.
+    pub origin: String,
+    /// What its component says of itself; known once it is loaded.
+    pub component: Option<Component>,
+    pub config: serde_json::Value,
+}
+
+/// A loaded component.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Component {
+    pub version: String,
+    /// In hexadecimal.
+    pub sha256: String,
+}
+
+/// What records would become.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Preview {
+    pub records: u64,
+    pub written: u64,
+    /// In the order of their keys.
+    pub files: Vec<PreviewFile>,
+    /// Reasons with how many records each refused.
+    pub dead_letters: BTreeMap<String, u64>,
+    /// By the plugin's name.
+    pub plugins: BTreeMap<String, Usage>,
+}
+
+/// A file that would be made.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PreviewFile {
+    pub key: String,
+    pub records: u64,
+    pub bytes: u64,
+}
+
+impl Checked {
+    /// What the plan alone says: without components and without a preview.
+    pub fn of(export: &ExportPlan) -> Self {
+        let checked = |role: Role, uses: &[PluginUse]| {
+            let one = |plugin: &PluginUse| CheckedPlugin {
+                name: plugin.plugin.name.clone(),
+                role: role.to_string(),
+                origin: describe::origin(&plugin.plugin),
+                component: None,
+                config: plugin.config.clone(),
+            };
+            uses.iter().map(one).collect::<Vec<_>>()
+        };
+        Checked {
+            export: export.name.clone(),
+            source: export.source.name.clone(),
+            reads: describe::input(&export.source.input),
+            lake: export.lake.name.clone(),
+            location: describe::location(&export.lake.location),
+            path: export.path.to_string(),
+            files: describe::files(export),
+            flush: describe::flush(export.flush),
+            plugins: [
+                checked(Role::Filter, &export.filters),
+                checked(Role::Transform, &export.transforms),
+                checked(Role::Format, std::slice::from_ref(&export.format)),
+            ]
+            .concat(),
+            preview: None,
+            settings: export.settings.clone(),
+        }
+    }
+}
+
+/// Writes what the exports would do to `out`.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
+    let plan = args.config.load()?;
+    let checked: Vec<_> = plan.exports.iter().map(Checked::of).collect();
+    written(out.write_all(render(&checked, args.json).as_bytes()))
+}
+
+/// The findings as text, or as one JSON object.
+pub fn render(exports: &[Checked], json: bool) -> String {
+    if json {
+        return format!("{}\n", serde_json::json!({ "exports": exports }));
+    }
+    exports.iter().map(text).collect::<Vec<_>>().join("\n")
+}
+
+fn text(export: &Checked) -> String {
+    let mut lines = vec![
+        ("source", format!("{}: {}", export.source, printable(&export.reads.join(", ")))),
+        ("lake", format!("{}: {}", export.lake, export.location)),
+        ("path", export.path.clone()),
+        ("files", export.files.clone()),
+        ("commits", export.flush.clone()),
+    ];
+    for plugin in &export.plugins {
+        let component = plugin.component.as_ref().map_or(String::new(), |component| {
+            format!(", {}, sha256 {}", printable(&component.version), component.sha256)
+        });
+        let config = match plugin.config.as_object() {
+            Some(config) if config.is_empty() => String::new(),
+            _ => format!(" {}", printable(&plugin.config.to_string())),
+        };
+        lines.push((&plugin.role, format!("{} ({}{component}){config}", plugin.name, plugin.origin)));
+    }
+    let mut text = format!("export {}\n", export.export);
+    for (what, value) in lines {
+        writeln!(text, "  {what:<9}  {value}").expect("a String takes everything");
+    }
+    if let Some(preview) = &export.preview {
+        text += &preview_text(&export.export, preview);
+    }
+    text
+}
+
+fn preview_text(export: &str, preview: &Preview) -> String {
+    let mut text = format!("\n  {} records, {} written\n", count(preview.records), count(preview.written));
+    let mut files = Table::new([("file", Align::Left), ("records", Align::Right), ("bytes", Align::Right)]);
+    for file in &preview.files {
+        files.row([printable(&file.key), count(file.records), bytes(file.bytes)]);
+    }
+    let mut letters = Table::new([("dead letters", Align::Right), ("reason", Align::Left)]);
+    for (reason, number) in &preview.dead_letters {
+        letters.row([count(*number), printable(reason)]);
+    }
+    let plugins = usage_table(std::iter::once((export, &preview.plugins)));
+    for table in [files, plugins, letters] {
+        if !table.is_empty() {
+            text.push('\n');
+            for line in table.to_string().lines() {
+                writeln!(text, "  {line}").expect("a String takes everything");
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{golden::expect, tests::parse};
+
+    const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/check");
+
+    fn checked() -> Vec<Checked> {
+        let plan = parse(
+            "[lakes.main]\nurl = \"abfss://exports@contoso.dfs.core.windows.net/product/\"\naccount-key = \"env:LAKE_KEY\"\n\
+             [sources.signals]\nfiles = [\"signals/*.ndjson\", \"old\"]\n[sources.live]\nstdin = true\n\
+             [exports.brews]\nsource = \"signals\"\nfilters = [{ plugin = \"select\", kinds = [\"Brew*\"] }]\n\
+             [exports.live]\nsource = \"live\"\nfiles = \"sealed\"\ngranularity = \"day\"\ntimestamp = \"write\"\n",
+        );
+        plan.unwrap().exports.iter().map(Checked::of).collect()
+    }
+
+    #[test]
+    fn a_plan_is_told_in_words() {
+        expect(&Path::new(FOLDER).join("plan.txt"), &render(&checked(), false));
+        let json: serde_json::Value = serde_json::from_str(&render(&checked(), true)).unwrap();
+        expect(&Path::new(FOLDER).join("plan.json"), &format!("{json:#}\n"));
+    }
+
+    #[test]
+    fn a_sample_shows_files_plugins_and_dead_letters() {
+        let mut export = checked().remove(0);
+        for plugin in &mut export.plugins {
+            plugin.component = Some(Component { version: "0.1.0".into(), sha256: "0123456789abcdef".repeat(4) });
+        }
+        let usage =
+            Usage { calls: 1, rows_in: 99, rows_out: 20, nanoseconds: 2_277, peak_memory: 1 << 20, ..Usage::default() };
+        let key = |hour: u32| format!("brews/2019/09/10/{hour}/00.ndjson");
+        export.preview = Some(Preview {
+            records: 100,
+            written: 20,
+            files: vec![
+                PreviewFile { key: key(10), records: 19, bytes: 5_500 },
+                PreviewFile { key: key(11), records: 1, bytes: 290 },
+            ],
+            dead_letters: [("the body is not JSON".to_owned(), 1)].into(),
+            plugins: [("select".to_owned(), usage)].into(),
+        });
+        expect(&Path::new(FOLDER).join("sample.txt"), &render(&[export], false));
+    }
+}

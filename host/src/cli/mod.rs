@@ -1,0 +1,170 @@
+//! What people type: the command line, one file a command, and how errors are shown.
+//!
+//! A command's file has its arguments and turns what the command found into text or JSON. Results go to standard output,
+//! everything else to standard error. Only `main` ends the process.
+
+pub mod check;
+pub mod completions;
+pub mod dead_letters;
+mod describe;
+pub mod errors;
+pub mod plugin;
+pub mod run;
+pub mod status;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+
+use crate::config;
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+
+/// Lakeport's command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lakeport",
+    version,
+    about = "Exports records into a data lake, continuously and exactly once",
+    long_about = "Exports records into a data lake, continuously and exactly once. Sandboxed plugins decide what is kept and \
+                  which bytes are written.",
+    after_long_help = errors::exit_codes(),
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Run(run::Args),
+    Check(check::Args),
+    Status(status::Args),
+    DeadLetters(dead_letters::Args),
+    #[command(subcommand)]
+    Plugin(plugin::Command),
+    Completions(completions::Args),
+}
+
+/// The configuration file, of every command that needs one.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Config {
+    /// The configuration file
+    #[arg(value_name = "CONFIG", default_value = "lakeport.toml", value_hint = clap::ValueHint::FilePath)]
+    pub config: PathBuf,
+}
+
+impl Config {
+    /// Reads the configuration; secrets may come from the process's environment.
+    pub fn load(&self) -> Result<Plan> {
+        load(&self.config)
+    }
+}
+
+fn load(path: &Path) -> Result<Plan> {
+    config::load(path, &|name| std::env::var(name).ok())
+}
+
+impl Cli {
+    /// Whether errors and results are JSON.
+    pub fn json(&self) -> bool {
+        match &self.command {
+            Command::Run(args) => args.json,
+            Command::Check(args) => args.json,
+            Command::Status(args) => args.json,
+            Command::DeadLetters(args) => args.json,
+            Command::Plugin(command) => command.json(),
+            Command::Completions(_) => false,
+        }
+    }
+
+    /// Does what was asked; results go to `out`.
+    pub fn run(self, out: &mut dyn Write) -> Result<()> {
+        match self.command {
+            Command::Check(args) => check::run(&args, out),
+            Command::Completions(args) => completions::run(&args, out),
+            Command::Run(_) | Command::Status(_) | Command::DeadLetters(_) | Command::Plugin(_) => {
+                Err(Error::internal("this build reads configurations and runs nothing"))
+            }
+        }
+    }
+}
+
+/// The result of writing to standard output. A reader that is gone, as in `| head`, wants no more and is no error.
+pub(crate) fn written(result: io::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let error = error.to_string().to_lowercase();
+            Err(Error::internal(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("lakeport").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_every_argument_has_help() {
+        fn visit(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "`{}` has no help", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "`{}` of `{}` has no help",
+                    argument.get_id(),
+                    command.get_name()
+                );
+            }
+            command.get_subcommands().for_each(visit);
+        }
+        visit(&Cli::command());
+    }
+
+    #[test]
+    fn a_command_without_a_configuration_takes_the_usual_one() {
+        let Command::Run(args) = parse("run").unwrap().command else { panic!() };
+        assert_eq!(args.config.config, Path::new("lakeport.toml"));
+        let Command::Status(args) = parse("status other.toml --json").unwrap().command else { panic!() };
+        assert_eq!((args.config.config.as_path(), args.json), (Path::new("other.toml"), true));
+    }
+
+    #[test]
+    fn json_is_known_for_every_command() {
+        for line in ["run --json", "check --json", "status --json", "dead-letters --json", "plugin inspect x --json"] {
+            assert!(parse(line).unwrap().json(), "{line}");
+        }
+        for line in ["run", "plugin new x", "completions bash"] {
+            assert!(!parse(line).unwrap().json(), "{line}");
+        }
+    }
+
+    #[test]
+    fn flags_that_contradict_each_other_are_refused() {
+        for line in ["dead-letters --json --raw", "run --max-dead-letters -1", "run --log xml", "plugin new x --kind y"]
+        {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_is_no_error() {
+        assert!(written(Err(io::ErrorKind::BrokenPipe.into())).is_ok());
+        assert!(written(Err(io::ErrorKind::StorageFull.into())).is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! `lakeport plugin inspect`: what a component is.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::telemetry::human::{bytes, printable};
+
+/// Show a component's kind, settings, columns, imports, size and digest
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The component, a .wasm file, or a built-in plugin's name
+    #[arg(value_name = "COMPONENT", value_hint = clap::ValueHint::FilePath)]
+    pub component: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a component is.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Inspection {
+    pub name: String,
+    pub version: String,
+    /// One sentence.
+    pub summary: String,
+    /// `filter`, `transform` or `format`.
+    pub kind: String,
+    /// Bytes.
+    pub size: u64,
+    /// In hexadecimal.
+    pub sha256: String,
+    /// The interfaces that it imports.
+    pub imports: Vec<String>,
+    /// The columns it asks for when it is opened without settings, in words; `None` where it does not open so.
+    pub columns: Option<Vec<String>>,
+    /// JSON Schema of its settings.
+    pub config_schema: serde_json::Value,
+}
+
+/// The inspection as text, or as one JSON object.
+pub fn render(found: &Inspection, json: bool) -> String {
+    if json {
+        return format!("{}\n", serde_json::json!(found));
+    }
+    let list = |items: &[String]| match items {
+        [] => "none".to_owned(),
+        items => printable(&items.join(", ")),
+    };
+    let columns = found.columns.as_deref().map_or("depend on its settings".to_owned(), list);
+    let mut text = String::new();
+    for (what, value) in [
+        ("name", format!("{} {}", printable(&found.name), printable(&found.version))),
+        ("summary", printable(&found.summary)),
+        ("kind", found.kind.clone()),
+        ("size", bytes(found.size)),
+        ("sha256", found.sha256.clone()),
+        ("imports", list(&found.imports)),
+        ("columns", columns),
+    ] {
+        writeln!(text, "{what:<8} {value}").expect("a String takes everything");
+    }
+    writeln!(text, "settings\n{:#}", found.config_schema).expect("a String takes everything");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inspection_names_everything_a_component_is() {
+        let found = Inspection {
+            name: "select".into(),
+            version: "0.1.0".into(),
+            summary: "Keeps records of some kinds.\u{7}".into(),
+            kind: "filter".into(),
+            size: 69_000,
+            sha256: "ab".repeat(32),
+            imports: vec!["lakeport:plugin/records@0.1.0".into()],
+            columns: None,
+            config_schema: serde_json::json!({ "type": "object" }),
+        };
+        let text = render(&found, false);
+        assert_eq!(
+            text,
+            format!(
+                "name     select 0.1.0\nsummary  Keeps records of some kinds.\\u{{7}}\nkind     filter\nsize     69.0 kB\n\
+                 sha256   {}\nimports  lakeport:plugin/records@0.1.0\ncolumns  depend on its settings\n\
+                 settings\n{{\n  \"type\": \"object\"\n}}\n",
+                found.sha256
+            )
+        );
+        let json: serde_json::Value = serde_json::from_str(&render(&found, true)).unwrap();
+        assert_eq!(json["config-schema"]["type"], "object");
+    }
+}

@@ -1,0 +1,135 @@
+//! `lakeport status`: how far each export is.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::Config;
+use crate::telemetry::human::{bytes, count, printable};
+use crate::telemetry::{Align, Table};
+
+/// Show how far each export is: position, files, dead letters, last commit
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub config: Config,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What the commit log says of one export.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ExportStatus {
+    pub export: String,
+    /// The lake's name.
+    pub lake: String,
+    pub files: u64,
+    pub records: u64,
+    pub dead_letters: u64,
+    pub commits: u64,
+    /// `None` where nothing was ever committed.
+    pub last_commit: Option<LastCommit>,
+    pub position: Vec<Reached>,
+}
+
+/// The newest commit of an export.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LastCommit {
+    /// Its number in the log.
+    pub number: u64,
+    /// Its owner's epoch.
+    pub epoch: u64,
+    /// Its write time, RFC 3339.
+    pub time: String,
+}
+
+/// How far one file, or one run of standard input, was exported.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Reached {
+    pub origin: String,
+    /// Bytes exported, of the decompressed content.
+    pub next: u64,
+}
+
+/// The most origins of an export that the text lists; the JSON form has all of them.
+const MOST_ORIGINS: usize = 20;
+
+/// The status as text, or as one JSON object.
+pub fn render(exports: &[ExportStatus], json: bool) -> String {
+    if json {
+        return format!("{}\n", serde_json::json!({ "exports": exports }));
+    }
+    let mut table = Table::new([
+        ("export", Align::Left),
+        ("lake", Align::Left),
+        ("files", Align::Right),
+        ("records", Align::Right),
+        ("dead letters", Align::Right),
+        ("commits", Align::Right),
+        ("last commit", Align::Left),
+    ]);
+    for export in exports {
+        let last = export.last_commit.as_ref();
+        table.row([
+            export.export.clone(),
+            export.lake.clone(),
+            count(export.files),
+            count(export.records),
+            count(export.dead_letters),
+            count(export.commits),
+            last.map_or("never".to_owned(), |commit| format!("{} (number {})", commit.time, commit.number)),
+        ]);
+    }
+    let mut text = table.to_string();
+    for export in exports.iter().filter(|export| !export.position.is_empty()) {
+        let mut positions = Table::new([("read", Align::Right), ("", Align::Left)]);
+        for reached in export.position.iter().take(MOST_ORIGINS) {
+            positions.row([bytes(reached.next), printable(&reached.origin)]);
+        }
+        write!(text, "\n{}\n{positions}", export.export).expect("a String takes everything");
+        if let Some(more) = export.position.len().checked_sub(MOST_ORIGINS).filter(|more| *more > 0) {
+            writeln!(text, "and {} more; `--json` lists all", count(more as u64)).expect("a String takes everything");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::golden::expect;
+
+    const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/status");
+
+    fn export(name: &str, origins: usize) -> ExportStatus {
+        ExportStatus {
+            export: name.into(),
+            lake: "main".into(),
+            files: 6,
+            records: 203_114,
+            dead_letters: 2,
+            commits: 3,
+            last_commit: Some(LastCommit { number: 7, epoch: 2, time: "2019-09-10T11:12:13.000001Z".into() }),
+            position: (0..origins)
+                .map(|number| Reached { origin: format!("/data/{number}.ndjson"), next: number as u64 * 1_000 })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn a_status_shows_every_export_and_where_it_stands() {
+        let new =
+            ExportStatus { files: 0, records: 0, dead_letters: 0, commits: 0, last_commit: None, ..export("new", 0) };
+        let exports = [export("signals", 2), export("brews", 25), new];
+        expect(&Path::new(FOLDER).join("three.txt"), &render(&exports, false));
+        let json: serde_json::Value = serde_json::from_str(&render(&exports, true)).unwrap();
+        assert_eq!(json["exports"][1]["position"].as_array().unwrap().len(), 25);
+        assert_eq!(json["exports"][2]["last-commit"], serde_json::Value::Null);
+    }
+}

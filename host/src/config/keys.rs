@@ -1,0 +1,343 @@
+//! Every key a configuration may hold: the one table that the parser checks files against and the reference is made from.
+
+use crate::config::plugins::Role;
+
+/// One table of the file and the keys that it may hold.
+#[derive(Debug)]
+pub struct Group {
+    /// What marks its place in the reference, `lakes`.
+    pub id: &'static str,
+    pub keys: &'static [Key],
+    /// Keys of later versions: refused as not available, not as unknown.
+    pub later: &'static [&'static str],
+}
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    pub name: &'static str,
+    pub form: Form,
+    pub absent: Absent,
+    /// One or two sentences for the reference; the first is also the help where the key is missing.
+    pub meaning: &'static str,
+}
+
+/// What a key's value looks like.
+#[derive(Debug, Clone, Copy)]
+pub enum Form {
+    Text,
+    /// Text, or a reference to an environment variable or a file.
+    Credential,
+    /// A reference to an environment variable or a file; never the secret itself.
+    Secret,
+    Flag,
+    Duration,
+    Size,
+    Count,
+    Choice {
+        known: &'static [&'static str],
+        /// Choices of later versions.
+        later: &'static [&'static str],
+    },
+    /// A JSON pointer, or `false` for none.
+    Pointer,
+    /// A path or an array of them.
+    Paths,
+    Plugin(Role),
+    Plugins(Role),
+    Table(&'static Group),
+    /// Tables by name, `[lakes.NAME]`.
+    Tables(&'static Group),
+}
+
+/// What the absence of a key means.
+#[derive(Debug, Clone, Copy)]
+pub enum Absent {
+    /// The key must be there.
+    Required,
+    /// The same as this value, written without quotes.
+    Is(&'static str),
+    /// Something that is no value of the key; in words.
+    Means(&'static str),
+}
+
+impl Form {
+    /// What is expected, as in "… wants {}".
+    pub fn wanted(self) -> String {
+        match self {
+            Form::Text => "text".into(),
+            Form::Credential => "text, `env:NAME` or `file:PATH`".into(),
+            Form::Secret => "`env:NAME` or `file:PATH`".into(),
+            Form::Flag => "`true` or `false`".into(),
+            Form::Duration => "a duration".into(),
+            Form::Size => "a size".into(),
+            Form::Count => "a whole number, 0 or more".into(),
+            Form::Choice { known, .. } => any_of(known),
+            Form::Pointer => "a JSON pointer or `false`".into(),
+            Form::Paths => "a path or an array of paths".into(),
+            Form::Plugin(role) => format!("a {role} plugin"),
+            Form::Plugins(role) => format!("an array of {role} plugins"),
+            Form::Table(_) | Form::Tables(_) => "a table".into(),
+        }
+    }
+
+    /// A value that is right, as it stands in a file.
+    pub fn example(self) -> &'static str {
+        match self {
+            Form::Text => "\"signals\"",
+            Form::Credential | Form::Secret => "\"env:NAME\"",
+            Form::Flag => "true",
+            Form::Duration => "\"60s\"",
+            Form::Size => "\"64MiB\"",
+            Form::Count => "1000",
+            Form::Choice { known, .. } => known[0],
+            Form::Pointer => "\"/name\"",
+            Form::Paths => "\"signals/*.ndjson\"",
+            Form::Plugin(Role::Format) => "{ plugin = \"ndjson\" }",
+            Form::Plugin(_) => "{ plugin = \"select\" }",
+            Form::Plugins(_) => "[{ plugin = \"select\", kinds = [\"Brew*\"] }]",
+            Form::Table(_) | Form::Tables(_) => "{ … }",
+        }
+    }
+}
+
+/// "`a`, `b` or `c`".
+pub fn any_of(names: &[&str]) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+const fn key(name: &'static str, form: Form, absent: Absent, meaning: &'static str) -> Key {
+    Key { name, form, absent, meaning }
+}
+
+const fn choice(known: &'static [&'static str]) -> Form {
+    Form::Choice { known, later: &[] }
+}
+
+use Absent::{Is, Means, Required};
+
+pub static FILE: Group = Group {
+    id: "file",
+    keys: &[
+        key("sources", Form::Tables(&SOURCE), Means("none"), "Where records come from, by name."),
+        key("exports", Form::Tables(&EXPORT), Required, "What goes where, by name."),
+        key("lakes", Form::Tables(&LAKE), Means("one in `./lake`"), "Where files go, by name."),
+        key("plugins", Form::Tables(&PLUGIN), Means("the built-in ones"), "Components of your own, by name."),
+    ],
+    later: &[],
+};
+
+pub static SOURCE: Group = Group {
+    id: "sources",
+    keys: &[
+        key("files", Form::Paths, Means("none"), "Files, folders (every file below) and globs; plain, gzip or zstd."),
+        key("stdin", Form::Flag, Is("false"), "Read standard input. A source has either `files` or `stdin = true`."),
+        key(
+            "envelope",
+            Form::Choice {
+                known: &["plain"],
+                later: &[
+                    "iot-hub",
+                    "cloudevents",
+                    "event-grid",
+                    "debezium",
+                    "wal2json",
+                    "odata-delta",
+                    "dataverse",
+                    "avro",
+                ],
+            },
+            Is("plain"),
+            "What a line is. `plain`: the record itself, a JSON object.",
+        ),
+        key("kind", Form::Pointer, Is("/name"), "What the record is: a signal's name."),
+        key("time", Form::Pointer, Is("/signalTime"), "When it happened."),
+        key(
+            "time-unit",
+            choice(&["rfc3339", "epoch-seconds", "epoch-milliseconds"]),
+            Is("rfc3339"),
+            "What `time` and `enqueued-time` are written in.",
+        ),
+        key("subject", Form::Pointer, Is("/deviceId"), "What it is about: a device."),
+        key("id", Form::Pointer, Is("false"), "What tells it from every other record."),
+        key("source", Form::Pointer, Is("false"), "Where it came from; the source's name where `false`."),
+        key("enqueued-time", Form::Pointer, Is("/serverTime"), "When a service received it."),
+    ],
+    later: &["http", "jetstream", "kafka"],
+};
+
+pub static EXPORT: Group = Group {
+    id: "exports",
+    keys: &[
+        key(
+            "type",
+            Form::Choice { known: &["events"], later: &["changes", "table"] },
+            Is("events"),
+            "What is exported: each record as it is.",
+        ),
+        key("source", Form::Text, Required, "The source to read, the NAME of a `[sources.NAME]`."),
+        key(
+            "lake",
+            Form::Text,
+            Means("the only lake; `./lake` where there is none"),
+            "The lake to write to, the NAME of a `[lakes.NAME]`.",
+        ),
+        key(
+            "filters",
+            Form::Plugins(Role::Filter),
+            Means("`[]`"),
+            "Plugins that decide which records are kept, in this order.",
+        ),
+        key(
+            "transforms",
+            Form::Plugins(Role::Transform),
+            Means("`[]`"),
+            "Plugins that rewrite records, in this order, after the filters.",
+        ),
+        key(
+            "format",
+            Form::Plugin(Role::Format),
+            Means("`{ plugin = \"ndjson\" }`"),
+            "The plugin that writes the files' bytes.",
+        ),
+        key("granularity", choice(&["minute", "hour", "day"]), Is("hour"), "How long a file covers, in UTC."),
+        key(
+            "timestamp",
+            choice(&["event", "write"]),
+            Is("event"),
+            "Which time decides a record's file: its own, or that of writing it.",
+        ),
+        key(
+            "event-time-missing",
+            choice(&["dead-letter", "enqueued"]),
+            Is("dead-letter"),
+            "What becomes of a record without a usable `time`. `enqueued`: its enqueued time counts instead.",
+        ),
+        key(
+            "path",
+            Form::Text,
+            Means("`{export}/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}`, as far as `granularity` goes"),
+            "Where files are, below the lake's URL. See “Paths”.",
+        ),
+        key(
+            "files",
+            choice(&["growing", "rolling", "sealed"]),
+            Is("growing"),
+            "What readers see. `growing`: a file that grows; `rolling`: numbered parts, final at once; `sealed`: one file, when its time is over.",
+        ),
+        key(
+            "roll-size",
+            Form::Size,
+            Is("16MiB"),
+            "A growing file that has reached this is followed by the next part. With `files = \"growing\"` only.",
+        ),
+        key(
+            "lateness",
+            Form::Duration,
+            Is("10m"),
+            "How long a file waits for late records after its time is over. With `files = \"sealed\"` only.",
+        ),
+        key("flush", Form::Table(&FLUSH), Means("see `[exports.NAME.flush]`"), "When what was read is committed."),
+        key(
+            "on-error",
+            choice(&["dead-letter", "stop"]),
+            Is("dead-letter"),
+            "What happens when a plugin fails on a record: the record is kept as a dead letter, or the export stops.",
+        ),
+        key("max-record-size", Form::Size, Is("1MiB"), "A larger record becomes a dead letter. At most 1GiB."),
+        key(
+            "max-dead-letters",
+            Form::Count,
+            Means("no limit"),
+            "More dead letters than this in one run stop the export.",
+        ),
+    ],
+    later: &["deletes", "root", "public-url", "snapshots", "tables"],
+};
+
+pub static FLUSH: Group = Group {
+    id: "flush",
+    keys: &[
+        key(
+            "every",
+            Form::Duration,
+            Is("60s"),
+            "At the latest this long after the first record that is not committed.",
+        ),
+        key("bytes", Form::Size, Is("256MiB"), "At the latest after this much was read or written."),
+    ],
+    later: &[],
+};
+
+pub static LAKE: Group = Group {
+    id: "lakes",
+    keys: &[
+        key("url", Form::Text, Required, "The place: a folder or the URL of a store. See “Lakes”."),
+        key(
+            "endpoint",
+            Form::Text,
+            Means("the store's own"),
+            "Another address of the store: an emulator, MinIO. Not for folders.",
+        ),
+        key(
+            "log-folder",
+            Form::Text,
+            Is("_lakeport"),
+            "The folder of the commit log, below the URL. One name that starts with `_` or `.`: analytics tools skip those.",
+        ),
+        key("account-key", Form::Secret, Means("–"), "Azure: the storage account's shared key."),
+        key("sas-token", Form::Secret, Means("–"), "Azure: a shared access signature."),
+        key("tenant-id", Form::Credential, Means("–"), "Azure: the directory of `client-id`."),
+        key("client-id", Form::Credential, Means("–"), "Azure: an application; with `client-secret` and `tenant-id`."),
+        key("client-secret", Form::Secret, Means("–"), "Azure: the application's secret."),
+        key("managed-identity", Form::Flag, Is("false"), "Azure: ask the instance for its identity."),
+        key("region", Form::Text, Is("us-east-1"), "S3: the bucket's region."),
+        key("access-key-id", Form::Credential, Means("–"), "S3: the access key; with `secret-access-key`."),
+        key("secret-access-key", Form::Secret, Means("–"), "S3: the access key's secret."),
+        key("session-token", Form::Secret, Means("–"), "S3: the token of a temporary access key."),
+        key("instance-role", Form::Flag, Is("false"), "S3: ask the instance or the pod for its role."),
+        key(
+            "service-account-key",
+            Form::Secret,
+            Means("–"),
+            "Google Cloud Storage: a service account's key, the JSON text.",
+        ),
+        key("instance-account", Form::Flag, Is("false"), "Google Cloud Storage: ask the instance for its account."),
+        key(
+            "anonymous",
+            Form::Flag,
+            Is("false"),
+            "Google Cloud Storage: no signature, for emulators and public buckets.",
+        ),
+    ],
+    later: &[],
+};
+
+pub static PLUGIN: Group = Group {
+    id: "plugins",
+    keys: &[
+        key("path", Form::Text, Means("a built-in plugin of this name"), "The component, a `.wasm` file."),
+        key("limits", Form::Table(&LIMITS), Means("see `[plugins.NAME.limits]`"), "What the plugin may use."),
+    ],
+    later: &[],
+};
+
+pub static LIMITS: Group = Group {
+    id: "limits",
+    keys: &[
+        key("memory", Form::Size, Is("64MiB"), "Linear memory of one instance, all memories together. At most 4GiB."),
+        key("time", Form::Duration, Is("5s"), "Time of one call."),
+        key("transfer", Form::Size, Is("32MiB"), "Bytes that one call may pass or return."),
+        key("component", Form::Size, Is("32MiB"), "Size of the component."),
+        key("log-lines", Form::Count, Is("100"), "Log lines of one call; further ones are cut and counted."),
+    ],
+    later: &[],
+};
+
+/// The key of a plugin's use that names it; every other key is the plugin's own.
+pub const PLUGIN_NAME: &str = "plugin";

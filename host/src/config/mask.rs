@@ -1,0 +1,150 @@
+//! Finds what could be a secret in a configuration's text, so that no error shows it.
+//!
+//! Works on text and not on parsed values: a file that does not parse, a misspelled key and a comment hide secrets too.
+//! References (`env:NAME`, `file:PATH`) are no secrets.
+
+use std::ops::Range;
+
+use super::keys::{Form, LAKE};
+
+/// The spans of everything that stands where a secret could.
+pub fn secrets(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices('=') {
+        let key = text[..at].trim_end_matches([' ', '\t', '"', '\'']);
+        let start = key
+            .rfind(|c: char| !(c.is_alphanumeric() || c == '-' || c == '_'))
+            .map_or(0, |at| at + key[at..].chars().next().map_or(0, char::len_utf8));
+        let value = content(text, at + 1);
+        if names_a_secret(&key[start..]) {
+            if !is_reference(&text[value.clone()]) && !value.is_empty() {
+                found.push(value);
+            }
+        } else {
+            found.extend(in_url(&text[value.clone()]).map(|part| value.start + part.start..value.start + part.end));
+        }
+    }
+    found
+}
+
+/// Whether `value` is `env:NAME` or `file:PATH`.
+pub fn is_reference(value: &str) -> bool {
+    value.strip_prefix("env:").is_some_and(is_variable) || value.strip_prefix("file:").is_some()
+}
+
+/// Whether `name` can be the name of an environment variable.
+pub fn is_variable(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Whether a secret may stand behind a key of this name, spelled rightly or not.
+fn names_a_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    let telling = ["key", "secret", "token", "passw", "pwd", "credential", "signature"];
+    let near = |known: &str| key.len() < 40 && strsim::damerau_levenshtein(known, &key) <= 3;
+    !key.is_empty()
+        && (telling.iter().any(|word| key.contains(word))
+            || LAKE.keys.iter().any(|known| matches!(known.form, Form::Secret) && near(known.name)))
+}
+
+/// The span of the value that begins at or after `at`: what stands between the quotes, or up to the line's end.
+fn content(text: &str, at: usize) -> Range<usize> {
+    let rest = &text[at..];
+    let start = at + rest.len() - rest.trim_start_matches([' ', '\t']).len();
+    let value = &text[start..];
+    let line = value.find('\n').unwrap_or(value.len());
+    for quotes in ["\"\"\"", "'''"] {
+        if let Some(inner) = value.strip_prefix(quotes) {
+            return start + 3..start + 3 + inner.find(quotes).unwrap_or(inner.len());
+        }
+    }
+    for quote in ['"', '\''] {
+        if let Some(inner) = value[..line].strip_prefix(quote) {
+            let mut escaped = false;
+            let end = inner.find(|c| {
+                let closes = c == quote && !escaped;
+                escaped = quote == '"' && c == '\\' && !escaped;
+                closes
+            });
+            return start + 1..start + 1 + end.unwrap_or(inner.len());
+        }
+    }
+    start..start + value[..line].trim_end().len()
+}
+
+/// The parts of a URL that may be secret: its query, and the password before the host.
+fn in_url(value: &str) -> impl Iterator<Item = Range<usize>> {
+    let scheme = value.find("://").map(|at| at + 3);
+    let query = scheme.and(value.find('?')).map(|at| at + 1..value.len());
+    let password = scheme.and_then(|start| {
+        let host = value[start..].find(['/', '?', '"', '\'']).map_or(value.len(), |at| start + at);
+        let at = start + value[start..host].rfind('@')?;
+        let colon = start + value[start..at].find(':')?;
+        Some(colon + 1..at)
+    });
+    query.into_iter().chain(password).filter(|part| !part.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        let mut shown = text.to_owned();
+        let mut found = secrets(text);
+        found.sort_by_key(|span| std::cmp::Reverse(span.start));
+        for span in found {
+            if shown.is_char_boundary(span.end.min(shown.len())) {
+                shown.replace_range(span.start..span.end.min(shown.len()), "***");
+            }
+        }
+        shown
+    }
+
+    #[test]
+    fn a_secret_is_found_however_it_is_written() {
+        for text in [
+            "account-key = \"hunter2\"",
+            "account-key = 'hunter2'",
+            "account-key = \"hunter2",
+            "account-key = hunter2",
+            "account-key=\"\"\"\nhunter2\n\"\"\"",
+            "account-key = \"\"\"\nhunter2",
+            "acount-kye = \"hunter2\"",
+            "# account-key = \"hunter2\"",
+            "\"account-key\" = \"hunter2\"",
+            "main = { url = \"./x\", sas-token = \"hunter2\", region = 1 }",
+            "main.account-key = \"a\\\"hunter2\"",
+            "account-key = \"env:hunter2+/\"",
+            "url = \"https://a.blob.core.windows.net/c?sig=hunter2\"",
+            "url = \"https://me:hunter2@a.blob.core.windows.net/c\"",
+            "Password = \"hunter2\"",
+        ] {
+            assert!(!shown(text).contains("hunter2"), "{text} → {}", shown(text));
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_stays() {
+        for text in [
+            "account-key = \"env:LAKE_KEY\"",
+            "account-key = \"file:secrets/key\"",
+            "url = \"abfss://exports@contoso.dfs.core.windows.net/product/\"",
+            "granularity = \"hour\"",
+            "kinds = [\"a?b\"]",
+        ] {
+            assert_eq!(shown(text), text);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_span_is_text(text in "([a-z =\"'\n?:/@é\\\\]|account-key){0,60}") {
+            for span in secrets(&text) {
+                proptest::prop_assert!(text.get(span).is_some());
+            }
+        }
+    }
+}

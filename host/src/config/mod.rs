@@ -1,0 +1,112 @@
+//! Configuration: the file a user wrote becomes one checked [`Plan`]. The first stage; nothing later reads configuration.
+//!
+//! Parse → resolve → check. Every key is one of [`keys`], every error shows its line with a caret and says what to do, and
+//! secrets come from references only and never enter an error. Touches no lake and no record.
+
+mod document;
+mod exports;
+mod keys;
+mod lakes;
+mod mask;
+mod overlap;
+mod plugins;
+mod reference;
+mod section;
+mod sources;
+mod url;
+mod value;
+
+#[cfg(test)]
+pub(crate) mod golden;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::path::Path;
+
+pub use plugins::{BUILT_IN, Role};
+pub use reference::reference;
+pub use value::suggest;
+
+use self::document::Document;
+use self::exports::{Export, Known};
+use self::section::{Context, Section};
+use crate::error::{Error, Result};
+use crate::plan::{Input, Plan};
+
+const SMALLEST: &str = "the smallest configuration has a source and an export:\n\n    \
+     [sources.signals]\n    files = \"signals/*.ndjson\"\n\n    \
+     [exports.signals]\n    source = \"signals\"";
+
+/// Reads the configuration at `path`; `env` looks up environment variables.
+///
+/// # Errors
+/// Of kind `Config`: the file cannot be read, or [`parse`] refuses it.
+pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Plan> {
+    let text = std::fs::read(path).map_err(|error| {
+        let message =
+            format!("cannot read the configuration `{}`: {}", path.display(), error.to_string().to_lowercase());
+        Error::config(message).with_help(SMALLEST)
+    })?;
+    let text = String::from_utf8(text).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        Error::config(format!("the configuration `{}` is not UTF-8: line {line}", path.display()))
+            .with_help("save it as UTF-8")
+    })?;
+    parse(&text, path, env)
+}
+
+/// Turns the text of the configuration at `path` into a plan.
+///
+/// # Errors
+/// Of kind `Config`, with the line and what to do.
+pub fn parse(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Plan> {
+    let cx = Context { doc: Document::new(path, text), folder: section::folder_of(path), env };
+    let table = toml::de::DeTable::parse(text).map_err(|error| cx.doc.syntax_error(&error))?;
+    let file = Section::open(&cx, "", 0..0, Some(table.get_ref()), &keys::FILE)?;
+    let known = Known {
+        sources: sources::resolve(&file)?,
+        lakes: lakes::resolve(&file)?,
+        plugins: plugins::Plugins::resolve(&file)?,
+    };
+    let mut exports: Vec<Export> = Vec::new();
+    for (name, section) in file.sections("exports")? {
+        let export = exports::resolve(name, &section, &known)?;
+        if overlap::feeds_itself(&export.plan) {
+            let message = format!("export `{name}` would read its own files: its lake is among its source's files");
+            let error = section.cx.doc.fail(known.sources[&export.plan.source.name].input.clone(), message);
+            return Err(error.with_help("put the lake elsewhere, or name the files more narrowly: `signals/*.ndjson`"));
+        }
+        for other in &exports {
+            compatible(&section, other, &export, &known)?;
+        }
+        exports.push(export);
+    }
+    if exports.is_empty() {
+        return Err(file.fail("the configuration has no export").with_help(SMALLEST));
+    }
+    Ok(Plan { path: path.to_owned(), exports: exports.into_iter().map(|export| export.plan).collect() })
+}
+
+/// Refuses two exports that would get into each other's way.
+fn compatible(section: &Section<'_>, one: &Export, two: &Export, known: &Known) -> Result<()> {
+    let (a, b) = (&one.plan, &two.plan);
+    if a.name.eq_ignore_ascii_case(&b.name) {
+        let error = section.fail(format!("exports `{}` and `{}` differ in letter case only", a.name, b.name));
+        return Err(error.with_help("not every store tells them apart: give one of them another name"));
+    }
+    if overlap::overlap(a, b) {
+        let message = format!("exports `{}` and `{}` could make the same object", a.name, b.name);
+        let error = section.cx.doc.fail(two.path.clone(), message);
+        return Err(error.with_help("add `{export}` to the path: `{export}/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}`"));
+    }
+    if let (Input::Stdin { .. }, Input::Stdin { .. }) = (&a.source.input, &b.source.input) {
+        let message = format!("exports `{}` and `{}` both read standard input, which can be read once", a.name, b.name);
+        let span = if a.source.name == b.source.name { &two.source } else { &known.sources[&b.source.name].input };
+        let error = section.cx.doc.fail(span.clone(), message);
+        return Err(
+            error.with_help("write standard input to a file and read that with `files`, or run them one at a time")
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! Sources: what is read, and where a record's attributes are.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::de::DeValue;
+
+use super::section::Section;
+use crate::error::Result;
+use crate::plan::{Input, Mapping, SourcePlan, TimeUnit};
+
+/// A source and the places in the file that errors about its use point at.
+pub struct Source {
+    pub plan: Arc<SourcePlan>,
+    /// Where its time is said to be, or its name.
+    pub time: Range<usize>,
+    /// Where its enqueued time is said to be, or its name.
+    pub enqueued_time: Range<usize>,
+    /// Where its kind is said to be, or its name.
+    pub kind: Range<usize>,
+    /// Where its input is said to be.
+    pub input: Range<usize>,
+}
+
+/// The file's sources.
+pub fn resolve(file: &Section<'_>) -> Result<BTreeMap<String, Source>> {
+    let sources = file.sections("sources")?.into_iter();
+    sources.map(|(name, section)| Ok((name.to_owned(), source(name, &section)?))).collect()
+}
+
+fn source(name: &str, section: &Section<'_>) -> Result<Source> {
+    section.choice("envelope")?;
+    let time_unit = match section.choice("time-unit")? {
+        "rfc3339" => TimeUnit::Rfc3339,
+        "epoch-seconds" => TimeUnit::EpochSeconds,
+        _ => TimeUnit::EpochMilliseconds,
+    };
+    let stdin = section.flag("stdin")?;
+    let input = match (section.has("files"), stdin) {
+        (true, false) => Input::Files(files(section)?),
+        (false, true) => Input::Stdin { spool: None },
+        (true, true) => {
+            let error = section.cx.doc.fail(section.key_span("stdin"), format!("`sources.{name}` has two inputs"));
+            return Err(error.with_help("take out `files` or `stdin`, or make two sources"));
+        }
+        (false, false) => {
+            let error = section.fail(format!("`sources.{name}` does not say what to read"));
+            return Err(error.with_help("add `files = \"signals/*.ndjson\"` or `stdin = true`"));
+        }
+    };
+    let mapping = Mapping {
+        kind: section.pointer("kind")?,
+        time: section.pointer("time")?,
+        time_unit,
+        subject: section.pointer("subject")?,
+        id: section.pointer("id")?,
+        source: section.pointer("source")?,
+        enqueued_time: section.pointer("enqueued-time")?,
+    };
+    let value_span = |key: &str| section.written(key).map_or(section.span.clone(), |(_, span)| span);
+    Ok(Source {
+        plan: Arc::new(SourcePlan { name: name.to_owned(), input, mapping }),
+        time: value_span("time"),
+        enqueued_time: value_span("enqueued-time"),
+        kind: value_span("kind"),
+        input: section.key_span(if stdin { "stdin" } else { "files" }),
+    })
+}
+
+/// The absolute paths and patterns of `files`.
+fn files(section: &Section<'_>) -> Result<Vec<String>> {
+    let (value, span) = section.written("files").expect("the caller saw the key");
+    let empty = |span| {
+        section.cx.doc.fail(span, "`files` names no file").with_help("for example `files = \"signals/*.ndjson\"`")
+    };
+    let one = |value: &DeValue<'_>, span: Range<usize>| match value {
+        DeValue::String(text) if text.is_empty() => Err(empty(span)),
+        DeValue::String(text) => absolute(section, text, span),
+        other => Err(section.wrong_type_of("files", other, span)),
+    };
+    match value {
+        DeValue::Array(paths) if paths.is_empty() => Err(empty(span)),
+        DeValue::Array(paths) => paths.iter().map(|path| one(path.get_ref(), path.span())).collect(),
+        other => Ok(vec![one(other, span)?]),
+    }
+}
+
+/// `path` below the file's folder. Only what the user wrote is a pattern, never the folder before it.
+fn absolute(section: &Section<'_>, path: &str, span: Range<usize>) -> Result<String> {
+    let is_pattern = path.contains(['*', '?', '[']);
+    let fail = |message: String, help: &str| section.cx.doc.fail(span.clone(), message).with_help(help);
+    if is_pattern && let Err(error) = glob::Pattern::new(path) {
+        return Err(fail(
+            format!("`{path}` is not a pattern: {}", error.msg),
+            "`*`, `?`, `**` and `[a-z]` stand for names; `[*]` is a star",
+        ));
+    }
+    let whole = section.cx.resolve(path);
+    let whole = whole.to_str().ok_or_else(|| {
+        fail(format!("the folder of `{path}` is not UTF-8"), "move the configuration, or write an absolute path")
+    })?;
+    if !is_pattern || path.starts_with('/') {
+        return Ok(whole.to_owned());
+    }
+    let folder = section.cx.folder.to_str().expect("a part of a UTF-8 path is UTF-8");
+    let below = whole.strip_prefix(folder).expect("a relative path is resolved below the folder");
+    Ok(glob::Pattern::escape(folder) + below)
+}

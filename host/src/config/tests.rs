@@ -1,0 +1,283 @@
+//! What right configurations resolve to.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use super::*;
+use crate::plan::*;
+
+/// The environment of these tests.
+pub fn environment(name: &str) -> Option<String> {
+    match name {
+        "LAKE_KEY" => Some("hunter2-from-the-environment\n".to_owned()),
+        "EMPTY" => Some(String::new()),
+        _ => None,
+    }
+}
+
+/// Parses a configuration in the folder `/etc/lakeport`.
+pub fn parse(text: &str) -> Result<Plan> {
+    super::parse(text, Path::new("/etc/lakeport/lakeport.toml"), &environment)
+}
+
+const SMALLEST_FILE: &str =
+    "[sources.signals]\nfiles = \"signals/*.ndjson\"\n\n[exports.signals]\nsource = \"signals\"\n";
+
+/// The smallest file with more lines in its export.
+fn export_with(lines: &str) -> ExportPlan {
+    parse(&format!("{SMALLEST_FILE}{lines}")).unwrap_or_else(|error| panic!("{error}")).exports.remove(0)
+}
+
+/// A lake of these lines.
+fn lake_with(lines: &str) -> Location {
+    let plan = parse(&format!("[lakes.main]\n{lines}\n{SMALLEST_FILE}")).unwrap_or_else(|error| panic!("{error}"));
+    plan.exports[0].lake.location.clone()
+}
+
+#[test]
+fn four_lines_resolve_to_the_documented_defaults() {
+    let plan = parse(SMALLEST_FILE).unwrap();
+    assert_eq!(plan.exports.len(), 1);
+    let export = &plan.exports[0];
+    assert_eq!(export.name, "signals");
+    assert_eq!(export.source.input, Input::Files(vec!["/etc/lakeport/signals/*.ndjson".into()]));
+    assert_eq!(
+        export.source.mapping,
+        Mapping {
+            kind: Some("/name".into()),
+            time: Some("/signalTime".into()),
+            time_unit: TimeUnit::Rfc3339,
+            subject: Some("/deviceId".into()),
+            id: None,
+            source: None,
+            enqueued_time: Some("/serverTime".into()),
+        }
+    );
+    assert!(matches!(&export.lake.location, Location::Local(path) if path == Path::new("/etc/lakeport/lake")));
+    assert_eq!(export.lake.log_folder, "_lakeport");
+    assert_eq!((export.format.plugin.name.as_str(), &export.format.plugin.origin), ("ndjson", &PluginOrigin::BuiltIn));
+    assert_eq!(export.format.config, serde_json::json!({}));
+    assert!(export.filters.is_empty() && export.transforms.is_empty());
+    assert_eq!(export.granularity, Granularity::Hour);
+    assert_eq!(export.timestamp, Timestamp::Event { or_enqueued: false });
+    assert_eq!(export.path.to_string(), "{export}/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}");
+    assert_eq!(export.files, Files::Growing { roll_size: 16 << 20 });
+    assert_eq!(export.flush, Flush { every: Duration::from_secs(60), bytes: 256 << 20 });
+    assert_eq!(export.on_error, OnError::DeadLetter);
+    assert_eq!((export.max_record_size, export.max_dead_letters), (1 << 20, None));
+}
+
+#[test]
+fn the_documented_signals_export_resolves() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("plugins")).unwrap();
+    std::fs::write(folder.path().join("plugins/too_hot.wasm"), "").unwrap();
+    let text = r#"
+        [lakes.main]
+        url = "abfss://exports@contoso.dfs.core.windows.net/product/"
+        account-key = "env:LAKE_KEY"
+
+        [plugins.too-hot]
+        path = "plugins/too_hot.wasm"
+        limits = { memory = "128MiB", time = "2s" }
+
+        [sources.signals]
+        files = "signals/*.ndjson"
+        envelope = "plain"
+        kind = "/name"
+        time = "/signalTime"
+        subject = "/deviceId"
+
+        [exports.signals]
+        source = "signals"
+        lake = "main"
+        filters = [{ plugin = "select", kinds = ["BrewStarted", "Brew*"] }, { plugin = "too-hot", threshold = 90 }]
+        transforms = []
+        format = { plugin = "ndjson" }
+        granularity = "hour"
+        timestamp = "event"
+        path = "signals/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}"
+        files = "growing"
+        flush = { every = "60s", bytes = "64MiB" }
+        on-error = "dead-letter"
+    "#;
+    let plan = super::parse(text, &folder.path().join("lakeport.toml"), &environment).unwrap();
+    let export = &plan.exports[0];
+    let Location::Azure { account, container, prefix, endpoint: None, credential: AzureCredential::AccountKey(key) } =
+        &export.lake.location
+    else {
+        panic!("{:?}", export.lake)
+    };
+    assert_eq!((account.as_str(), container.as_str(), prefix.as_str()), ("contoso", "exports", "product"));
+    assert_eq!(key.expose_secret(), "hunter2-from-the-environment", "without the end of the line");
+    assert_eq!(export.filters[0].config, serde_json::json!({ "kinds": ["BrewStarted", "Brew*"] }));
+    assert_eq!(export.filters[1].config, serde_json::json!({ "threshold": 90 }));
+    let too_hot = &export.filters[1].plugin;
+    assert_eq!(too_hot.origin, PluginOrigin::Path(folder.path().join("plugins/too_hot.wasm")));
+    assert_eq!(too_hot.limits, Limits { memory: 128 << 20, time: Duration::from_secs(2), ..Limits::default() });
+    assert_eq!(export.flush.bytes, 64 << 20);
+}
+
+#[test]
+fn the_keys_defaults_are_the_plans() {
+    let cx = Context { doc: Document::new(Path::new("x"), ""), folder: PathBuf::from("/"), env: &environment };
+    assert_eq!(plugins::default_limits(&cx).unwrap(), Limits::default());
+}
+
+#[test]
+fn a_default_path_goes_as_far_as_the_granularity() {
+    assert_eq!(export_with("granularity = \"day\"").path.to_string(), "{export}/{YYYY}/{MM}/{dd}/{part}.{ext}");
+    assert_eq!(
+        export_with("granularity = \"minute\"").path.to_string(),
+        "{export}/{YYYY}/{MM}/{dd}/{HH}/{mm}/{part}.{ext}"
+    );
+}
+
+#[test]
+fn every_kind_of_file_and_time_is_understood() {
+    assert_eq!(export_with("files = \"sealed\"").files, Files::Sealed { lateness: Duration::from_secs(600) });
+    assert_eq!(export_with("files = \"sealed\"\nlateness = \"0s\"").files, Files::Sealed { lateness: Duration::ZERO });
+    assert_eq!(export_with("files = \"rolling\"\npath = \"x/{part}.{ext}\"").files, Files::Rolling);
+    assert_eq!(export_with("roll-size = \"1GB\"").files, Files::Growing { roll_size: 1_000_000_000 });
+    assert_eq!(export_with("timestamp = \"write\"").timestamp, Timestamp::Write);
+    assert_eq!(export_with("event-time-missing = \"enqueued\"").timestamp, Timestamp::Event { or_enqueued: true });
+    assert_eq!(export_with("on-error = \"stop\"\nmax-dead-letters = 0").max_dead_letters, Some(0));
+}
+
+#[test]
+fn attributes_can_be_elsewhere_or_absent() {
+    let text = "[sources.s]\nstdin = true\nkind = false\ntime = \"/a~1b/0\"\ntime-unit = \"epoch-milliseconds\"\n\
+                id = \"/id\"\nsubject = false\n[exports.e]\nsource = \"s\"\n";
+    let source = parse(text).unwrap().exports[0].source.clone();
+    assert_eq!(source.input, Input::Stdin { spool: None });
+    let mapping = &source.mapping;
+    assert_eq!((&mapping.kind, mapping.time.as_deref()), (&None, Some("/a~1b/0")));
+    assert_eq!((mapping.id.as_deref(), &mapping.subject), (Some("/id"), &None));
+    assert_eq!(mapping.time_unit, TimeUnit::EpochMilliseconds);
+}
+
+#[test]
+fn the_folder_before_a_pattern_is_none() {
+    let text = SMALLEST_FILE.replace("\"signals/*.ndjson\"", "[\"./a.ndjson\", \"*.gz\", \"/data/*\"]");
+    let plan = super::parse(&text, Path::new("/data [1]/lakeport.toml"), &environment).unwrap();
+    let Input::Files(files) = &plan.exports[0].source.input else { panic!() };
+    assert_eq!(files, &["/data [1]/a.ndjson", "/data [[]1[]]/*.gz", "/data/*"]);
+}
+
+#[test]
+fn every_credential_is_understood() {
+    let azure = "url = \"https://contoso.dfs.core.windows.net/fs\"\n";
+    let client = format!("{azure}tenant-id = \"t\"\nclient-id = \"env:LAKE_KEY\"\nclient-secret = \"env:LAKE_KEY\"");
+    let Location::Azure { credential: AzureCredential::ClientSecret { tenant, client, .. }, .. } = lake_with(&client)
+    else {
+        panic!()
+    };
+    assert_eq!((tenant.as_str(), client.as_str()), ("t", "hunter2-from-the-environment"));
+    assert!(matches!(
+        lake_with(&format!("{azure}sas-token = \"env:LAKE_KEY\"\nendpoint = \"http://127.0.0.1:10000/contoso/\"")),
+        Location::Azure { credential: AzureCredential::Sas(_), endpoint: Some(endpoint), .. }
+            if endpoint == "http://127.0.0.1:10000/contoso"
+    ));
+    assert!(matches!(
+        lake_with(&format!("{azure}managed-identity = true")),
+        Location::Azure { credential: AzureCredential::ManagedIdentity, .. }
+    ));
+    let keys = "url = \"s3://bucket/a\"\naccess-key-id = \"id\"\nsecret-access-key = \"env:LAKE_KEY\"\nsession-token = \"env:LAKE_KEY\"";
+    assert!(matches!(
+        lake_with(keys),
+        Location::S3 { credential: S3Credential::Keys { session_token: Some(_), .. }, region, .. } if region == "us-east-1"
+    ));
+    assert!(matches!(
+        lake_with("url = \"s3://bucket\"\nregion = \"eu-west-1\"\ninstance-role = true"),
+        Location::S3 { credential: S3Credential::InstanceRole, region, .. } if region == "eu-west-1"
+    ));
+    assert!(matches!(
+        lake_with("url = \"gs://bucket\"\nservice-account-key = \"env:LAKE_KEY\""),
+        Location::Gcs { credential: GcsCredential::ServiceAccountKey(_), .. }
+    ));
+    assert!(matches!(
+        lake_with("url = \"gs://bucket\"\nanonymous = true"),
+        Location::Gcs { credential: GcsCredential::Anonymous, .. }
+    ));
+    assert!(matches!(lake_with("url = \"memory:x\""), Location::Memory(name) if name == "x"));
+    assert!(matches!(lake_with("url = \"../x\""), Location::Local(path) if path == Path::new("/etc/lakeport/../x")));
+}
+
+#[test]
+fn a_built_in_plugin_takes_limits_without_a_path() {
+    let text = format!("{SMALLEST_FILE}\n[plugins.ndjson.limits]\nmemory = \"1GiB\"\n");
+    assert_eq!(parse(&text).unwrap().exports[0].format.plugin.limits.memory, 1 << 30);
+}
+
+#[test]
+fn exports_keep_the_files_order_and_share_sources() {
+    let text = "[exports.z]\nsource = \"s\"\n[exports.a]\nsource = \"s\"\n[sources.s]\nfiles = [\"x\", \"y\"]\n";
+    let plan = parse(text).unwrap();
+    assert_eq!(plan.exports.iter().map(|export| export.name.as_str()).collect::<Vec<_>>(), ["z", "a"]);
+    assert!(std::sync::Arc::ptr_eq(&plan.exports[0].source, &plan.exports[1].source));
+}
+
+#[test]
+fn settings_tell_what_changes_output_and_nothing_else() {
+    let same = export_with("").settings;
+    assert_eq!(export_with("granularity = \"hour\"\nmax-dead-letters = 5").settings, same);
+    assert_ne!(export_with("granularity = \"day\"").settings, same);
+    assert_ne!(export_with("filters = [{ plugin = \"select\", kinds = [\"a\"] }]").settings, same);
+    let nested = export_with("filters = [{ plugin = \"select\", z = 1, a = { y = 1, b = 2 } }]").settings;
+    assert!(nested.to_string().contains(r#"{"config":{"a":{"b":2,"y":1},"z":1},"plugin":"select"}"#), "{nested}");
+}
+
+#[test]
+fn secrets_are_in_no_rendering_of_a_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("sas"), "?sv=1&sig=hunter2-from-a-file\n").unwrap();
+    let lake = |name: &str, lines: &str| {
+        format!("[lakes.{name}]\n{lines}\n[exports.{name}]\nsource = \"s\"\nlake = \"{name}\"\n")
+    };
+    let azure = "url = \"https://contoso.dfs.core.windows.net/fs\"\n";
+    let text = [
+        "[sources.s]\nfiles = \"x\"\n".to_owned(),
+        lake("key", &format!("{azure}account-key = \"env:LAKE_KEY\"")),
+        lake("sas", &format!("{azure}sas-token = \"file:sas\"")),
+        lake("client", &format!("{azure}tenant-id = \"t\"\nclient-id = \"c\"\nclient-secret = \"env:LAKE_KEY\"")),
+        lake("s3", "url = \"s3://b\"\naccess-key-id = \"i\"\nsecret-access-key = \"env:LAKE_KEY\"\nsession-token = \"env:LAKE_KEY\""),
+        lake("gs", "url = \"gs://b\"\nservice-account-key = \"env:LAKE_KEY\""),
+    ]
+    .concat();
+    let plan = super::parse(&text, &folder.path().join("lakeport.toml"), &environment).unwrap();
+    let Location::Azure { credential: AzureCredential::Sas(sas), .. } = &plan.exports[1].lake.location else {
+        panic!()
+    };
+    assert_eq!(sas.expose_secret(), "?sv=1&sig=hunter2-from-a-file");
+    let mut shown = format!("{plan:?}{plan:#?}");
+    for export in &plan.exports {
+        shown += &export.settings.to_string();
+    }
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn a_missing_file_says_what_the_smallest_one_is() {
+    let error = load(Path::new("/nowhere/lakeport.toml"), &environment).unwrap_err();
+    assert!(error.message.starts_with("cannot read the configuration `/nowhere/lakeport.toml`"), "{error}");
+    parse(&error.help.unwrap().split_once(":\n").unwrap().1.replace("    ", "")).unwrap();
+}
+
+#[test]
+fn a_file_that_is_not_utf_8_names_the_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lakeport.toml");
+    std::fs::write(&path, b"a = 1\nb = \"\xff\"\n").unwrap();
+    assert!(load(&path, &environment).unwrap_err().message.ends_with("is not UTF-8: line 2"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_breaks_the_parser(text in "(\\[(lakes|sources|exports|plugins)\\.[a-z\"]{1,3}\\]|[a-z-]{1,6} ?= ?[0-9\"{}\\[\\]a-z.]{0,9}|\n| |é){0,40}") {
+        if let Err(error) = parse(&text) {
+            proptest::prop_assert!(error.snippet.is_some() && error.help.is_some(), "{}", error);
+        }
+    }
+}
