@@ -1,0 +1,286 @@
+"""Measures Lakeport against the floor and against other tools that do the same job, and writes bench/results.{md,json}.
+
+Every tool reads the same generated file, keeps ten of fifty signal names and writes a file an hour. The tools take turns, so
+that whatever else the machine does hits them alike. Each result is compared, hour by hour, with that of the plain Python
+script; a tool whose lines differ fails the run.
+
+`just bench` runs all of it; `just bench --only lakeport --size 1m --runs 3` a part.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", BENCH.parent / "target")).resolve()
+WORK = TARGET / "bench"
+RELEASE = TARGET / "release"
+SIZES = {"1m": 1_000_000, "10m": 10_000_000}
+KEPT = json.loads((BENCH / "kept-names.json").read_text())
+REFERENCE = "plain-python"
+
+
+def lakeport(source, folder):
+    config = folder.with_suffix(".toml")
+    config.write_text(f"""\
+[lakes.main]
+url = {json.dumps(str(folder))}
+
+[sources.signals]
+files = {json.dumps(str(source))}
+
+[exports.signals]
+source = "signals"
+lake = "main"
+filters = [{{ plugin = "select", kinds = {json.dumps(KEPT)} }}]
+""")
+    return [RELEASE / "lakeport", "run", config, "--json"]
+
+
+def floor(threads):
+    command = [RELEASE / "lakeport-bench", "floor", "--threads", str(threads)]
+    return lambda source, folder: [*command, "--input", source, "--out", folder]
+
+
+def script(name):
+    return lambda source, folder: [sys.executable, BENCH / "compare" / name, source, folder]
+
+
+TOOLS = {
+    "lakeport": lakeport,
+    "floor-2": floor(2),
+    "floor-1": floor(1),
+    "duckdb": script("duckdb_sql.py"),
+    "polars": script("polars_lazy.py"),
+    REFERENCE: script("plain_python.py"),
+}
+
+
+def run(command):
+    """Runs a command to its end: what it took, and the last line it printed, as JSON."""
+    with tempfile.TemporaryFile() as out:
+        started = time.monotonic()
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            sys.exit(f"`{' '.join(map(str, command))}` ended with code {process.returncode}")
+        out.seek(0)
+        printed = out.read()
+    # The kernel counts in KiB; Darwin's in bytes.
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return {
+        "seconds": seconds,
+        "cpu-seconds": usage.ru_utime + usage.ru_stime,
+        "peak-bytes": peak,
+        "report": last_json(printed),
+    }
+
+
+def last_json(printed):
+    """The JSON value that a tool printed last: all of its output, or else its last line."""
+    for text in (printed, printed.strip().split(b"\n")[-1]):
+        try:
+            return json.loads(text)
+        except ValueError:
+            continue
+    return None
+
+
+def generate(size):
+    path = WORK / f"signals-{size}.ndjson"
+    if not path.exists():
+        print(f"generating {path.name}", file=sys.stderr)
+        part = path.with_suffix(".part")
+        run([RELEASE / "lakeport-bench", "generate", "--count", str(SIZES[size]), "--out", part])
+        part.rename(path)
+    return path
+
+
+def digest(folder):
+    """What the folder holds, by hour. In a process of its own: memory used here would count as the next tool's peak."""
+    printed = subprocess.run([sys.executable, BENCH / "compare" / "digest.py", folder], check=True, capture_output=True)
+    return json.loads(printed.stdout)
+
+
+def empty(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+def measure(size, tools, runs):
+    """Runs every tool `runs` times, in turns; a result a tool."""
+    source = generate(size)
+    folder = WORK / "out" / size
+    empty(folder)
+    wanted = folder / "wanted"
+    wanted.mkdir()
+    run(TOOLS[REFERENCE](source, wanted))  # also brings the input into the page cache
+    wanted = digest(wanted)
+
+    samples = {tool: [] for tool in tools}
+    for turn in range(runs):
+        for tool in tools:
+            out = folder / tool
+            empty(out)
+            samples[tool].append(run(TOOLS[tool](source, out)))
+            print(f"{size} {turn + 1}/{runs} {tool}: {samples[tool][-1]['seconds']:.2f} s", file=sys.stderr)
+            if turn == 0 and digest(out) != wanted:
+                sys.exit(f"{tool} wrote other lines than {REFERENCE}: compare {out} with compare/plain_python.py's")
+    shutil.rmtree(folder)
+
+    input_bytes = source.stat().st_size
+    results = {}
+    for tool, taken in samples.items():
+        seconds = sorted(sample["seconds"] for sample in taken)
+        median = statistics.median(seconds)
+        results[tool] = {
+            "seconds": median,
+            "seconds-all": seconds,
+            "cpu-seconds": statistics.median(sample["cpu-seconds"] for sample in taken),
+            "peak-bytes": max(sample["peak-bytes"] for sample in taken),
+            "mb-per-second": input_bytes / 1e6 / median,
+            "report": min(taken, key=lambda sample: abs(sample["seconds"] - median))["report"],
+        }
+    kept = sum(count for count, _ in wanted.values())
+    return {"records": SIZES[size], "input-bytes": input_bytes, "kept": kept, "tools": results}
+
+
+def startup(runs=11):
+    """Milliseconds from start to exit of an export of one record, compile cache warm: an upper bound of the start-up."""
+    source = WORK / "one.ndjson"
+    run([RELEASE / "lakeport-bench", "generate", "--count", "1", "--out", source])
+    folder = WORK / "out" / "one"
+    taken = []
+    for _ in range(runs + 1):
+        empty(folder)
+        taken.append(run(lakeport(source, folder))["seconds"] * 1e3)
+    shutil.rmtree(folder)
+    return statistics.median(taken[1:])
+
+
+def machine():
+    model = platform.processor() or platform.machine()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = (line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name"))
+        model = next(names, model)
+    file_system = "unknown"
+    if shutil.which("findmnt"):
+        found = subprocess.run(["findmnt", "-no", "FSTYPE", "-T", WORK], capture_output=True, text=True)
+        file_system = found.stdout.strip() or file_system
+    # Not imported: this process's own memory is the least that its children's peak can be told from.
+    versions = {name: version(name) for name in ("duckdb", "polars", "orjson")}
+    rustc = subprocess.run(["rustc", "--version"], check=True, capture_output=True, text=True).stdout.split()[1]
+    return {
+        "processor": model,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory-bytes": memory,
+        "system": f"{platform.system()} {platform.release()}",
+        "file-system": file_system,
+        "versions": {"rustc": rustc, "python": platform.python_version(), **versions},
+    }
+
+
+def markdown(results):
+    """The results as people read them."""
+    where = results["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in where["versions"].items())
+    lines = [
+        "# Results",
+        "",
+        "Written by `just bench`; what is measured, and how to repeat it, is in [README.md](README.md).",
+        "",
+        f"Measured {results['date']} on {where['cores']} cores of {where['processor']},"
+        f" {where['memory-bytes'] / 2**30:.0f} GiB, {where['system']}, {where['file-system']}; {versions}."
+        f" Medians of {results['runs']} runs, tools in turns, input in the page cache.",
+    ]
+    for size in results["sizes"].values():
+        lines += [
+            "",
+            f"## {size['records']:,} signals, {size['input-bytes'] / 1e6:,.0f} MB, {size['kept']:,} kept",
+            "",
+            "| tool | MB/s of input | seconds (fastest–slowest) | CPU seconds | peak memory |",
+            "|---|--:|--:|--:|--:|",
+        ]
+        for tool, result in size["tools"].items():
+            spread = f"{result['seconds-all'][0]:.2f}–{result['seconds-all'][-1]:.2f}"
+            lines.append(
+                f"| {tool} | {result['mb-per-second']:,.0f} | {result['seconds']:.2f} ({spread}) "
+                f"| {result['cpu-seconds']:.2f} | {result['peak-bytes'] / 1e6:,.0f} MB |"
+            )
+        lines += shares(size)
+    lines += growth(results["sizes"])
+    if "startup-ms" in results:
+        lines += ["", "## Start-up", "", f"One record exported, start to exit: {results['startup-ms']:.0f} ms."]
+    return "\n".join(lines) + "\n"
+
+
+def shares(size):
+    """What Lakeport says its time went into."""
+    report = (size["tools"].get("lakeport") or {}).get("report")
+    if not report:
+        return []
+    export = report["exports"][0]
+    lines = ["", "| inside Lakeport | ns a record that reached it |", "|---|--:|"]
+    records = export["records-read"]
+    lines += [f"| stage {stage} | {ns / records:,.0f} |" for stage, ns in export.get("stages", {}).items()]
+    for name, usage in export["plugins"].items():
+        lines.append(f"| plugin {name}, {usage['rows-in']:,} records | {usage['nanoseconds'] / usage['rows-in']:,.0f} |")
+    return lines
+
+
+def growth(sizes):
+    """How time and memory grow with tenfold input."""
+    if set(sizes) != set(SIZES):
+        return []
+    small, large = (sizes[size]["tools"] for size in SIZES)
+    lines = ["", "## Tenfold input", "", "| tool | time | peak memory |", "|---|--:|--:|"]
+    for tool in small:
+        longer = large[tool]["seconds"] / small[tool]["seconds"]
+        bigger = large[tool]["peak-bytes"] / small[tool]["peak-bytes"]
+        lines.append(f"| {tool} | × {longer:.1f} | × {bigger:.2f} |")
+    return lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Measures Lakeport against the floor and other tools.")
+    parser.add_argument("--only", help=f"tools, separated by commas: {', '.join(TOOLS)}", default=",".join(TOOLS))
+    parser.add_argument("--size", choices=SIZES, action="append", help="one size; both where it is not given")
+    parser.add_argument("--runs", type=int, default=5)
+    arguments = parser.parse_args()
+    tools = arguments.only.split(",")
+    unknown = [tool for tool in tools if tool not in TOOLS]
+    if unknown:
+        parser.error(f"no tool is called {', '.join(unknown)}; there are {', '.join(TOOLS)}")
+
+    packages = ["lakeport-bench", *(["lakeport"] if "lakeport" in tools else [])]
+    subprocess.run(["cargo", "build", "--release", *(f"--package={name}" for name in packages)], check=True, cwd=BENCH)
+    WORK.mkdir(parents=True, exist_ok=True)
+    results = {"date": datetime.now(timezone.utc).strftime("%Y-%m-%d"), "runs": arguments.runs, "machine": machine()}
+    results["sizes"] = {size: measure(size, tools, arguments.runs) for size in arguments.size or SIZES}
+    if "lakeport" in tools:
+        results["startup-ms"] = startup()
+
+    text = markdown(results)
+    print(text)
+    # A part of the measurements is for the one who asked; only all of them replace the published ones.
+    if tools == list(TOOLS) and not arguments.size:
+        (BENCH / "results.md").write_text(text)
+        (BENCH / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

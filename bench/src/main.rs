@@ -1,0 +1,60 @@
+//! `lakeport-bench`: what `bench/run.py` measures Lakeport with and against. It is no part of what users install.
+
+mod floor;
+mod generate;
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Input for the measurements, and the least work that any export has to do.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write generated signals to a file.
+    Generate {
+        /// How many signals.
+        #[arg(long)]
+        count: u64,
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Read a file, validate each line, keep ten of fifty names, write a file an hour; no commits, no plugins.
+    Floor {
+        #[arg(long)]
+        input: PathBuf,
+        /// The folder for the files.
+        #[arg(long)]
+        out: PathBuf,
+        #[arg(long, default_value_t = 1)]
+        threads: usize,
+    },
+}
+
+fn main() -> io::Result<()> {
+    match Arguments::parse().command {
+        Command::Generate { count, out } => {
+            let mut out = BufWriter::with_capacity(1 << 20, File::create(out)?);
+            generate::generate(count, &mut out)?;
+            out.flush()
+        }
+        Command::Floor { input, out, threads } => {
+            fs::create_dir_all(&out)?;
+            let tally = floor::run(File::open(input)?, &out, threads)?;
+            println!(r#"{{"records-read":{},"records-written":{}}}"#, tally.read, tally.written);
+            Ok(())
+        }
+    }
+}
+
+/// The ten names that every tool keeps.
+fn kept_names() -> Vec<String> {
+    serde_json::from_str(include_str!("../kept-names.json")).expect("a list of names stands beside this crate")
+}
