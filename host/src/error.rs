@@ -5,7 +5,8 @@
 use std::fmt;
 
 /// What the operator does about an [`Error`]. Each kind has its own exit code ([`Kind::exit_code`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// The configuration or the command line is wrong: mend the named setting and run again.
     Config,
@@ -41,7 +42,8 @@ impl Kind {
 /// An error as people read it: what happened to which value, and what to do.
 ///
 /// Messages are lower case and keep values in backticks. Secrets never enter one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Error {
     /// What the operator does about it.
     pub kind: Kind,

@@ -11,8 +11,10 @@
 //!
 //! [`pipeline`] joins the stages; [`cli`] is what people type.
 
+pub mod cli;
 pub mod clock;
 pub mod commit;
+pub mod config;
 pub mod decode;
 pub mod error;
 pub mod fail;

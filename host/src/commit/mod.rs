@@ -1,4 +1,27 @@
-//! Commits.
+//! Commits: making the bytes of a span final, exactly once, on any object store. The only stage that writes.
+//!
+//! 1. `protocol.rs` decides, without I/O; `model.rs` checks its every interleaving.
+//! 2. `entry.rs` is what stands in the log.
+//! 3. `partition.rs` carries the protocol out on a lake.
+//! 4. `files.rs` says which objects a span writes to, from the state that the log holds.
+//! 5. `ledger.rs` counts what one span writes, and decides what becomes of it; `stager.rs` stages the bytes meanwhile.
+//!
+//! `docs/commit-log.md` describes the protocol and what it promises.
+
+mod entry;
+mod files;
+mod ledger;
+pub mod letters;
 #[cfg(test)]
 mod model;
+mod partition;
 pub mod protocol;
+mod stager;
+
+pub use entry::{
+    Commit, Content, Entry, FORMAT_VERSION, Fence, Object, Pending, Publication, Series, SpanEntry, Tail, Totals,
+};
+pub use files::{File, FileTable};
+pub use ledger::{Closing, Ledger, any_due};
+pub use partition::{Draft, Identity, Outcome, Partition, read_last};
+pub use stager::{Objects, Piece, Stager};

@@ -120,6 +120,27 @@ impl Batch {
         }
     }
 
+    /// The rows of `pieces`, end to end; `None` where there are no pieces.
+    pub fn concat(pieces: &[Batch]) -> Option<Batch> {
+        let (first, rest) = pieces.split_first()?;
+        if rest.is_empty() {
+            return Some(first.clone());
+        }
+        let concat = |arrays: Vec<&dyn Array>| {
+            arrow_select::concat::concat(&arrays).expect("pieces of one batch have the same columns")
+        };
+        let columns = (0..first.columns.len())
+            .map(|column| concat(pieces.iter().map(|piece| piece.columns[column].as_ref()).collect()))
+            .collect();
+        Some(Batch {
+            columns,
+            bodies: concat(pieces.iter().map(|piece| &piece.bodies as &dyn Array).collect()).as_binary_view().clone(),
+            raw: concat(pieces.iter().map(|piece| &piece.raw as &dyn Array).collect()).as_binary_view().clone(),
+            offsets: concat(pieces.iter().map(|piece| &piece.offsets as &dyn Array).collect()).as_primitive().clone(),
+            origin: first.origin.clone(),
+        })
+    }
+
     fn same_raw(&self) -> bool {
         self.raw.views().ptr_eq(self.bodies.views())
     }

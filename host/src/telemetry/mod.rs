@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
+use crate::error::Error;
+use crate::pipeline::Stages;
 use crate::plugin::Usage;
 
 pub use logging::{LogFormat, init_logging};
@@ -55,8 +57,10 @@ pub struct ExportReport {
     /// By the name that the configuration uses.
     pub plugins: BTreeMap<String, Usage>,
     pub seconds: f64,
-    /// Why it stopped early; the text of the error.
-    pub error: Option<String>,
+    /// Time that lanes spent, in nanoseconds, added up over them.
+    pub stages: Stages,
+    /// Why it stopped early.
+    pub error: Option<Error>,
     /// Things the operator should know that stopped nothing: an unterminated last line, a file that vanished.
     pub warnings: Vec<String>,
 }

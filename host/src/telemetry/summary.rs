@@ -86,7 +86,7 @@ fn notes(report: &ExportReport) -> Vec<String> {
     let export = &report.export;
     let stopped = report.error.iter().map(|error| {
         // Errors have several lines and made them themselves; only what could steer a terminal is escaped.
-        let error = error.lines().map(printable).collect::<Vec<_>>().join("\n  ");
+        let error = error.to_string().lines().map(printable).collect::<Vec<_>>().join("\n  ");
         format!("stopped: {export}: {error}")
     });
     let warnings = report.warnings.iter().map(|warning| format!("warning: {export}: {}", printable(warning)));
@@ -102,6 +102,7 @@ mod tests {
 
     use super::*;
     use crate::config::golden::expect;
+    use crate::error::Error;
 
     const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/summary");
 
@@ -122,6 +123,7 @@ mod tests {
             plugins: [("select".to_owned(), usage(999_998, 203_114)), ("ndjson".to_owned(), usage(203_114, 203_114))]
                 .into(),
             seconds: 0.574,
+            stages: Default::default(),
             error: None,
             warnings: Vec::new(),
         }
@@ -141,7 +143,7 @@ mod tests {
     #[test]
     fn several_exports_with_trouble() {
         let mut stopped = ExportReport { export: "too-hot".into(), seconds: 3_723.0, ..ExportReport::default() };
-        stopped.error = Some("the lake `main` is full\nhelp: make room, then run again".into());
+        stopped.error = Some(Error::lake("the lake `main` is full").with_help("make room, then run again"));
         let mut noisy = usage(10, 10);
         (noisy.log_lines_cut, noisy.rejected, noisy.traps) = (1_200, 3, 1);
         stopped.plugins.insert("too-hot".into(), noisy);

@@ -1,0 +1,41 @@
+//! The clock and chance of a run: handed in, so that tests can turn them.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    fn now(&self) -> i64;
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    }
+}
+
+/// What a run knows of time and chance.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub clock: Arc<dyn Clock>,
+    pub chance: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl Surroundings {
+    /// The machine's clock and random numbers.
+    pub fn system() -> Self {
+        let chance = || getrandom::u64().expect("the operating system has random numbers");
+        Surroundings { clock: Arc::new(SystemClock), chance: Arc::new(chance) }
+    }
+
+    /// 128 random bits.
+    pub fn nonce(&self) -> u128 {
+        u128::from((self.chance)()) << 64 | u128::from((self.chance)())
+    }
+}

@@ -1,0 +1,224 @@
+//! What stands in the log: fences and commits, as JSON. Written once, never changed.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::protocol::{Seen, Slot};
+use crate::lake::Version;
+use crate::source::{Extent, Position};
+
+/// The version of the entries' form. A reader refuses newer ones.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// One slot of the log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Entry {
+    Fence(Fence),
+    Commit(Box<Commit>),
+}
+
+/// From here on, no owner of an older epoch can commit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Fence {
+    pub version: u32,
+    pub epoch: u64,
+    #[serde(with = "nonce")]
+    pub nonce: u128,
+    /// Host and process, for people.
+    pub writer: String,
+    /// The slot of the last commit before it; 0 where there is none.
+    pub last_commit: Slot,
+}
+
+/// One span's records, made final. Holds everything that the next owner needs to go on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Commit {
+    pub version: u32,
+    pub epoch: u64,
+    #[serde(with = "nonce")]
+    pub nonce: u128,
+    pub writer: String,
+    /// SHA-256 of the commit before, in hexadecimal.
+    pub previous: Option<String>,
+    /// Rises by at least a millisecond with every commit.
+    pub write_time: DateTime<Utc>,
+    /// What plugins were given as chance.
+    pub seed: u64,
+    /// SHA-256 of the export's settings.
+    pub configuration: String,
+    /// SHA-256 of every plugin that took part, by name.
+    pub plugins: BTreeMap<String, String>,
+    pub span: SpanEntry,
+    /// Where the source continues.
+    pub position: Position,
+    pub objects: Vec<Object>,
+    /// Staged objects that this commit makes superfluous, once it is published.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub obsolete: Vec<String>,
+    /// The state of the files, by series: a path with `{part}` left open.
+    pub series: BTreeMap<String, Series>,
+    /// Every commit up to this slot is published.
+    pub published_through: Slot,
+    /// Since the export began.
+    pub totals: Totals,
+}
+
+/// What was read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SpanEntry {
+    pub extents: Vec<Extent>,
+    pub records: u64,
+    pub bytes: u64,
+    /// XXH3-128 of the bytes, end to end, in hexadecimal.
+    pub hash: String,
+}
+
+/// Counts since the export began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Totals {
+    pub bytes_read: u64,
+    pub records_read: u64,
+    pub records_written: u64,
+    pub bytes_written: u64,
+    pub files: u64,
+    pub dead_letters: u64,
+    pub commits: u64,
+}
+
+/// An object that a commit makes, its bytes pinned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Object {
+    /// Its final key; for a segment of a sealed file, its staged one.
+    pub key: String,
+    pub content: Content,
+    pub length: u64,
+    /// In hexadecimal.
+    pub sha256: String,
+    pub rows: u64,
+    pub publication: Publication,
+}
+
+/// Where an object's bytes are until it is published.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Content {
+    Staged(String),
+    #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
+    Inline(Bytes),
+}
+
+/// How an object becomes visible.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Publication {
+    /// At a key that nothing else ever writes.
+    New,
+    /// In the place of the version it extends; `null` where the file is new.
+    Over(Option<Version>),
+    /// Not yet: it waits, staged, until its file is sealed.
+    Segment,
+}
+
+/// The files of one period, as far as this partition wrote them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Series {
+    /// Parts begun: the next new part has this number.
+    pub parts: u32,
+    /// The last part, where it may still grow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<Tail>,
+    /// Segments that wait for the file to be sealed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<Pending>,
+    /// When the period ends. Microseconds since 1970-01-01T00:00:00Z.
+    pub ends: i64,
+    /// The write time of the last commit that wrote to it: what is forgotten first.
+    pub touched: i64,
+}
+
+/// A part that may still grow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Tail {
+    pub part: u32,
+    pub length: u64,
+}
+
+/// A committed segment of a file that is not sealed yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Pending {
+    pub staged: String,
+    pub length: u64,
+    pub rows: u64,
+}
+
+impl Entry {
+    /// Parses a slot's bytes; the text says what is wrong with them.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let entry: Entry = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        let version = match &entry {
+            Entry::Fence(fence) => fence.version,
+            Entry::Commit(commit) => commit.version,
+        };
+        if version > FORMAT_VERSION {
+            return Err(format!("it has version `{version}`, and this lakeport reads up to `{FORMAT_VERSION}`"));
+        }
+        Ok(entry)
+    }
+
+    /// The bytes that [`Entry::parse`] reads.
+    pub fn to_bytes(&self) -> Bytes {
+        serde_json::to_vec(self).expect("entries have string keys only").into()
+    }
+
+    /// What the protocol looks at, for the entry in `slot`.
+    pub fn seen(&self, slot: Slot) -> Seen {
+        match self {
+            Entry::Fence(fence) => Seen { epoch: fence.epoch, nonce: fence.nonce, last_commit: fence.last_commit },
+            Entry::Commit(commit) => Seen { epoch: commit.epoch, nonce: commit.nonce, last_commit: slot },
+        }
+    }
+}
+
+impl Commit {
+    /// Staged objects that must outlive this commit: segments of files that are not sealed.
+    pub fn needs(&self, staged: &str) -> bool {
+        self.series.values().any(|series| series.pending.iter().any(|pending| pending.staged == staged))
+    }
+}
+
+fn to_base64<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&STANDARD.encode(bytes))
+}
+
+fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    STANDARD.decode(text).map(Bytes::from).map_err(serde::de::Error::custom)
+}
+
+/// Nonces as 32 hexadecimal digits: JSON's numbers are too small for them.
+mod nonce {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(nonce: &u128, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("{nonce:032x}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        u128::from_str_radix(&text, 16).map_err(serde::de::Error::custom)
+    }
+}

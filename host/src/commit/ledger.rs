@@ -1,0 +1,149 @@
+//! What a span has written so far, file by file, and what becomes of the files when it ends. Pure: the bytes are elsewhere.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::entry::{Pending, Series, Tail};
+use super::files::{File, forget_old};
+use crate::layout::part_key;
+use crate::plan::Files;
+use crate::plugin::FileId;
+
+/// Counts for every file of one span.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    files: BTreeMap<FileId, Written>,
+}
+
+#[derive(Debug)]
+struct Written {
+    file: Arc<File>,
+    rows: u64,
+    length: u64,
+}
+
+/// What becomes of a span's files.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Closing {
+    /// Files with at least one row, in the order in which they were begun.
+    pub files: BTreeMap<FileId, Fate>,
+    /// Files that are put together from segments of this span and of earlier ones.
+    pub seals: Vec<Seal>,
+    /// Rows and bytes that were encoded, and files that readers will see appear or grow.
+    pub rows: u64,
+    pub bytes: u64,
+    pub visible: u64,
+}
+
+/// What becomes of one file, and how many rows this span wrote to it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fate {
+    pub rows: u64,
+    pub publication: FatePublication,
+}
+
+/// How one file of a span becomes visible.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FatePublication {
+    /// At a key of its own.
+    New(String),
+    /// It replaces the version it extends.
+    Over,
+    /// Not yet.
+    Segment,
+}
+
+/// A file to be put together.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Seal {
+    pub key: String,
+    pub segments: Vec<Pending>,
+}
+
+impl Ledger {
+    /// Notes `rows` and `length` bytes that were encoded for `file`.
+    pub fn add(&mut self, file: &Arc<File>, rows: u32, length: usize) {
+        let written = self.files.entry(file.id).or_insert_with(|| Written { file: file.clone(), rows: 0, length: 0 });
+        written.rows += u64::from(rows);
+        written.length += length as u64;
+    }
+
+    /// Ends the span: moves `series` on to the state after it, and says what becomes of its files.
+    ///
+    /// `stage_folder` is where the span's files are staged, by id ([`staged_key`]). Sealed files whose period ended at or before
+    /// `due` are put together. Times are microseconds since 1970-01-01T00:00:00Z.
+    pub fn close(
+        self,
+        series: &mut BTreeMap<String, Series>,
+        mode: Files,
+        stage_folder: &str,
+        write_time: i64,
+        due: i64,
+    ) -> Closing {
+        let mut closing = Closing::default();
+        for (id, Written { file, rows, length }) in self.files {
+            if rows == 0 {
+                // Nothing but a beginning: every record was rejected. No empty files.
+                continue;
+            }
+            let state =
+                series.entry(file.series.clone()).or_insert_with(|| Series { parts: file.part, ..Series::default() });
+            (state.ends, state.touched) = (file.ends, write_time);
+            let publication = match mode {
+                Files::Rolling => {
+                    state.parts = file.part + 1;
+                    FatePublication::New(file.key.clone())
+                }
+                Files::Growing { roll_size } => {
+                    let length = length + file.tail.as_ref().map_or(0, |tail| tail.length);
+                    state.parts = file.part + 1;
+                    state.tail = (length < roll_size).then_some(Tail { part: file.part, length });
+                    FatePublication::Over
+                }
+                Files::Sealed { .. } => {
+                    state.pending.push(Pending { staged: staged_key(stage_folder, id), length, rows });
+                    FatePublication::Segment
+                }
+            };
+            closing.rows += rows;
+            closing.bytes += length;
+            closing.visible += u64::from(publication != FatePublication::Segment);
+            closing.files.insert(id, Fate { rows, publication });
+        }
+        if let Files::Sealed { lateness } = mode {
+            let lateness = i64::try_from(lateness.as_micros()).unwrap_or(i64::MAX);
+            closing.seal(series, stage_folder, due.saturating_sub(lateness));
+        }
+        forget_old(series);
+        closing
+    }
+}
+
+impl Closing {
+    fn seal(&mut self, series: &mut BTreeMap<String, Series>, stage_folder: &str, due: i64) {
+        for (path, state) in series.iter_mut().filter(|(_, state)| !state.pending.is_empty() && state.ends <= due) {
+            let key = part_key(path, state.parts);
+            let segments = std::mem::take(&mut state.pending);
+            state.parts += 1;
+            self.visible += 1;
+            // One segment, and it is of this very span: it is the file.
+            let own = |id: FileId| segments.len() == 1 && segments[0].staged == staged_key(stage_folder, id);
+            match self.files.iter_mut().find(|(id, _)| own(**id)) {
+                Some((_, fate)) => fate.publication = FatePublication::New(key),
+                None => self.seals.push(Seal { key, segments }),
+            }
+        }
+    }
+}
+
+/// Whether a sealed file is due, so that a commit without records is worth making.
+pub fn any_due(series: &BTreeMap<String, Series>, mode: Files, due: i64) -> bool {
+    let Files::Sealed { lateness } = mode else { return false };
+    let lateness = i64::try_from(lateness.as_micros()).unwrap_or(i64::MAX);
+    series.values().any(|state| !state.pending.is_empty() && state.ends <= due.saturating_sub(lateness))
+}
+
+/// Where a file of a span is staged.
+pub fn staged_key(stage_folder: &str, id: FileId) -> String {
+    format!("{stage_folder}/{id}")
+}

@@ -1,0 +1,458 @@
+//! One partition's log in a lake: carries out what `protocol.rs` decides.
+//!
+//! Objects, below the log folder of the lake:
+//!
+//! ```text
+//! {export}/{partition}/log/{slot:020}.json             created once, never changed: fence | commit
+//! {export}/{partition}/boundary/{slot:020}             created once: everything up to the greatest is deleted
+//! {export}/{partition}/stage/{epoch:010}-{nonce}/{n}   waiting to be published; unique to one attempt
+//! ```
+//!
+//! The boundary is a marker per move, and the greatest counts: creating is the one conditional write that every store has, and
+//! an overwritten boundary could be moved back by an owner that slept.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+
+use super::entry::{Commit, Content, Entry, FORMAT_VERSION, Fence, Object, Publication, Series, SpanEntry, Totals};
+use super::protocol::{Owner, Reply, Request, Slot};
+use crate::error::{Error, Kind, Result};
+use crate::fail;
+use crate::lake::{Created, Lake, Publish, Staged};
+use crate::layout::encode_segment;
+use crate::source::Position;
+
+/// How often a store may contradict itself.
+const PUBLISH_ATTEMPTS: u32 = 5;
+
+/// Slots that may stand before older ones are deleted.
+const SLACK: u64 = 32;
+
+/// Who an owner is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Tells owners apart: random, handed in.
+    pub nonce: u128,
+    /// Host and process, for people.
+    pub writer: String,
+}
+
+/// What a span wants committed; the partition adds who, where and after what.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    pub write_time: DateTime<Utc>,
+    pub seed: u64,
+    pub configuration: String,
+    pub plugins: std::collections::BTreeMap<String, String>,
+    pub span: SpanEntry,
+    pub position: Position,
+    pub objects: Vec<Object>,
+    pub obsolete: Vec<String>,
+    pub series: std::collections::BTreeMap<String, Series>,
+    pub totals: Totals,
+}
+
+/// How an attempt went. A lost race is not an error.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    /// Another owner has taken over; nothing was committed, or it was and that owner publishes it.
+    Overtaken,
+}
+
+/// An owner's hold on one partition of an export.
+pub struct Partition {
+    lake: Lake,
+    folder: String,
+    owner: Owner,
+    identity: Identity,
+    /// The last commit, and the SHA-256 of its bytes.
+    last: Option<(Commit, String)>,
+    /// The commit that is being made, and its bytes.
+    waiting: Option<(Commit, Bytes)>,
+    acknowledge: Box<dyn Fn(&Position) + Send + Sync>,
+}
+
+impl Partition {
+    /// Takes the partition over: fences older owners, publishes what the last one committed, sweeps what it left.
+    ///
+    /// `acknowledge` is told the position of every commit that this owner makes, once it is published.
+    ///
+    /// # Errors
+    /// Of kind `Lake`.
+    pub async fn open(
+        lake: Lake,
+        export: &str,
+        partition: &str,
+        identity: Identity,
+        acknowledge: impl Fn(&Position) + Send + Sync + 'static,
+    ) -> Result<(Self, Outcome)> {
+        let mut this = Partition {
+            folder: folder(&lake, export, partition),
+            lake,
+            owner: Owner::new(identity.nonce, SLACK),
+            identity,
+            last: None,
+            waiting: None,
+            acknowledge: Box::new(acknowledge),
+        };
+        let outcome = this.drive().await?;
+        Ok((this, outcome))
+    }
+
+    /// The last commit.
+    pub fn last(&self) -> Option<&Commit> {
+        self.last.as_ref().map(|(commit, _)| commit)
+    }
+
+    /// Where this owner stages: a folder of its own.
+    pub fn stage_root(&self) -> String {
+        format!("{}/stage/{:010}-{:032x}", self.folder, self.owner.epoch(), self.identity.nonce)
+    }
+
+    /// The folder of this partition's log, stage and dead letters.
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// Makes `draft` final: commits, publishes, acknowledges, cleans up.
+    ///
+    /// # Errors
+    /// Of kind `Lake`. The commit may have been made all the same: open the partition again to find out.
+    pub async fn commit(&mut self, draft: Draft) -> Result<Outcome> {
+        let commit = Commit {
+            version: FORMAT_VERSION,
+            epoch: self.owner.epoch(),
+            nonce: self.identity.nonce,
+            writer: self.identity.writer.clone(),
+            previous: self.last.as_ref().map(|(_, digest)| digest.clone()),
+            write_time: draft.write_time,
+            seed: draft.seed,
+            configuration: draft.configuration,
+            plugins: draft.plugins,
+            span: draft.span,
+            position: draft.position,
+            objects: draft.objects,
+            obsolete: draft.obsolete,
+            series: draft.series,
+            published_through: self.owner.last_commit(),
+            totals: draft.totals,
+        };
+        let entry = Entry::Commit(Box::new(commit));
+        let bytes = entry.to_bytes();
+        let Entry::Commit(commit) = entry else { unreachable!("made two lines above") };
+        self.waiting = Some((*commit, bytes));
+        self.owner.commit();
+        self.drive().await
+    }
+
+    async fn drive(&mut self) -> Result<Outcome> {
+        loop {
+            match self.owner.request() {
+                Request::Wait => return Ok(Outcome::Done),
+                Request::Stop => return Ok(Outcome::Overtaken),
+                request => {
+                    let name = request.name();
+                    fail::point(name);
+                    let reply = self.perform(request).await?;
+                    fail::point(name);
+                    self.owner.observe(reply);
+                }
+            }
+        }
+    }
+
+    async fn perform(&mut self, request: Request) -> Result<Reply> {
+        Ok(match request {
+            Request::ReadBoundary | Request::CheckBoundary => {
+                Reply::Boundary(read_boundary(&self.lake, &self.folder).await?)
+            }
+            Request::ReadNewest { after } => {
+                let mut lost = None;
+                loop {
+                    let Some((slot, entry, bytes)) = read_newest(&self.lake, &self.folder, after).await? else {
+                        break Reply::Newest(None);
+                    };
+                    let seen = entry.seen(slot);
+                    if self.remember(entry, &bytes).await? {
+                        break Reply::Newest(Some((slot, seen)));
+                    }
+                    // The last commit is deleted only where there are newer ones: the log has moved on since it was listed.
+                    if lost.replace(slot) == Some(slot) {
+                        let key = slot_key(&self.folder, seen.last_commit);
+                        let message = format!("`{}`, the last commit, is not there", self.lake.url(&key));
+                        let help = "restore it from a backup: the log is what knows what was exported";
+                        return Err(Error::lake(message).with_help(help));
+                    }
+                }
+            }
+            Request::CreateFence { slot, epoch, last_commit } => {
+                let fence = Fence {
+                    version: FORMAT_VERSION,
+                    epoch,
+                    nonce: self.identity.nonce,
+                    writer: self.identity.writer.clone(),
+                    last_commit,
+                };
+                self.create(slot, Entry::Fence(fence).to_bytes()).await?
+            }
+            Request::CreateCommit { slot, .. } => {
+                let (_, bytes) = self.waiting.as_ref().expect("a commit waits while it is created");
+                let bytes = bytes.clone();
+                self.create(slot, bytes).await?
+            }
+            Request::ReadSlot { slot } => match read_slot(&self.lake, &self.folder, slot).await? {
+                Some((entry, bytes)) => {
+                    let seen = entry.seen(slot);
+                    if self.waiting.is_none() {
+                        self.remember(entry, &bytes).await?;
+                    }
+                    Reply::Slot(Some(seen))
+                }
+                None => Reply::Slot(None),
+            },
+            Request::Publish { slot } => {
+                if let Some((commit, bytes)) = self.waiting.take() {
+                    self.last = Some((commit, hex::encode(Sha256::digest(&bytes))));
+                }
+                self.publish(slot).await?;
+                Reply::Done
+            }
+            Request::Acknowledge { .. } => {
+                let (commit, _) = self.last.as_ref().expect("what was published is the last commit");
+                (self.acknowledge)(&commit.position);
+                Reply::Done
+            }
+            Request::Discard { .. } => {
+                let (commit, _) = self.last.as_ref().expect("what was published is the last commit");
+                for object in &commit.objects {
+                    // A local publication consumes what was staged; a copying one leaves it.
+                    if let (Content::Staged(staged), Publication::New | Publication::Over(_)) =
+                        (&object.content, &object.publication)
+                        && !self.lake.is_local()
+                    {
+                        self.lake.delete(staged).await?;
+                    }
+                }
+                for staged in &commit.obsolete {
+                    self.lake.delete(staged).await?;
+                }
+                Reply::Done
+            }
+            Request::SweepOrphans { epoch } => {
+                self.sweep(epoch).await?;
+                Reply::Done
+            }
+            Request::MoveBoundary { through } => {
+                let folder = format!("{}/boundary", self.folder);
+                let _ = self.lake.create(&format!("{folder}/{through:020}"), Bytes::new()).await?;
+                for marker in self.lake.list(&folder).await? {
+                    if marker.key < format!("{folder}/{through:020}") {
+                        self.lake.delete(&marker.key).await?;
+                    }
+                }
+                Reply::Done
+            }
+            Request::DeleteLog { through } => {
+                for slot in self.lake.list(&format!("{}/log", self.folder)).await? {
+                    if slot_of(&slot.key).is_some_and(|slot| slot <= through) {
+                        self.lake.delete(&slot.key).await?;
+                    }
+                }
+                Reply::Done
+            }
+            Request::Wait | Request::Stop => unreachable!("the driver stops at these"),
+        })
+    }
+
+    /// Creates a slot. An error may hide a success, so the first one only makes the outcome unknown: the protocol reads the
+    /// slot, and creates it again if it is not there.
+    async fn create(&mut self, slot: Slot, bytes: Bytes) -> Result<Reply> {
+        let key = slot_key(&self.folder, slot);
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.lake.create(&key, bytes.clone()).await {
+                Ok(Created::Created) => return Ok(Reply::Created),
+                Ok(Created::Exists) => return Ok(Reply::Exists),
+                Err(error) if attempts == 3 => return Err(error),
+                Err(error) => {
+                    tracing::warn!(slot, %error, "the outcome of creating a slot is unknown; looking");
+                    if matches!(self.lake.get(&key).await, Ok(Some(_))) {
+                        return Ok(Reply::Unknown);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Keeps the last commit that a log entry speaks of; false where that is gone.
+    async fn remember(&mut self, entry: Entry, bytes: &[u8]) -> Result<bool> {
+        let (commit, bytes) = match entry {
+            Entry::Commit(commit) => (commit, Bytes::copy_from_slice(bytes)),
+            Entry::Fence(fence) if fence.last_commit == 0 => {
+                self.last = None;
+                return Ok(true);
+            }
+            Entry::Fence(fence) => match read_slot(&self.lake, &self.folder, fence.last_commit).await? {
+                Some((Entry::Commit(commit), bytes)) => (commit, bytes),
+                _ => return Ok(false),
+            },
+        };
+        self.last = Some((*commit, hex::encode(Sha256::digest(&bytes))));
+        Ok(true)
+    }
+
+    /// Makes the objects of the last commit visible.
+    async fn publish(&self, slot: Slot) -> Result<()> {
+        let (commit, _) = self.last.as_ref().expect("what is published was committed or read");
+        for object in &commit.objects {
+            fail::point("publish-object");
+            let published = match (&object.publication, &object.content) {
+                (Publication::Segment, _) => continue,
+                (Publication::New, Content::Inline(bytes)) => self.publish_inline(&object.key, bytes).await?,
+                (Publication::New, Content::Staged(staged)) => {
+                    self.lake.publish_new(staged, &object.staged(), &object.key).await?
+                }
+                (Publication::Over(expected), Content::Staged(staged)) => {
+                    self.lake.publish_over(staged, &object.staged(), &object.key, expected.as_ref()).await?
+                }
+                (Publication::Over(_), Content::Inline(_)) => unreachable!("what grows is staged"),
+            };
+            match published {
+                // What is staged goes away only after it was published: it was, and somebody has removed the file since.
+                Publish::Published(_) | Publish::Missing => {}
+                // A later owner's commit is there already: this one will find out at its next commit.
+                Publish::Conflict if self.overtaken_after(slot).await? => {}
+                Publish::Conflict => {
+                    let url = self.lake.url(&object.key);
+                    return Err(Error::lake(format!("`{url}` holds bytes that lakeport did not write"))
+                        .with_help("move that file away, then run again: the committed bytes are kept until then"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates the object, or finds that it is there. A store may say that a key is taken and have nothing there: 409 is also
+    /// what it answers to two requests at once.
+    async fn publish_inline(&self, key: &str, bytes: &Bytes) -> Result<Publish> {
+        for _ in 0..PUBLISH_ATTEMPTS {
+            let _ = self.lake.create(key, bytes.clone()).await?;
+            match self.lake.get(key).await? {
+                Some(object) if object.bytes == *bytes => return Ok(Publish::Published(object.version)),
+                Some(_) => return Ok(Publish::Conflict),
+                None => {}
+            }
+        }
+        let url = self.lake.url(key);
+        Err(Error::lake(format!("`{url}` cannot be created: the store says that it exists, and it does not"))
+            .with_help("run again: the committed bytes are kept until then"))
+    }
+
+    async fn overtaken_after(&self, slot: Slot) -> Result<bool> {
+        let newest = read_newest(&self.lake, &self.folder, slot).await?;
+        Ok(newest.is_some_and(|(_, entry, _)| entry.seen(0).nonce != self.identity.nonce))
+    }
+
+    async fn sweep(&self, epoch: u64) -> Result<()> {
+        let folder = format!("{}/stage", self.folder);
+        for object in self.lake.list(&folder).await? {
+            let owner = object.key.strip_prefix(&folder).and_then(|rest| rest.get(1..11)?.parse::<u64>().ok());
+            let needed = self.last().is_some_and(|commit| commit.needs(&object.key));
+            if owner.is_some_and(|owner| owner < epoch) && !needed {
+                fail::point("sweep-object");
+                self.lake.delete(&object.key).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Object {
+    fn staged(&self) -> Staged {
+        Staged { length: self.length, sha256: self.sha256.clone() }
+    }
+}
+
+impl Request {
+    /// The name of the request's fail point.
+    fn name(&self) -> &'static str {
+        match self {
+            Request::ReadBoundary => "read-boundary",
+            Request::ReadNewest { .. } => "read-newest",
+            Request::CreateFence { .. } => "create-fence",
+            Request::ReadSlot { .. } => "read-slot",
+            Request::CheckBoundary => "check-boundary",
+            Request::CreateCommit { .. } => "create-commit",
+            Request::Publish { .. } => "publish",
+            Request::Acknowledge { .. } => "acknowledge",
+            Request::Discard { .. } => "discard",
+            Request::SweepOrphans { .. } => "sweep-orphans",
+            Request::MoveBoundary { .. } => "move-boundary",
+            Request::DeleteLog { .. } => "delete-log",
+            Request::Wait | Request::Stop => "wait",
+        }
+    }
+}
+
+/// The last commit of a partition, for people who look; takes nothing over. `None` where there is none.
+///
+/// # Errors
+/// Of kind `Lake`.
+pub async fn read_last(lake: &Lake, export: &str, partition: &str) -> Result<Option<(Slot, Commit)>> {
+    let folder = folder(lake, export, partition);
+    let boundary = read_boundary(lake, &folder).await?;
+    match read_newest(lake, &folder, boundary).await? {
+        None => Ok(None),
+        Some((slot, Entry::Commit(commit), _)) => Ok(Some((slot, *commit))),
+        Some((_, Entry::Fence(fence), _)) => {
+            Ok(read_slot(lake, &folder, fence.last_commit).await?.and_then(|(entry, _)| match entry {
+                Entry::Commit(commit) => Some((fence.last_commit, *commit)),
+                Entry::Fence(_) => None,
+            }))
+        }
+    }
+}
+
+fn folder(lake: &Lake, export: &str, partition: &str) -> String {
+    format!("{}/{}/{}", lake.log_folder(), encode_segment(export), encode_segment(partition))
+}
+
+fn slot_key(folder: &str, slot: Slot) -> String {
+    format!("{folder}/log/{slot:020}.json")
+}
+
+fn slot_of(key: &str) -> Option<Slot> {
+    key.rsplit_once('/')?.1.strip_suffix(".json")?.parse().ok()
+}
+
+async fn read_boundary(lake: &Lake, folder: &str) -> Result<Slot> {
+    let markers = lake.list(&format!("{folder}/boundary")).await?;
+    Ok(markers.iter().filter_map(|marker| marker.key.rsplit_once('/')?.1.parse().ok()).max().unwrap_or(0))
+}
+
+async fn read_newest(lake: &Lake, folder: &str, after: Slot) -> Result<Option<(Slot, Entry, Bytes)>> {
+    loop {
+        let slots = lake.list(&format!("{folder}/log")).await?;
+        let Some(newest) = slots.iter().filter_map(|slot| slot_of(&slot.key)).filter(|slot| *slot > after).max() else {
+            return Ok(None);
+        };
+        // Deleted between the two requests: there are newer ones.
+        if let Some((entry, bytes)) = read_slot(lake, folder, newest).await? {
+            return Ok(Some((newest, entry, bytes)));
+        }
+    }
+}
+
+async fn read_slot(lake: &Lake, folder: &str, slot: Slot) -> Result<Option<(Entry, Bytes)>> {
+    let key = slot_key(folder, slot);
+    let Some(object) = lake.get(&key).await? else { return Ok(None) };
+    match Entry::parse(&object.bytes) {
+        Ok(entry) => Ok(Some((entry, object.bytes))),
+        Err(why) => Err(Error::new(Kind::Lake, format!("`{}` is not a log entry: {why}", lake.url(&key)))
+            .with_help("a newer lakeport wrote it, or someone edited it")),
+    }
+}

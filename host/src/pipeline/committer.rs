@@ -1,0 +1,99 @@
+//! Commits spans one after the other, on a task of its own.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::commit::{Closing, Draft, Outcome, Partition, SpanEntry, Stager, Totals};
+use crate::error::{Error, Kind, Result};
+use crate::source::Position;
+use crate::telemetry::ExportReport;
+
+/// A span that has ended.
+pub struct Ended {
+    pub number: u64,
+    pub stager: JoinHandle<Result<Stager>>,
+    pub closing: Closing,
+    /// The key of the dead letters, their lines, and how many there are.
+    pub letters: Option<(String, Vec<u8>, u64)>,
+    pub write_time: i64,
+    pub seed: u64,
+    pub span: SpanEntry,
+    pub position: Position,
+    pub series: BTreeMap<String, crate::commit::Series>,
+}
+
+/// What every commit of a run says alike.
+#[derive(Debug, Clone)]
+pub struct Provenance {
+    /// SHA-256 of the export's settings.
+    pub configuration: String,
+    /// SHA-256 of every plugin, by name.
+    pub plugins: BTreeMap<String, String>,
+}
+
+/// Commits what it is sent until the sender is gone; answers with the counts of what was committed.
+///
+/// # Errors
+/// Of kind `Lake`, or `Fenced` where another owner has taken over. What was sent and not committed is left as it is: the next
+/// run reads it again.
+pub async fn commit_all(
+    mut partition: Partition,
+    provenance: Provenance,
+    mut ended: mpsc::Receiver<Ended>,
+    published: watch::Sender<u64>,
+    report: watch::Sender<ExportReport>,
+) -> Result<()> {
+    while let Some(span) = ended.recv().await {
+        let stager = span.stager.await.map_err(|e| Error::internal(format!("the staging task died: {e}")))??;
+        let (rows, bytes, files) = (span.closing.rows, span.closing.bytes, span.closing.visible);
+        let dead_letters = span.letters.as_ref().map_or(0, |(_, _, count)| *count);
+        let objects = stager.finish(span.closing, span.letters).await?;
+        let before = partition.last().map_or(Totals::default(), |commit| commit.totals);
+        let totals = Totals {
+            bytes_read: before.bytes_read + span.span.bytes,
+            records_read: before.records_read + span.span.records,
+            records_written: before.records_written + rows,
+            bytes_written: before.bytes_written + bytes,
+            files: before.files + files,
+            dead_letters: before.dead_letters + dead_letters,
+            commits: before.commits + 1,
+        };
+        let (read, records) = (span.span.bytes, span.span.records);
+        let draft = Draft {
+            write_time: chrono::DateTime::from_timestamp_micros(span.write_time)
+                .ok_or_else(|| Error::internal(format!("the clock shows `{}` µs", span.write_time)))?,
+            seed: span.seed,
+            configuration: provenance.configuration.clone(),
+            plugins: provenance.plugins.clone(),
+            span: span.span,
+            position: span.position,
+            objects: objects.objects,
+            obsolete: objects.obsolete,
+            series: span.series,
+            totals,
+        };
+        match partition.commit(draft).await? {
+            Outcome::Done => {}
+            Outcome::Overtaken => return Err(overtaken()),
+        }
+        report.send_modify(|report| {
+            report.bytes_read += read;
+            report.records_read += records;
+            report.records_written += rows;
+            report.bytes_written += bytes;
+            report.files += files;
+            report.dead_letters += dead_letters;
+            report.commits += 1;
+        });
+        let _ = published.send(span.number);
+    }
+    Ok(())
+}
+
+/// The error of an owner that was replaced.
+pub fn overtaken() -> Error {
+    Error::new(Kind::Fenced, "another owner has taken this export over")
+        .with_help("one lakeport at a time may run an export: stop the other one, or let it go on and start nothing")
+}

@@ -1,0 +1,112 @@
+//! The lanes of an export: threads that take chunks in any order and give results back in the order they were sent.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, mpsc};
+
+use tokio::sync::oneshot;
+
+use super::lane::{Lane, Processed, SpanContext};
+use crate::commit::File;
+use crate::error::{Error, Result};
+use crate::source::Chunk;
+
+/// Work for a lane.
+enum Task {
+    Process(Chunk, Arc<SpanContext>, oneshot::Sender<Result<Processed>>),
+    FinishFiles(oneshot::Sender<Result<Vec<(Arc<File>, bytes::Bytes)>>>),
+}
+
+/// Running lanes.
+pub struct Lanes {
+    tasks: mpsc::Sender<Task>,
+    /// Results that are awaited, oldest first.
+    under_way: VecDeque<oneshot::Receiver<Result<Processed>>>,
+    capacity: usize,
+    appendable: bool,
+}
+
+impl Lanes {
+    /// Starts a thread for every lane.
+    ///
+    /// # Errors
+    /// Of kind `Internal` where no thread can be started.
+    pub fn start(lanes: Vec<Lane>) -> Result<Self> {
+        let appendable = lanes.iter().all(Lane::appendable);
+        // Enough to keep every lane at work while the oldest result is awaited.
+        let capacity = lanes.len() + 2;
+        let (tasks, receiver) = mpsc::channel();
+        let receiver = Arc::new(Mutex::new(receiver));
+        for lane in lanes {
+            let receiver = receiver.clone();
+            std::thread::Builder::new()
+                .name("lakeport-lane".into())
+                .spawn(move || work(lane, &receiver))
+                .map_err(|e| Error::internal(format!("no thread could be started to process: {e}")))?;
+        }
+        Ok(Lanes { tasks, under_way: VecDeque::new(), capacity, appendable })
+    }
+
+    /// Whether the format's files may be extended after they were finished.
+    pub fn appendable(&self) -> bool {
+        self.appendable
+    }
+
+    /// Whether another chunk may be sent.
+    pub fn has_room(&self) -> bool {
+        self.under_way.len() < self.capacity
+    }
+
+    /// Whether every result was taken.
+    pub fn is_empty(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    /// Sends a chunk to the next free lane.
+    pub fn send(&mut self, chunk: Chunk, span: Arc<SpanContext>) {
+        let (reply, result) = oneshot::channel();
+        // A lane that is gone shows where its result is awaited.
+        let _ = self.tasks.send(Task::Process(chunk, span, reply));
+        self.under_way.push_back(result);
+    }
+
+    /// The result of the oldest chunk; pending for ever where there is none. Safe to drop while it waits.
+    pub async fn next(&mut self) -> Result<Processed> {
+        let Some(oldest) = self.under_way.front_mut() else { return std::future::pending().await };
+        let result = oldest.await.unwrap_or_else(|_| Err(died()));
+        self.under_way.pop_front();
+        result
+    }
+
+    /// The last bytes of every file of the span: for formats that are not appendable.
+    ///
+    /// # Errors
+    /// Of kind `Plugin`.
+    pub async fn finish_files(&mut self) -> Result<Vec<(Arc<File>, bytes::Bytes)>> {
+        let (reply, result) = oneshot::channel();
+        let _ = self.tasks.send(Task::FinishFiles(reply));
+        result.await.unwrap_or_else(|_| Err(died()))
+    }
+}
+
+fn died() -> Error {
+    Error::internal("a lane's thread died").with_help("this is a defect: please report it with the lines above")
+}
+
+fn work(mut lane: Lane, tasks: &Mutex<mpsc::Receiver<Task>>) {
+    loop {
+        // One lane waits at the channel while the others work; the lock is held while waiting only.
+        let task = match tasks.lock() {
+            Ok(receiver) => receiver.recv(),
+            Err(_) => return,
+        };
+        match task {
+            Ok(Task::Process(chunk, span, reply)) => {
+                let _ = reply.send(lane.process(&chunk, &span));
+            }
+            Ok(Task::FinishFiles(reply)) => {
+                let _ = reply.send(lane.finish_files());
+            }
+            Err(_) => return,
+        }
+    }
+}

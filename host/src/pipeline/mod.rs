@@ -1,0 +1,30 @@
+//! The pipeline: joins the stages of one export, from the source to the lake.
+//!
+//! ```text
+//! feed ──chunks──► lanes ──segments──► stager ──objects──► committer
+//! (a thread)       (threads)           (a task a span)     (a task)
+//! ```
+//!
+//! 1. `feed.rs` reads ahead on a thread.
+//! 2. `lane.rs` decodes, filters, transforms, partitions and encodes a chunk; `lanes.rs` keeps several at it, in order.
+//! 3. `run.rs` cuts the stream into spans: it sends chunks to lanes and their segments to the span's stager, and ends the span
+//!    after some time or bytes. All chunks of a span are done before the next one begins, for it starts from its state.
+//! 4. `committer.rs` commits spans, one after the other, while the next one is processed.
+
+mod bisect;
+mod columns;
+mod committer;
+mod feed;
+mod lane;
+mod lanes;
+mod preview;
+mod run;
+#[cfg(test)]
+mod tests;
+
+pub use lane::Stages;
+pub use preview::{Preview, PreviewFile, preview};
+pub use run::{Job, Options, run};
+
+/// The name of the only partition of sources that are not partitioned.
+pub const PARTITION: &str = "0";

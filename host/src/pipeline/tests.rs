@@ -1,0 +1,272 @@
+//! Whole runs in this process: a file, natively linked plugins, a lake in memory that misbehaves.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef};
+use object_store::memory::InMemory;
+use tokio::sync::watch;
+
+use super::{Job, Options, run};
+use crate::clock::{Clock, Surroundings};
+use crate::error::Result;
+use crate::lake::Lake;
+use crate::lake::faulty::{Fault, FaultPlan, FaultyStore, Operation};
+use crate::layout::Template;
+use crate::plan::{
+    ExportPlan, Files, Flush, Granularity, Input, LakePlan, Limits, Location, Mapping, OnError, PluginOrigin,
+    PluginPlan, PluginUse, SourcePlan, TimeUnit, Timestamp,
+};
+use crate::plugin::{Failure, FileId, FileType, Filter, Format, Moment, Segment, Toolbox, Transform};
+use crate::record::{Attribute, ColumnRequest, ColumnType};
+use crate::telemetry::{ExportReport, Live};
+
+const RECORDS: usize = 240;
+const MODES: [Files; 3] =
+    [Files::Rolling, Files::Growing { roll_size: 6_000 }, Files::Sealed { lateness: Duration::from_secs(600) }];
+
+/// Lines as they came: what the ndjson plugin does, without the sandbox.
+struct Lines {
+    columns: Vec<ColumnRequest>,
+    file_type: FileType,
+}
+
+impl Format for Lines {
+    fn columns(&self) -> &[ColumnRequest] {
+        &self.columns
+    }
+
+    fn file_type(&self) -> &FileType {
+        &self.file_type
+    }
+
+    fn begin(&mut self, _: FileId, _: [u8; 16], _: bool) -> Result<Vec<u8>, Failure> {
+        Ok(Vec::new())
+    }
+
+    fn encode(&mut self, _: FileId, rows: usize, columns: &[ArrayRef]) -> Result<Segment, Failure> {
+        let mut bytes = Vec::new();
+        for body in columns[0].as_binary_view().iter().flatten() {
+            bytes.extend_from_slice(body);
+            bytes.push(b'\n');
+        }
+        assert_eq!(rows, columns[0].len());
+        Ok(Segment { bytes, rows: rows.try_into().unwrap(), rejected: Vec::new() })
+    }
+
+    fn finish(&mut self, _: FileId) -> Result<Vec<u8>, Failure> {
+        Ok(Vec::new())
+    }
+
+    fn set_moment(&mut self, _: Moment) {}
+}
+
+struct OnlyLines;
+
+impl Toolbox for OnlyLines {
+    fn filter(&self, _: &PluginUse, _: Moment) -> Result<Box<dyn Filter>> {
+        unreachable!("the export has no filters")
+    }
+
+    fn transform(&self, _: &PluginUse, _: Moment) -> Result<Box<dyn Transform>> {
+        unreachable!("the export has no transforms")
+    }
+
+    fn format(&self, _: &PluginUse, _: Moment) -> Result<Box<dyn Format>> {
+        Ok(Box::new(Lines {
+            columns: vec![ColumnRequest::attribute(Attribute::Body, ColumnType::Bytes)],
+            file_type: FileType {
+                extension: "ndjson".into(),
+                content_type: "application/x-ndjson".into(),
+                appendable: true,
+            },
+        }))
+    }
+}
+
+/// A clock that a test sets, and that moves a little each time it is read.
+struct TestClock(AtomicI64);
+
+impl Clock for TestClock {
+    fn now(&self) -> i64 {
+        self.0.fetch_add(50_000, Ordering::Relaxed)
+    }
+}
+
+struct Fixture {
+    _folder: tempfile::TempDir,
+    plan: Arc<ExportPlan>,
+    clock: Arc<TestClock>,
+    chance: Arc<AtomicU64>,
+}
+
+impl Fixture {
+    fn new(files: Files, seed: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let input = folder.path().join("in.ndjson");
+        std::fs::write(&input, input_lines()).unwrap();
+        Fixture {
+            plan: Arc::new(plan(files, &input)),
+            _folder: folder,
+            // 2026-01-01T00:00:00Z: long after the records' times.
+            clock: Arc::new(TestClock(AtomicI64::new(1_767_225_600_000_000))),
+            chance: Arc::new(AtomicU64::new(seed)),
+        }
+    }
+
+    async fn run(&self, lake: &Lake) -> ExportReport {
+        let chance = self.chance.clone();
+        let (_keep, stop) = watch::channel(false);
+        run(Job {
+            export: self.plan.clone(),
+            lake: lake.clone(),
+            toolbox: Arc::new(OnlyLines),
+            plugins: BTreeMap::new(),
+            surroundings: Surroundings {
+                clock: self.clock.clone(),
+                chance: Arc::new(move || chance.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed)),
+            },
+            options: Options { follow: false, lanes: 2, writer: "test".into() },
+            live: Arc::new(Live::default()),
+            stop,
+        })
+        .await
+    }
+}
+
+/// `{"id":"7","name":…,"signalTime":…}`, over four hours, every seventh record two hours late.
+fn input_lines() -> String {
+    (0..RECORDS)
+        .map(|id| {
+            let minute = 120 + id * 120 / RECORDS - if id % 7 == 0 { 120 } else { 0 };
+            let (hour, minute) = (8 + minute / 60, minute % 60);
+            format!("{{\"name\":\"Brew\",\"id\":\"{id}\",\"signalTime\":\"2019-09-10T{hour:02}:{minute:02}:00Z\"}}\n")
+        })
+        .collect()
+}
+
+fn plan(files: Files, input: &Path) -> ExportPlan {
+    let source = SourcePlan {
+        name: "signals".into(),
+        input: Input::Files(vec![input.to_str().unwrap().to_owned()]),
+        mapping: Mapping {
+            kind: Some("/name".into()),
+            time: Some("/signalTime".into()),
+            time_unit: TimeUnit::Rfc3339,
+            subject: None,
+            id: Some("/id".into()),
+            source: None,
+            enqueued_time: None,
+        },
+    };
+    let format = PluginPlan { name: "ndjson".into(), origin: PluginOrigin::BuiltIn, limits: Limits::default() };
+    ExportPlan {
+        name: "signals".into(),
+        source: Arc::new(source),
+        lake: Arc::new(LakePlan {
+            name: "main".into(),
+            location: Location::Memory("unused".into()),
+            log_folder: "_lakeport".into(),
+        }),
+        filters: Vec::new(),
+        transforms: Vec::new(),
+        format: PluginUse { plugin: Arc::new(format), config: serde_json::json!({}) },
+        granularity: Granularity::Hour,
+        timestamp: Timestamp::Event { or_enqueued: false },
+        path: Template::parse("signals/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}").unwrap(),
+        files,
+        flush: Flush { every: Duration::from_secs(60), bytes: 3_000 },
+        on_error: OnError::DeadLetter,
+        max_record_size: 1 << 20,
+        max_dead_letters: None,
+        settings: serde_json::json!({}),
+    }
+}
+
+/// How often each record stands in the published files.
+async fn ids(lake: &Lake) -> BTreeMap<usize, usize> {
+    let mut ids = BTreeMap::new();
+    for object in lake.list("signals").await.unwrap() {
+        let bytes = lake.get(&object.key).await.unwrap().unwrap().bytes;
+        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let record: serde_json::Value = serde_json::from_slice(line).unwrap();
+            *ids.entry(record["id"].as_str().unwrap().parse().unwrap()).or_default() += 1;
+        }
+    }
+    ids
+}
+
+fn every_id_once() -> BTreeMap<usize, usize> {
+    (0..RECORDS).map(|id| (id, 1)).collect()
+}
+
+/// Runs with faults until a run reports none, then once more without; every record must be there once.
+async fn survive(files: Files, plan: FaultPlan, seed: u64) -> usize {
+    let fixture = Fixture::new(files, seed);
+    let inner: Arc<dyn object_store::ObjectStore> = Arc::new(InMemory::new());
+    let faulty = FaultyStore::new(inner.clone(), plan.clone());
+    let lake = Lake::with_store(Arc::new(faulty.clone()), "faulty", "_lakeport");
+    let mut runs = 0;
+    while runs < 40 {
+        runs += 1;
+        if fixture.run(&lake).await.error.is_none() {
+            break;
+        }
+    }
+    faulty.land_all().await;
+    let healthy = Lake::with_store(inner, "healthy", "_lakeport");
+    let report = fixture.run(&healthy).await;
+    assert!(report.error.is_none(), "{files:?}, {plan:?}: {:?}", report.error);
+    let found = ids(&healthy).await;
+    let lost: Vec<_> = (0..RECORDS).filter(|id| !found.contains_key(id)).collect();
+    let doubled: Vec<_> = found.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(lost.is_empty() && doubled.is_empty(), "{files:?}, {plan:?}: lost {lost:?}, doubled {doubled:?}");
+    runs
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_runs_over_a_faulty_store_lose_and_double_nothing() {
+    let mut disturbed = 0;
+    for seed in 0..2_001 {
+        let files = MODES[usize::try_from(seed % 3).unwrap()];
+        // From one request in two hundred to one in ten.
+        let per_mille = [5, 20, 50, 100][usize::try_from(seed / 3 % 4).unwrap()];
+        disturbed += survive(files, FaultPlan::Seeded { seed, per_mille }, seed).await.saturating_sub(1);
+    }
+    assert!(disturbed > 1_000, "only {disturbed} runs were disturbed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fault_of_every_operation_is_survived() {
+    for files in MODES {
+        for operation in Operation::ALL {
+            for fault in Fault::ALL {
+                for nth in [0, 1, 4] {
+                    survive(files, FaultPlan::Once { operation, nth, fault }, u64::from(nth)).await;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_jumps_back_or_forth_neither_loses_nor_reorders_commits() {
+    for files in MODES {
+        let fixture = Fixture::new(files, 7);
+        let lake = Lake::with_store(Arc::new(InMemory::new()), "clock", "_lakeport");
+        let mut times = Vec::new();
+        for jump in [0, -86_400_000_000, 3 * 86_400_000_000, -1] {
+            fixture.clock.0.fetch_add(jump, Ordering::Relaxed);
+            let report = fixture.run(&lake).await;
+            assert!(report.error.is_none(), "{:?}", report.error);
+            let (_, commit) = crate::commit::read_last(&lake, "signals", super::PARTITION).await.unwrap().unwrap();
+            times.push(commit.write_time);
+        }
+        assert!(times.is_sorted(), "{times:?}");
+        assert_eq!(ids(&lake).await, every_id_once());
+    }
+}

@@ -1,0 +1,117 @@
+//! An installation at work: opens the lakes and plugins of a [`Plan`] and runs its exports side by side.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::future::join_all;
+use tokio::sync::watch;
+
+use crate::clock::Surroundings;
+use crate::error::Result;
+use crate::lake::{Created, Lake};
+use crate::pipeline::{self, Job, Options};
+use crate::plan::{ExportPlan, Plan, PluginUse};
+use crate::plugin::{Loaded, PluginKind, Sandbox};
+use crate::telemetry::{ExportReport, Live};
+
+/// What a session runs with.
+#[derive(Clone)]
+pub struct Session {
+    pub plan: Arc<Plan>,
+    pub sandbox: Sandbox,
+    pub surroundings: Surroundings,
+    pub options: Options,
+}
+
+impl Session {
+    /// Runs every export until its source ends or `stop` turns true. An export that fails does not stop the others.
+    ///
+    /// `live` has an entry for every export, in the plan's order.
+    pub async fn run(&self, live: &[Arc<Live>], stop: watch::Receiver<bool>) -> Vec<ExportReport> {
+        let runs = self.plan.exports.iter().zip(live).map(|(export, live)| {
+            let (session, export, live, stop) = (self.clone(), Arc::new(export.clone()), live.clone(), stop.clone());
+            async move {
+                let name = export.name.clone();
+                // A task of its own: an export that dies takes no other with it.
+                let run = tokio::spawn(async move { session.run_one(export, live, stop).await });
+                run.await.unwrap_or_else(|panic| ExportReport {
+                    export: name,
+                    error: Some(crate::Error::internal(format!("the export died: {panic}"))),
+                    ..ExportReport::default()
+                })
+            }
+        });
+        join_all(runs).await
+    }
+
+    async fn run_one(&self, export: Arc<ExportPlan>, live: Arc<Live>, stop: watch::Receiver<bool>) -> ExportReport {
+        let failed =
+            |error| ExportReport { export: export.name.clone(), error: Some(error), ..ExportReport::default() };
+        let opened = async {
+            let plugins = self.load(&export)?;
+            let lake = Lake::open(&export.lake).await?;
+            keep_plugins(&lake, plugins.values()).await?;
+            Ok((plugins, lake))
+        };
+        let (plugins, lake) = match opened.await {
+            Ok(opened) => opened,
+            Err(error) => return failed(error),
+        };
+        let toolbox = Arc::new(self.sandbox.toolbox());
+        let job = Job {
+            export: export.clone(),
+            lake,
+            toolbox: toolbox.clone(),
+            plugins: plugins.iter().map(|(name, plugin)| (name.clone(), plugin.digest.clone())).collect(),
+            surroundings: self.surroundings.clone(),
+            options: self.options.clone(),
+            live,
+            stop,
+        };
+        let mut report = pipeline::run(job).await;
+        report.plugins = toolbox.usage();
+        report
+    }
+
+    /// Loads the plugins of an export and checks their settings, by the name that the configuration uses.
+    ///
+    /// # Errors
+    /// Of kind `Config` where a setting is wrong or a plugin is of the wrong kind, of kind `Plugin` where one cannot be loaded.
+    pub fn load(&self, export: &ExportPlan) -> Result<BTreeMap<String, Arc<Loaded>>> {
+        let places = [
+            (PluginKind::Filter, "filters", export.filters.as_slice()),
+            (PluginKind::Transform, "transforms", export.transforms.as_slice()),
+            (PluginKind::Format, "format", std::slice::from_ref(&export.format)),
+        ];
+        let mut plugins = BTreeMap::new();
+        for (kind, place, uses) in places {
+            for PluginUse { plugin, config } in uses {
+                let loaded = self.sandbox.load(plugin)?;
+                if loaded.kind != kind {
+                    let message = format!(
+                        "plugin `{}` is a {}, and stands in `{place}` of export `{}`",
+                        plugin.name, loaded.kind, export.name
+                    );
+                    return Err(crate::Error::config(message).with_help(format!("`{place}` takes a {kind}")));
+                }
+                loaded
+                    .check_config(config)
+                    .map_err(|error| error.context(format!("export `{}`, plugin `{}`", export.name, plugin.name)))?;
+                plugins.insert(plugin.name.clone(), loaded);
+            }
+        }
+        Ok(plugins)
+    }
+}
+
+/// Keeps every plugin that ever wrote to a lake in it, by its digest.
+async fn keep_plugins(lake: &Lake, plugins: impl Iterator<Item = &Arc<Loaded>>) -> Result<()> {
+    for plugin in plugins {
+        let key = format!("{}/plugins/{}.wasm", lake.log_folder(), plugin.digest);
+        if lake.head(&key).await?.is_none() {
+            // Another export may be at it too: the bytes are the same.
+            let (Created::Created | Created::Exists) = lake.create(&key, plugin.bytes.clone()).await?;
+        }
+    }
+    Ok(())
+}
