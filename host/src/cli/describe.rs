@@ -27,11 +27,11 @@ pub fn input(input: &Input) -> Vec<String> {
     }
 }
 
-/// Which files an export makes: "growing up to 16.8 MB, by hour of event time".
+/// Which files an export makes: "growing up to 16MiB, by hour of event time".
 pub fn files(export: &ExportPlan) -> String {
     let files = match export.files {
         Files::Rolling => "rolling".to_owned(),
-        Files::Growing { roll_size } => format!("growing up to {}", human::bytes(roll_size)),
+        Files::Growing { roll_size } => format!("growing up to {}", human::size(roll_size)),
         Files::Sealed { lateness } => format!("sealed {} after their time", humantime::format_duration(lateness)),
     };
     let by = match export.granularity {
@@ -49,7 +49,7 @@ pub fn files(export: &ExportPlan) -> String {
 
 /// When an export commits.
 pub fn flush(flush: Flush) -> String {
-    format!("every {} or {}", humantime::format_duration(flush.every), human::bytes(flush.bytes))
+    format!("every {} or {}", humantime::format_duration(flush.every), human::size(flush.bytes))
 }
 
 /// Where a plugin comes from.

@@ -84,9 +84,9 @@ impl Cli {
     /// Does what was asked; results go to `out`.
     pub fn run(self, out: &mut dyn Write) -> Result<()> {
         match self.command {
-            Command::Check(args) => check::run(&args, out),
+            Command::Check(args) if args.sample.is_none() => check::run(&args, out),
             Command::Completions(args) => completions::run(&args, out),
-            Command::Run(_) | Command::Status(_) | Command::DeadLetters(_) | Command::Plugin(_) => {
+            Command::Run(_) | Command::Check(_) | Command::Status(_) | Command::DeadLetters(_) | Command::Plugin(_) => {
                 Err(Error::internal("this build reads configurations and runs nothing"))
             }
         }

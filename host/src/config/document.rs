@@ -49,14 +49,24 @@ impl<'a> Document<'a> {
         } else {
             "strings, durations and sizes stand in quotes: `granularity = \"hour\"`; https://toml.io says the rest"
         };
-        self.fail(error.span().unwrap_or(0..0), format!("not valid TOML: {message}")).with_help(help)
+        let span = error.span().unwrap_or(0..0);
+        let broken = mask::broken_line(self.text, self.line(span.start));
+        let hidden: Vec<_> = self.hidden.iter().cloned().chain(broken).collect();
+        let error = Error::config(format!("not valid TOML: {message}")).with_help(help);
+        Error { snippet: Some(self.snippet(span, &hidden)), ..error }
+    }
+
+    /// The line that the byte `at` is in, without its end.
+    fn line(&self, at: usize) -> Range<usize> {
+        let at = floor(self.text, at);
+        let first = self.text[..at].rfind('\n').map_or(0, |at| at + 1);
+        first..self.text[at..].find('\n').map_or(self.text.len(), |length| at + length)
     }
 
     /// The first line of `span` with carets below it.
     fn snippet(&self, span: Range<usize>, hidden: &[Range<usize>]) -> String {
         let start = floor(self.text, span.start);
-        let first = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
-        let last = self.text[start..].find('\n').map_or(self.text.len(), |at| start + at);
+        let Range { start: first, end: last } = self.line(start);
         let number = self.text[..first].matches('\n').count() + 1;
         let column = self.text[first..start].chars().count() + 1;
 

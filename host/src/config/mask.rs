@@ -12,9 +12,8 @@ pub fn secrets(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices('=') {
         let key = text[..at].trim_end_matches([' ', '\t', '"', '\'']);
-        let start = key
-            .rfind(|c: char| !(c.is_alphanumeric() || c == '-' || c == '_'))
-            .map_or(0, |at| at + key[at..].chars().next().map_or(0, char::len_utf8));
+        let start = key.rfind(|c: char| !(c.is_alphanumeric() || "-_.\"'".contains(c)));
+        let start = start.map_or(0, |at| at + key[at..].chars().next().map_or(0, char::len_utf8));
         let value = content(text, at + 1);
         if names_a_secret(&key[start..]) {
             if !is_reference(&text[value.clone()]) && !value.is_empty() {
@@ -39,14 +38,44 @@ pub fn is_variable(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Whether a secret may stand behind a key of this name, spelled rightly or not.
+/// What to hide of the line `line` of `text`, which is not TOML, so that nothing is sure of it.
+///
+/// All of it but its key, if a secret could be meant: where a lake is described, and where a word says so.
+pub fn broken_line(text: &str, line: Range<usize>) -> Option<Range<usize>> {
+    let shown = &text[line.clone()];
+    let is_header = |line: &&str| line.trim_start().starts_with('[');
+    let header = text[..line.start].lines().rev().find(is_header).unwrap_or_default();
+    let in_lake = !is_header(&shown) && (header.contains("lake") || shown.contains("lakes"));
+    let is_key = |key: &str| key.chars().all(|c| c.is_alphanumeric() || "-_. ".contains(c));
+    let value = shown.find('=').filter(|at| is_key(&shown[..*at])).map(|at| line.start + at + 1..line.end);
+    let harmless = value.as_ref().is_some_and(|value| {
+        let key = shown.split('=').next().unwrap_or_default().trim();
+        let known = LAKE.keys.iter().any(|known| known.name == key && !matches!(known.form, Form::Secret));
+        known && !text[value.clone()].contains('=')
+    });
+    match in_lake && !harmless || is_telling(&plain(shown)) {
+        true => Some(value.unwrap_or(line)),
+        false => None,
+    }
+}
+
+/// Whether a secret may stand behind a key of this name, spelled rightly or not, dotted or not.
 fn names_a_secret(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    let telling = ["key", "secret", "token", "passw", "pwd", "credential", "signature"];
-    let near = |known: &str| key.len() < 40 && strsim::damerau_levenshtein(known, &key) <= 3;
-    !key.is_empty()
-        && (telling.iter().any(|word| key.contains(word))
-            || LAKE.keys.iter().any(|known| matches!(known.form, Form::Secret) && near(known.name)))
+    let (whole, last) = (plain(key), plain(key.rsplit('.').next().unwrap_or(key)));
+    let near = |known: &str| {
+        let known = plain(known);
+        [&whole, &last].into_iter().any(|key| key.len() < 40 && strsim::damerau_levenshtein(&known, key) <= 3)
+    };
+    is_telling(&whole) || LAKE.keys.iter().any(|known| matches!(known.form, Form::Secret) && near(known.name))
+}
+
+fn is_telling(plain: &str) -> bool {
+    ["key", "secret", "token", "passw", "pwd", "credential", "signature"].iter().any(|word| plain.contains(word))
+}
+
+/// The lower-case letters and digits of `text` alone.
+fn plain(text: &str) -> String {
+    text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 /// The span of the value that begins at or after `at`: what stands between the quotes, or up to the line's end.
@@ -121,6 +150,8 @@ mod tests {
             "url = \"https://a.blob.core.windows.net/c?sig=hunter2\"",
             "url = \"https://me:hunter2@a.blob.core.windows.net/c\"",
             "Password = \"hunter2\"",
+            "lakes.main.sas-tkoen = \"hunter2\"",
+            "account-k.ey = \"hunter2\"",
         ] {
             assert!(!shown(text).contains("hunter2"), "{text} → {}", shown(text));
         }
@@ -137,6 +168,18 @@ mod tests {
         ] {
             assert_eq!(shown(text), text);
         }
+    }
+
+    #[test]
+    fn a_broken_line_hides_all_that_could_be_a_secret() {
+        let hidden = |text: &str| broken_line(text, text.rfind('\n').map_or(0, |at| at + 1)..text.len());
+        let text = "account-k\"ey = \"\"hunter2\"";
+        assert_eq!(hidden(text), Some(0..text.len()));
+        assert_eq!(hidden("[lakes.main]\nsession- oken = 'hunter2'"), Some(28..38));
+        assert_eq!(hidden("[lakes.main]\nhunter2\"\"\""), Some(13..23));
+        assert_eq!(hidden("[lakes.main]\nurl = ./lake"), None);
+        assert_eq!(hidden("[lakes.main]\n[lakes"), None);
+        assert_eq!(hidden("[sources.s]\nfiles = signals/*.ndjson"), None);
     }
 
     proptest::proptest! {

@@ -1,6 +1,6 @@
 //! Configuration: the file a user wrote becomes one checked [`Plan`]. The first stage; nothing later reads configuration.
 //!
-//! Parse → resolve → check. Every key is one of [`keys`], every error shows its line with a caret and says what to do, and
+//! Parse → resolve → check. Every key is one of `keys.rs`, every error shows its line with a caret and says what to do, and
 //! secrets come from references only and never enter an error. Touches no lake and no record.
 
 mod document;

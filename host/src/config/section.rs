@@ -242,7 +242,7 @@ impl<'a> Section<'a> {
     pub fn credential(&self, name: &str) -> Result<Option<String>> {
         match self.text(name)? {
             Some(At { value, span }) if mask::is_reference(value) => self.fetch(name, value, span).map(Some),
-            Some(At { value, span }) if value.is_empty() => {
+            Some(At { value: "", span }) => {
                 Err(self.cx.doc.fail(span, format!("`{name}` is empty")).with_help("give it a value, or take it out"))
             }
             Some(At { value, .. }) => Ok(Some(value.to_owned())),

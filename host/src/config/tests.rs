@@ -254,8 +254,22 @@ fn secrets_are_in_no_rendering_of_a_plan() {
     let mut shown = format!("{plan:?}{plan:#?}");
     for export in &plan.exports {
         shown += &export.settings.to_string();
+        let checked = [crate::cli::check::Checked::of(export)];
+        shown += &crate::cli::check::render(&checked, false);
+        shown += &crate::cli::check::render(&checked, true);
     }
     assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn a_byte_order_mark_and_carriage_returns_change_nothing() {
+    let text = format!("\u{feff}{}", SMALLEST_FILE.replace('\n', "\r\n"));
+    assert_eq!(parse(&text).unwrap().exports[0].settings, export_with("").settings);
+    let error = parse(&text.replace("source =", "sorce =")).unwrap_err();
+    assert!(
+        error.snippet.unwrap().ends_with("5 | sorce = \"signals\"\n  | ^^^^^"),
+        "the line is shown without its end"
+    );
 }
 
 #[test]
@@ -273,7 +287,24 @@ fn a_file_that_is_not_utf_8_names_the_line() {
     assert!(load(&path, &environment).unwrap_err().message.ends_with("is not UTF-8: line 2"));
 }
 
+const WITH_SECRETS: &str = "[sources.s]\nfiles = \"x\"\n[lakes.main]\nurl = \"https://contoso.dfs.core.windows.net/fs\"\n\
+    account-key = \"hunter2\"\nlakes.two = { url = \"s3://b\", session-token = 'hunter2', region = \"r\" }\n\
+    sas-token = \"\"\"\nhunter2\"\"\"\nclient-secret= hunter2\n[exports.e]\nsource = \"s\"\n";
+
 proptest::proptest! {
+    #[test]
+    fn no_slip_of_the_finger_shows_a_secret(at in 0..WITH_SECRETS.len(), slip in "[-a-z\"'=#.,{}\\[\\]\\\\ \n\t]?", lines in 1usize..20) {
+        // One character is replaced, added or taken out, and the file may end early.
+        let inside = WITH_SECRETS.match_indices("hunter2").any(|(start, secret)| (start..start + secret.len()).contains(&at));
+        for rest in if inside { 0..0 } else { at..at + 2 } {
+            let text = format!("{}{slip}{}", &WITH_SECRETS[..at], &WITH_SECRETS[rest..]);
+            let text: String = text.split_inclusive('\n').take(lines).collect();
+            if let Err(error) = parse(&text) {
+                proptest::prop_assert!(!error.to_string().contains("hunter2"), "{}\n{}", text, error);
+            }
+        }
+    }
+
     #[test]
     fn no_text_breaks_the_parser(text in "(\\[(lakes|sources|exports|plugins)\\.[a-z\"]{1,3}\\]|[a-z-]{1,6} ?= ?[0-9\"{}\\[\\]a-z.]{0,9}|\n| |é){0,40}") {
         if let Err(error) = parse(&text) {

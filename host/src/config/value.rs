@@ -152,6 +152,12 @@ mod tests {
         }
 
         #[test]
+        fn a_size_is_shown_as_it_is_read(bytes in 1u64.., shift in 0u32..64) {
+            let bytes = (bytes >> shift).max(1);
+            prop_assert_eq!(size(&crate::telemetry::human::size(bytes)), Ok(bytes));
+        }
+
+        #[test]
         fn a_duration_is_read_as_it_is_written(seconds in 0u64..1 << 40, millis in 0u32..1_000) {
             let duration_ = Duration::new(seconds, millis * 1_000_000);
             prop_assert_eq!(duration(&humantime::format_duration(duration_).to_string()), Ok(duration_));

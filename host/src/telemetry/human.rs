@@ -5,6 +5,21 @@ pub fn bytes(bytes: u64) -> String {
     scaled(bytes as f64, &["B", "kB", "MB", "GB", "TB", "PB"])
 }
 
+/// A size as configurations write it, exactly: `16MiB`, `1GB`, `1001B`.
+pub fn size(bytes: u64) -> String {
+    let units = [
+        ("TiB", 1 << 40),
+        ("GiB", 1 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+        ("GB", 1_000_000_000),
+        ("MB", 1_000_000),
+        ("kB", 1_000),
+    ];
+    let unit = units.iter().find(|(_, factor)| bytes > 0 && bytes.is_multiple_of(*factor));
+    unit.map_or_else(|| format!("{bytes}B"), |(unit, factor): &(_, u64)| format!("{}{unit}", bytes / factor))
+}
+
 /// Bytes a second: `512.3 MB/s`; `–` where no time passed.
 pub fn byte_rate(bytes_: u64, seconds: f64) -> String {
     if seconds > 0.0 { format!("{}/s", bytes((bytes_ as f64 / seconds) as u64)) } else { "–".to_owned() }
@@ -87,6 +102,11 @@ mod tests {
         assert_eq!([count(0), count(999), count(1_000), count(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([byte_rate(512_300_000, 1.0), byte_rate(1, 0.0), rate(3_000, 2.0)], ["512.3 MB/s", "–", "1,500"]);
         assert_eq!([each(23_000, 1_000), each(1_234, 1), each(1, 0)], ["23 ns", "1.2 µs", "–"]);
+    }
+
+    #[test]
+    fn sizes_are_as_configurations_write_them() {
+        assert_eq!([size(16 << 20), size(2_000_000), size(1_001), size(0)], ["16MiB", "2MB", "1001B", "0B"]);
     }
 
     #[test]
