@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use lakeport::lake::{Created, Lake, Publish, Staged, Version};
-use lakeport::plan::{AzureCredential, LakePlan, Location, S3Credential};
+use lakeport::plan::{AzureCredential, GcsCredential, LakePlan, Location, S3Credential};
 use lakeport::{Kind, Result};
 
+use crate::support::gcs::FakeGcs;
 use crate::support::servers::{AZURITE_ACCOUNT, AZURITE_KEY, Server, free_port};
 
 /// Makes the location of lakes that do not exist yet, a new one at each call.
@@ -43,6 +44,21 @@ async fn an_s3_lake_conforms() {
     let next = AtomicU32::new(0);
     let new = || moto_location(&moto, &format!("lake{}", next.fetch_add(1, Ordering::Relaxed)), "product/hourly");
     conforms(&new).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_google_lake_conforms() {
+    let gcs = FakeGcs::start("exports");
+    let next = AtomicU32::new(0);
+    // Buckets are not created there, so the lakes are folders of one.
+    let new = || gcs_location(&gcs, "exports", &format!("lake{}", next.fetch_add(1, Ordering::Relaxed)));
+    conforms(&new).await;
+
+    let elsewhere = gcs_location(&gcs, "absent", "");
+    let reader = Lake::open_read_only(&plan(elsewhere.clone())).await.unwrap();
+    assert_eq!(reader.list("").await.unwrap(), []);
+    let refused = Lake::open(&plan(elsewhere)).await.unwrap_err();
+    assert!(refused.help.as_deref().is_some_and(|help| help.contains("gcloud storage buckets create")), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -157,6 +173,15 @@ fn moto_location(moto: &Server, bucket: &str, prefix: &str) -> Location {
         region: "eu-central-1".into(),
         endpoint: Some(moto.url()),
         credential: S3Credential::Keys { id: "test".into(), secret: "SECRET".into(), session_token: None },
+    }
+}
+
+fn gcs_location(gcs: &FakeGcs, bucket: &str, prefix: &str) -> Location {
+    Location::Gcs {
+        bucket: bucket.into(),
+        prefix: prefix.into(),
+        endpoint: Some(gcs.url()),
+        credential: GcsCredential::Anonymous,
     }
 }
 

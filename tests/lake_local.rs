@@ -76,6 +76,26 @@ async fn staging_again_leaves_what_was_published_alone() {
 }
 
 #[tokio::test]
+async fn a_staging_that_failed_fails_again_and_can_be_aborted() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = Lake::open(&plan(folder.path())).await.unwrap();
+    fs::write(folder.path().join("blocked"), "a file where a folder is needed").unwrap();
+    for abort in [true, false] {
+        let mut staging = lake.stage("blocked/0").await.unwrap();
+        for _ in 0..2 {
+            let refused = staging.write(vec![0; 2 << 20].into()).await.unwrap_err();
+            assert_eq!(refused.kind, Kind::Lake);
+            assert!(refused.message.contains("blocked/0"), "{refused}");
+        }
+        match abort {
+            true => staging.abort().await.unwrap(),
+            false => assert_eq!(staging.finish().await.unwrap_err().kind, Kind::Lake),
+        }
+    }
+    assert_eq!(files(folder.path()), ["blocked"]);
+}
+
+#[tokio::test]
 async fn what_killed_creates_left_is_hidden_and_swept_when_it_is_old() {
     let folder = tempfile::tempdir().unwrap();
     let lake = Lake::open(&plan(folder.path())).await.unwrap();

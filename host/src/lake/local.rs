@@ -116,7 +116,7 @@ impl LocalLake {
         let mark = folder.join(format!("{}-sweep#1", self.nonce));
         blocking(move || {
             // A file of now tells the file system's clock, which need not be this machine's.
-            write_synced(&mark, b"")?;
+            with_parents(&mark, None, || File::create(&mark))?;
             let now = std::fs::metadata(&mark)?.modified()?;
             for entry in std::fs::read_dir(&folder)? {
                 let entry = entry?;
@@ -186,7 +186,7 @@ pub(super) fn sync_folder_of(path: &FsPath) -> io::Result<()> {
 
 pub(super) fn remove_if_present(path: &FsPath) -> io::Result<()> {
     match std::fs::remove_file(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
         other => other,
     }
 }

@@ -58,8 +58,15 @@ pub struct Staging {
 
 #[derive(Debug)]
 enum Sink {
-    Local { file: PathBuf, writing: JoinHandle<io::Result<HashedFile>> },
-    Remote { hasher: Sha256, upload: Option<WriteMultipart> },
+    /// `writing`: none after a write has failed.
+    Local {
+        file: PathBuf,
+        writing: Option<JoinHandle<io::Result<HashedFile>>>,
+    },
+    Remote {
+        hasher: Sha256,
+        upload: Option<WriteMultipart>,
+    },
 }
 
 #[derive(Debug)]
@@ -88,7 +95,7 @@ impl Staging {
                 let writing = tokio::task::spawn_blocking(move || {
                     Ok(HashedFile { file: local::open_staged(&opened)?, hasher: Sha256::new() })
                 });
-                Sink::Local { file, writing }
+                Sink::Local { file, writing: Some(writing) }
             }
         };
         Ok(Staging { lake, key, path, length: 0, buffer: Vec::new(), buffered: 0, sink })
@@ -121,7 +128,7 @@ impl Staging {
         match &mut self.sink {
             Sink::Local { writing, .. } => {
                 let file = joined(writing).await.map_err(as_store_error)?;
-                *writing = tokio::task::spawn_blocking(move || file.write(chunks));
+                *writing = Some(tokio::task::spawn_blocking(move || file.write(chunks)));
             }
             Sink::Remote { upload, .. } => {
                 let upload = match upload {
@@ -178,9 +185,8 @@ impl Staging {
     pub async fn abort(self) -> Result<()> {
         let aborted = match self.sink {
             Sink::Local { file, mut writing } => {
-                // That the last write failed no longer matters.
+                // That a write failed no longer matters.
                 let _ = joined(&mut writing).await;
-                drop(writing);
                 local::blocking(move || local::remove_if_present(&file)).await.map_err(as_store_error)
             }
             Sink::Remote { upload: Some(upload), .. } => upload.abort().await,
@@ -190,8 +196,11 @@ impl Staging {
     }
 }
 
-/// The file, when what was handed to the disk before is written.
-async fn joined(writing: &mut JoinHandle<io::Result<HashedFile>>) -> io::Result<HashedFile> {
+/// The file, when what was handed to the disk before is written. Once that failed, it is not given out again.
+async fn joined(writing: &mut Option<JoinHandle<io::Result<HashedFile>>>) -> io::Result<HashedFile> {
+    let Some(writing) = writing.take() else {
+        return Err(io::Error::other("an earlier write failed, so that the file is incomplete"));
+    };
     match writing.await {
         Ok(result) => result,
         Err(e) => Err(io::Error::other(e)),
