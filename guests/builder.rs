@@ -31,7 +31,9 @@ pub fn build(root: &Path, crates: &[&str]) -> Result<Vec<PathBuf>, String> {
         cargo.args(["--package", name]);
     }
     cargo.env("CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS", flags(root));
-    for (setting, value) in [("OPT_LEVEL", "3"), ("LTO", "fat"), ("CODEGEN_UNITS", "1"), ("PANIC", "abort"), ("STRIP", "true")] {
+    for (setting, value) in
+        [("OPT_LEVEL", "3"), ("LTO", "fat"), ("CODEGEN_UNITS", "1"), ("PANIC", "abort"), ("STRIP", "true")]
+    {
         cargo.env(format!("CARGO_PROFILE_RELEASE_{setting}"), value);
     }
     let output = cargo.output().map_err(|error| format!("cannot run cargo to build the plugins: {error}"))?;
@@ -61,7 +63,9 @@ fn check_target() -> Result<(), String> {
     let folder = String::from_utf8_lossy(&libraries.stdout);
     match Path::new(folder.trim()).is_dir() {
         true => Ok(()),
-        false => Err(format!("the plugins are WebAssembly components, and Rust's target {TARGET} is not installed; run\n\n    rustup target add {TARGET}\n\nand build again")),
+        false => Err(format!(
+            "the plugins are WebAssembly components, and Rust's target {TARGET} is not installed; run\n\n    rustup target add {TARGET}\n\nand build again"
+        )),
     }
 }
 

@@ -9,8 +9,8 @@ mod pattern;
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use lakeport_plugin::prelude::*;
 use lakeport_plugin::bit;
+use lakeport_plugin::prelude::*;
 
 use memo::Memo;
 

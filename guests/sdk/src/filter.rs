@@ -59,7 +59,9 @@ pub trait Filter: Sized + 'static {
 /// Its name is the crate's, or a given one: `export_filter!(TooHot, name = "too-hot");`
 #[macro_export]
 macro_rules! export_filter {
-    ($filter:ty) => { $crate::export_filter!($filter, name = env!("CARGO_PKG_NAME")); };
+    ($filter:ty) => {
+        $crate::export_filter!($filter, name = env!("CARGO_PKG_NAME"));
+    };
     ($filter:ty, name = $name:expr) => {
         #[cfg(target_family = "wasm")]
         const _: () = {
@@ -68,7 +70,7 @@ macro_rules! export_filter {
             impl $crate::bindings::filter::exports::lakeport::plugin::filter::Guest for Exported {
                 type Predicate = $crate::glue::Predicate<$filter>;
             }
-            $crate::bindings::filter::export!(Exported with_types_in $crate::bindings::filter);
+    $crate::bindings::filter::export!(Exported with_types_in $crate::bindings::filter);
         };
     };
 }

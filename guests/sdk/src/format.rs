@@ -70,7 +70,9 @@ pub trait Format: Sized + 'static {
 /// Exports a [`Format`] from this crate; as [`export_filter!`](crate::export_filter!).
 #[macro_export]
 macro_rules! export_format {
-    ($format:ty) => { $crate::export_format!($format, name = env!("CARGO_PKG_NAME")); };
+    ($format:ty) => {
+        $crate::export_format!($format, name = env!("CARGO_PKG_NAME"));
+    };
     ($format:ty, name = $name:expr) => {
         #[cfg(target_family = "wasm")]
         const _: () = {
@@ -79,7 +81,7 @@ macro_rules! export_format {
             impl $crate::bindings::format::exports::lakeport::plugin::format::Guest for Exported {
                 type Encoder = $crate::glue::Encoder<$format>;
             }
-            $crate::bindings::format::export!(Exported with_types_in $crate::bindings::format);
+    $crate::bindings::format::export!(Exported with_types_in $crate::bindings::format);
         };
     };
 }

@@ -77,7 +77,8 @@ impl<F: Format> o::exports::lakeport::plugin::format::GuestEncoder for Encoder<F
         schema: Option<o::lakeport::plugin::schema::TableSchema>,
     ) -> Result<o::exports::lakeport::plugin::format::Encoder, records::Error> {
         if let Some(schema) = schema {
-            let error = Error::UnsupportedSchema(format!("this format does not write tables, such as `{}`", schema.table));
+            let error =
+                Error::UnsupportedSchema(format!("this format does not write tables, such as `{}`", schema.table));
             return Err(error.into());
         }
         let format = F::open(parse(&config)?)?;

@@ -65,11 +65,7 @@ fn fixed<T: Default>(
     Column { validity, values: wrap(values.into_iter().map(Option::unwrap_or_default).collect()) }
 }
 
-fn var_bytes(
-    rows: usize,
-    value: impl Fn(usize) -> Option<Vec<u8>>,
-    wrap: impl Fn(VarBytes) -> ColumnValues,
-) -> Column {
+fn var_bytes(rows: usize, value: impl Fn(usize) -> Option<Vec<u8>>, wrap: impl Fn(VarBytes) -> ColumnValues) -> Column {
     let mut values = VarBytes { offsets: vec![0], data: Vec::new() };
     let mut valid = Vec::with_capacity(rows);
     for row in 0..rows {

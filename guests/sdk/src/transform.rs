@@ -121,7 +121,9 @@ impl Output {
 /// Exports a [`Transform`] from this crate; as [`export_filter!`](crate::export_filter!).
 #[macro_export]
 macro_rules! export_transform {
-    ($transform:ty) => { $crate::export_transform!($transform, name = env!("CARGO_PKG_NAME")); };
+    ($transform:ty) => {
+        $crate::export_transform!($transform, name = env!("CARGO_PKG_NAME"));
+    };
     ($transform:ty, name = $name:expr) => {
         #[cfg(target_family = "wasm")]
         const _: () = {
@@ -130,7 +132,7 @@ macro_rules! export_transform {
             impl $crate::bindings::transform::exports::lakeport::plugin::transform::Guest for Exported {
                 type Mapper = $crate::glue::Mapper<$transform>;
             }
-            $crate::bindings::transform::export!(Exported with_types_in $crate::bindings::transform);
+    $crate::bindings::transform::export!(Exported with_types_in $crate::bindings::transform);
         };
     };
 }
