@@ -4,10 +4,54 @@
 //! kind) is one implementation, and linking the same code natively, to measure what the sandbox costs, is another.
 //! Everything here is pure: no clock, no disk, no network. What a plugin may know of time and chance is its [`Moment`].
 
+mod bindings;
+mod cache;
+mod crossing;
+mod engine;
+mod filter;
+mod format;
+mod instance;
+mod limits;
+mod loaded;
+mod log;
+mod sandbox;
+mod settings;
+mod transform;
+mod wasi;
+
+use std::fmt;
+
+pub use loaded::Loaded;
+pub use sandbox::{Sandbox, SandboxToolbox, built_in_names};
+
 use crate::error::Result;
 use crate::plan::PluginUse;
 use crate::record::{Attribute, ColumnRequest};
 use arrow_array::{ArrayRef, BinaryViewArray, BooleanArray};
+
+/// What a plugin is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PluginKind {
+    Filter,
+    Transform,
+    Format,
+}
+
+impl PluginKind {
+    /// Every kind, in the order of the pipeline.
+    pub const ALL: [PluginKind; 3] = [PluginKind::Filter, PluginKind::Transform, PluginKind::Format];
+}
+
+impl fmt::Display for PluginKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PluginKind::Filter => "filter",
+            PluginKind::Transform => "transform",
+            PluginKind::Format => "format",
+        })
+    }
+}
 
 /// What stands in for the clock and for chance while a plugin runs, so that a run can be repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

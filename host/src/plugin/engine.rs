@@ -1,0 +1,88 @@
+//! The one WebAssembly engine of the process, and the thread that tells its plugins the time.
+
+use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, OptLevel, Strategy};
+
+use super::wasi::{self, State};
+use crate::error::{Error, Result};
+
+/// How exact a time limit is.
+const TICK: Duration = Duration::from_millis(10);
+
+/// The engine and what it links.
+pub(super) struct Shared {
+    pub(super) engine: Engine,
+    pub(super) linker: Linker<State>,
+}
+
+/// The engine of this process, started by the first caller.
+///
+/// # Errors
+/// Where the machine cannot run WebAssembly at all.
+pub(super) fn shared() -> Result<&'static Shared> {
+    static SHARED: OnceLock<Result<Shared>> = OnceLock::new();
+    SHARED.get_or_init(start).as_ref().map_err(Clone::clone)
+}
+
+/// How many ticks `limit` lasts, at least one more than it needs: the current one has begun.
+pub(super) fn ticks(limit: Duration) -> u64 {
+    let ticks = limit.as_nanos().div_ceil(TICK.as_nanos());
+    u64::try_from(ticks).unwrap_or(u64::MAX >> 1).min(u64::MAX >> 1) + 1
+}
+
+fn start() -> Result<Shared> {
+    let cannot = |error: wasmtime::Error| Error::internal(format!("cannot start the WebAssembly engine: {error:#}"));
+    let engine = Engine::new(&config()).map_err(cannot)?;
+    let mut linker = Linker::new(&engine);
+    wasi::add_to_linker(&mut linker).map_err(cannot)?;
+
+    let ticking = engine.clone();
+    thread::Builder::new()
+        .name("plugin-clock".into())
+        .spawn(move || {
+            loop {
+                thread::sleep(TICK);
+                ticking.increment_epoch();
+            }
+        })
+        .map_err(|error| Error::internal(format!("cannot start the plugins' clock: {error}")))?;
+    Ok(Shared { engine, linker })
+}
+
+/// Everything here is part of the compile cache's key.
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        .cranelift_opt_level(OptLevel::Speed)
+        // A plugin's answer must not depend on the machine.
+        .cranelift_nan_canonicalization(true)
+        .epoch_interruption(true)
+        .wasm_relaxed_simd(false)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false);
+    // Threads and garbage collection are not compiled into this wasmtime at all.
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_lasts_at_least_its_time() {
+        assert_eq!(ticks(Duration::from_millis(10)), 2);
+        assert_eq!(ticks(Duration::from_millis(11)), 3);
+        assert_eq!(ticks(Duration::ZERO), 1);
+        assert!(ticks(Duration::MAX) > 1 << 60);
+    }
+
+    #[test]
+    fn the_engine_starts_once() {
+        assert!(std::ptr::eq(shared().unwrap(), shared().unwrap()));
+    }
+}

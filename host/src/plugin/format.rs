@@ -1,0 +1,179 @@
+//! Formats in the sandbox: one encoder of the plugin for each open file, all in one instance.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+use wasmtime::component::{InstancePre, ResourceAny};
+
+use super::bindings::exports::lakeport::plugin::format::{self as wit, Guest, GuestIndices};
+use super::crossing::{Broken, Scratch, rejections};
+use super::instance::{Instance, Meter, plugin_error};
+use super::log::printable;
+use super::wasi::State;
+use super::{Failure, FileId, FileType, Format, Moment, Rejection, Segment};
+use crate::error::Result;
+use crate::plan::PluginUse;
+use crate::record::ColumnRequest;
+
+/// One open format.
+pub(super) struct SandboxFormat {
+    instance: Instance,
+    guest: Guest,
+    config: String,
+    /// The encoder that was asked for columns and file type; the first file takes it.
+    spare: Option<ResourceAny>,
+    files: HashMap<FileId, ResourceAny>,
+    columns: Vec<ColumnRequest>,
+    file_type: FileType,
+    scratch: Scratch,
+}
+
+impl SandboxFormat {
+    /// Opens a format whose settings were checked.
+    pub(super) fn open(
+        component: &InstancePre<State>,
+        functions: &GuestIndices,
+        plugin: &PluginUse,
+        moment: Moment,
+        meter: Arc<Meter>,
+    ) -> Result<Self> {
+        let (mut instance, guest) =
+            Instance::for_use(component, plugin, moment, meter, |store, instance| functions.load(store, instance))?;
+        let config = plugin.config.to_string();
+        let (encoder, columns) = instance.open(
+            |store| guest.encoder().call_open(store, &config, None),
+            |store, encoder| guest.encoder().call_columns(store, *encoder),
+        )?;
+        let file_type = instance
+            .guard("file-type", |store| guest.encoder().call_file_type(store, encoder))
+            .and_then(|found| instance.check("file-type", checked_type(found)))
+            .map_err(plugin_error)?;
+        Ok(SandboxFormat {
+            instance,
+            guest,
+            config,
+            spare: Some(encoder),
+            files: HashMap::new(),
+            columns,
+            file_type,
+            scratch: Scratch::default(),
+        })
+    }
+
+    fn encoder(&mut self, file: FileId) -> Result<ResourceAny, Failure> {
+        match self.files.get(&file) {
+            Some(encoder) => Ok(*encoder),
+            None => self.instance.check("encode", Err(format!("was given file {file}, which was not begun"))),
+        }
+    }
+
+    fn encode_run(
+        &mut self,
+        encoder: ResourceAny,
+        columns: &[ArrayRef],
+        rows: Range<usize>,
+    ) -> Result<Segment, Failure> {
+        let guest = &self.guest;
+        let count = rows.len();
+        let segment = self.scratch.lower(&self.columns, columns, rows, |batch| {
+            self.instance.call("encode", count, |store| guest.encoder().call_encode(store, encoder, batch))
+        })?;
+        self.instance.check("encode", checked(segment, count))
+    }
+}
+
+impl Format for SandboxFormat {
+    fn columns(&self) -> &[ColumnRequest] {
+        &self.columns
+    }
+
+    fn file_type(&self) -> &FileType {
+        &self.file_type
+    }
+
+    fn begin(&mut self, file: FileId, seed: [u8; 16], resumed: bool) -> Result<Vec<u8>, Failure> {
+        let (guest, config) = (&self.guest, &self.config);
+        let encoder = match self.spare.take() {
+            Some(encoder) => encoder,
+            None => self.instance.call("open", 0, |store| guest.encoder().call_open(store, config, None))?,
+        };
+        let context = wit::FileContext { seed: &seed, resumed };
+        let header = self.instance.call("header", 0, |store| guest.encoder().call_header(store, encoder, context))?;
+        if resumed && !header.is_empty() {
+            let broken = Err(format!("gave {} bytes for a file that is resumed, expected none", header.len()));
+            self.instance.check("header", broken)?;
+        }
+        if let Some(replaced) = self.files.insert(file, encoder) {
+            self.instance.guard("drop", |store| replaced.resource_drop(store))?;
+        }
+        Ok(header)
+    }
+
+    fn encode(&mut self, file: FileId, rows: usize, columns: &[ArrayRef]) -> Result<Segment, Failure> {
+        let runs = self.instance.runs("encode", columns, rows)?;
+        let encoder = self.encoder(file)?;
+        let mut whole: Option<Segment> = None;
+        for run in runs {
+            let part = self.encode_run(encoder, columns, run.clone())?;
+            whole = Some(match whole {
+                None => part,
+                Some(mut whole) => {
+                    whole.bytes.extend_from_slice(&part.bytes);
+                    whole.rows += part.rows;
+                    let moved = part.rejected.into_iter().map(|r| Rejection { row: r.row + run.start as u32, ..r });
+                    whole.rejected.extend(moved);
+                    whole
+                }
+            });
+        }
+        let whole = whole.expect("a batch is at least one run");
+        self.instance.count(whole.rows as usize, whole.rejected.len());
+        Ok(whole)
+    }
+
+    fn finish(&mut self, file: FileId) -> Result<Vec<u8>, Failure> {
+        let encoder = self.encoder(file)?;
+        let guest = &self.guest;
+        let trailer = self.instance.call("trailer", 0, |store| guest.encoder().call_trailer(store, encoder))?;
+        if self.file_type.appendable && !trailer.is_empty() {
+            let broken = Err(format!("gave {} bytes after an appendable file, expected none", trailer.len()));
+            self.instance.check("trailer", broken)?;
+        }
+        self.files.remove(&file);
+        self.instance.guard("drop", |store| encoder.resource_drop(store))?;
+        Ok(trailer)
+    }
+
+    fn set_moment(&mut self, moment: Moment) {
+        self.instance.set_moment(moment);
+    }
+}
+
+fn checked(segment: wit::Segment, rows: usize) -> Result<Segment, Broken> {
+    let rejected = rejections(segment.rejected, rows)?;
+    if segment.rows as usize + rejected.len() != rows {
+        return Err(format!("wrote {} rows and rejected {}, of {rows}", segment.rows, rejected.len()));
+    }
+    Ok(Segment { bytes: segment.bytes, rows: segment.rows, rejected })
+}
+
+/// The extension becomes part of object keys, the content type of HTTP headers.
+fn checked_type(found: wit::FileType) -> Result<FileType, Broken> {
+    let extension = &found.extension;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let dots = extension.starts_with('.') || extension.ends_with('.') || extension.contains("..");
+    if !(1..=32).contains(&extension.len()) || !extension.chars().all(plain) || dots {
+        let extension = printable(extension, 64);
+        return Err(format!(
+            "gave the extension `{extension}`, expected letters and digits such as `ndjson` or `csv.gz`"
+        ));
+    }
+    let content_type = &found.content_type;
+    if !(1..=128).contains(&content_type.len()) || !content_type.chars().all(|c| matches!(c, ' '..='~')) {
+        let content_type = printable(content_type, 128);
+        return Err(format!("gave the content type `{content_type}`, expected one such as `application/json`"));
+    }
+    Ok(FileType { extension: found.extension, content_type: found.content_type, appendable: found.appendable })
+}

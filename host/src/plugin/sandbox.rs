@@ -1,0 +1,180 @@
+//! Loads plugins, once each, and opens them in the sandbox.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use super::cache::{self, Cache};
+use super::filter::SandboxFilter;
+use super::format::SandboxFormat;
+use super::instance::Meter;
+use super::loaded::{Functions, Loaded};
+use super::transform::SandboxTransform;
+use super::{Filter, Format, Moment, PluginKind, Toolbox, Transform, Usage};
+use crate::error::{Error, Result};
+use crate::plan::{Limits, PluginOrigin, PluginPlan, PluginUse};
+
+/// The plugins that are part of this binary: the name that configurations use, and the component.
+static BUILT_IN: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
+
+/// The names of the plugins that are part of this binary, sorted.
+pub fn built_in_names() -> impl Iterator<Item = &'static str> {
+    BUILT_IN.iter().map(|(name, _)| *name)
+}
+
+/// Loads plugins and opens them. A clone is the same sandbox.
+#[derive(Clone)]
+pub struct Sandbox(Arc<Shared>);
+
+struct Shared {
+    cache: Option<Cache>,
+    loaded: Mutex<HashMap<Origin, Arc<Loaded>>>,
+}
+
+/// What makes two plans the same component.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Origin {
+    BuiltIn(String),
+    Path(PathBuf),
+}
+
+impl Sandbox {
+    /// A sandbox whose compiled plugins are kept in `cache`, or in the user's cache folder where that is `None`.
+    ///
+    /// A cache that cannot be used is a warning in the log: plugins are then compiled in every run.
+    ///
+    /// # Errors
+    /// Of kind `Internal`, where this machine cannot run WebAssembly.
+    pub fn new(cache: Option<PathBuf>) -> Result<Sandbox> {
+        super::engine::shared()?;
+        let cache = cache.or_else(cache::default_folder).and_then(|folder| match Cache::open(&folder) {
+            Ok(cache) => Some(cache),
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), "compiled plugins are not kept: {error}");
+                None
+            }
+        });
+        Ok(Sandbox(Arc::new(Shared { cache, loaded: Mutex::default() })))
+    }
+
+    /// Loads a plugin; the same component is loaded once.
+    ///
+    /// # Errors
+    /// Of kind `Config` where there is no such plugin, it is too large, it is no component, it imports what it may not, or it
+    /// exports no kind that this version knows; `Plugin` where it fails to describe itself.
+    pub fn load(&self, plan: &PluginPlan) -> Result<Arc<Loaded>> {
+        let origin = match &plan.origin {
+            PluginOrigin::BuiltIn => Origin::BuiltIn(plan.name.clone()),
+            PluginOrigin::Path(path) => Origin::Path(path.clone()),
+        };
+        let mut known = self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = known.get(&origin).filter(|loaded| loaded.size <= plan.limits.component) {
+            return Ok(loaded.clone());
+        }
+        let bytes = read(plan)?;
+        let loaded = Arc::new(self.load_bytes(&plan.name, bytes, &plan.limits)?);
+        known.insert(origin, loaded.clone());
+        Ok(loaded)
+    }
+
+    pub(super) fn load_bytes(&self, name: &str, bytes: Bytes, limits: &Limits) -> Result<Loaded> {
+        Loaded::new(name, bytes, limits, self.0.cache.as_ref())
+    }
+
+    pub(super) fn cache(&self) -> Option<&Cache> {
+        self.0.cache.as_ref()
+    }
+
+    /// A toolbox for one export: what its plugins do is added up there.
+    pub fn toolbox(&self) -> SandboxToolbox {
+        SandboxToolbox { sandbox: self.clone(), meters: Mutex::default() }
+    }
+}
+
+fn read(plan: &PluginPlan) -> Result<Bytes> {
+    let name = &plan.name;
+    match &plan.origin {
+        PluginOrigin::BuiltIn => match BUILT_IN.iter().find(|(built_in, _)| built_in == name) {
+            Some((_, bytes)) => Ok(Bytes::from_static(bytes)),
+            None => {
+                let names: Vec<String> = built_in_names().map(|name| format!("`{name}`")).collect();
+                Err(Error::config(format!(
+                    "there is no built-in plugin `{name}`, expected one of {}",
+                    names.join(", ")
+                )))
+            }
+        },
+        PluginOrigin::Path(path) => read_file(path, &plan.limits)
+            .map_err(|error| Error::config(format!("cannot read plugin `{name}` from `{}`: {error}", path.display()))),
+    }
+}
+
+/// A file's bytes, up to one more than the limit: enough to refuse it, whatever grows behind the path.
+pub(super) fn read_file(path: &std::path::Path, limits: &Limits) -> std::io::Result<Bytes> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(limits.component.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes.into())
+}
+
+/// Opens sandboxed plugins for one export.
+pub struct SandboxToolbox {
+    sandbox: Sandbox,
+    meters: Mutex<BTreeMap<String, Arc<Meter>>>,
+}
+
+impl SandboxToolbox {
+    /// What each plugin did so far, by the name that the configuration uses; all its instances together.
+    pub fn usage(&self) -> BTreeMap<String, Usage> {
+        let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        meters.iter().map(|(name, meter)| (name.clone(), meter.read())).collect()
+    }
+
+    fn meter(&self, name: &str) -> Arc<Meter> {
+        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        meters.entry(name.to_owned()).or_default().clone()
+    }
+
+    /// Loads a plugin and checks its settings.
+    fn load(&self, plugin: &PluginUse) -> Result<(Arc<Loaded>, Arc<Meter>)> {
+        let loaded = self.sandbox.load(&plugin.plugin)?;
+        loaded.check_config(&plugin.config)?;
+        Ok((loaded, self.meter(&plugin.plugin.name)))
+    }
+}
+
+fn wrong_kind(plugin: &PluginUse, loaded: &Loaded, expected: PluginKind) -> Error {
+    let (name, kind) = (&plugin.plugin.name, loaded.kind);
+    Error::config(format!("plugin `{name}` is a {kind}, expected a {expected}"))
+}
+
+impl Toolbox for SandboxToolbox {
+    fn filter(&self, plugin: &PluginUse, moment: Moment) -> Result<Box<dyn Filter>> {
+        let (loaded, meter) = self.load(plugin)?;
+        match &loaded.functions {
+            Functions::Filter(at) => Ok(Box::new(SandboxFilter::open(&loaded.component, at, plugin, moment, meter)?)),
+            _ => Err(wrong_kind(plugin, &loaded, PluginKind::Filter)),
+        }
+    }
+
+    fn transform(&self, plugin: &PluginUse, moment: Moment) -> Result<Box<dyn Transform>> {
+        let (loaded, meter) = self.load(plugin)?;
+        match &loaded.functions {
+            Functions::Transform(at) => {
+                Ok(Box::new(SandboxTransform::open(&loaded.component, at, plugin, moment, meter)?))
+            }
+            _ => Err(wrong_kind(plugin, &loaded, PluginKind::Transform)),
+        }
+    }
+
+    fn format(&self, plugin: &PluginUse, moment: Moment) -> Result<Box<dyn Format>> {
+        let (loaded, meter) = self.load(plugin)?;
+        match &loaded.functions {
+            Functions::Format(at) => Ok(Box::new(SandboxFormat::open(&loaded.component, at, plugin, moment, meter)?)),
+            _ => Err(wrong_kind(plugin, &loaded, PluginKind::Format)),
+        }
+    }
+}
