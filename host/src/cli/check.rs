@@ -3,15 +3,22 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::{Config, describe, written};
+use crate::clock::Surroundings;
+use crate::commit::read_last;
 use crate::config::Role;
-use crate::error::Result;
-use crate::plan::{ExportPlan, PluginUse};
-use crate::plugin::Usage;
+use crate::error::{Error, Result};
+use crate::lake::Lake;
+use crate::pipeline::{self, Options, PARTITION};
+use crate::plan::{ExportPlan, Input, PluginUse, SourcePlan};
+use crate::plugin::{Loaded, Sandbox, Usage};
+use crate::session::Session;
+use crate::source::{self, Position, ReadOptions};
 use crate::telemetry::human::{bytes, count, printable};
 use crate::telemetry::{Align, Table, usage_table};
 
@@ -27,6 +34,9 @@ pub struct Args {
     #[arg(long)]
     pub json: bool,
 }
+
+/// How much of a source is looked at without a sample.
+const FIRST_BYTES: u64 = 1 << 20;
 
 /// What one export would do.
 #[derive(Debug, Clone, Serialize)]
@@ -134,9 +144,60 @@ impl Checked {
 
 /// Writes what the exports would do to `out`.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
-    let plan = args.config.load()?;
-    let checked: Vec<_> = plan.exports.iter().map(Checked::of).collect();
+    let session = Session {
+        plan: Arc::new(args.config.load()?),
+        sandbox: Sandbox::new(None)?,
+        surroundings: Surroundings::system(),
+        options: Options { follow: false, lanes: 1, writer: super::writer() },
+    };
+    let runtime = super::runtime()?;
+    let mut checked = Vec::new();
+    for export in &session.plan.exports {
+        checked.push(runtime.block_on(look(&session, export, args.sample.as_deref()))?);
+    }
     written(out.write_all(render(&checked, args.json).as_bytes()))
+}
+
+/// What one export would do with its first records, or with those of `sample`.
+async fn look(session: &Session, export: &ExportPlan, sample: Option<&Path>) -> Result<Checked> {
+    let plugins = session.load(export)?;
+    let mut checked = Checked::of(export);
+    for plugin in &mut checked.plugins {
+        let component =
+            |loaded: &Arc<Loaded>| Component { version: loaded.version.clone(), sha256: loaded.digest.clone() };
+        plugin.component = plugins.get(&plugin.name).map(component);
+    }
+    let lake = Lake::open_read_only(&export.lake).await?;
+    let (source, position, limit) = match sample {
+        Some(file) => {
+            let file =
+                std::path::absolute(file).map_err(|e| Error::config(format!("`--sample {}`: {e}", file.display())))?;
+            let input = Input::Files(vec![file.display().to_string()]);
+            (Arc::new(SourcePlan { input, ..SourcePlan::clone(&export.source) }), Position::default(), u64::MAX)
+        }
+        // Standard input cannot be looked at without taking it away from the run.
+        None if matches!(export.source.input, Input::Stdin { .. }) => return Ok(checked),
+        None => {
+            let last = read_last(&lake, &export.name, PARTITION).await?;
+            (export.source.clone(), last.map(|(_, commit)| commit.position).unwrap_or_default(), FIRST_BYTES)
+        }
+    };
+    let toolbox = Arc::new(session.sandbox.toolbox());
+    let (opened, export, surroundings) = (toolbox.clone(), Arc::new(export.clone()), session.surroundings.clone());
+    let previewed = tokio::task::spawn_blocking(move || {
+        let reader = source::open(&source, &position, ReadOptions::once(surroundings.nonce()))?;
+        pipeline::preview(export, &lake, opened, reader, &surroundings, limit)
+    });
+    let preview = previewed.await.map_err(|e| Error::internal(format!("the preview died: {e}")))??;
+    let files = preview.files.into_iter();
+    checked.preview = Some(Preview {
+        records: preview.records,
+        written: files.as_slice().iter().map(|file| file.rows).sum(),
+        files: files.map(|file| PreviewFile { key: file.key, records: file.rows, bytes: file.bytes }).collect(),
+        dead_letters: preview.dead_letters,
+        plugins: toolbox.usage(),
+    });
+    Ok(checked)
 }
 
 /// The findings as text, or as one JSON object.

@@ -6,7 +6,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::Config;
+use super::run::only;
+use super::{Config, written};
+use crate::commit::letters::{self, Letter};
+use crate::commit::partition_folder;
+use crate::error::{Error, Result};
+use crate::lake::Lake;
+use crate::pipeline::PARTITION;
 use crate::record::DeadLetter;
 use crate::telemetry::human::printable;
 
@@ -24,6 +30,27 @@ pub struct Args {
     /// Print nothing but the records as they came, a line each: mend them and export them again
     #[arg(long, conflicts_with = "json")]
     pub raw: bool,
+}
+
+/// Writes the dead letters of the exports to `out`, oldest first.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
+    let plan = only(args.config.load()?, &args.exports)?;
+    super::runtime()?.block_on(async {
+        for export in &plan.exports {
+            let lake = Lake::open_read_only(&export.lake).await?;
+            let partition = partition_folder(&lake, &export.name, PARTITION);
+            for object in lake.list(&letters::folder(&partition)).await? {
+                let bytes = lake.get(&object.key).await?.map(|object| object.bytes).unwrap_or_default();
+                for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                    let letter: Letter = serde_json::from_slice(line).map_err(|e| {
+                        Error::lake(format!("`{}` holds a line that is no dead letter: {e}", lake.url(&object.key)))
+                    })?;
+                    written(write(out, args.form(), &export.name, &letter.time, &letter.record()))?;
+                }
+            }
+        }
+        Ok(())
+    })
 }
 
 /// How dead letters are shown.

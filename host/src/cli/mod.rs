@@ -84,13 +84,33 @@ impl Cli {
     /// Does what was asked; results go to `out`.
     pub fn run(self, out: &mut dyn Write) -> Result<()> {
         match self.command {
-            Command::Check(args) if args.sample.is_none() => check::run(&args, out),
+            Command::Check(args) => check::run(&args, out),
             Command::Completions(args) => completions::run(&args, out),
-            Command::Run(_) | Command::Check(_) | Command::Status(_) | Command::DeadLetters(_) | Command::Plugin(_) => {
-                Err(Error::internal("this build reads configurations and runs nothing"))
-            }
+            Command::DeadLetters(args) => dead_letters::run(&args, out),
+            Command::Plugin(command) => plugin::run(&command, out),
+            Command::Run(args) => run::run(&args, out),
+            Command::Status(args) => status::run(&args, out),
         }
     }
+}
+
+/// What commands that speak to a lake run on.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::internal(format!("the runtime cannot be started: {e}")))
+}
+
+/// Threads that process: one for each core.
+fn lanes() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Host and process, for people who read the log.
+fn writer() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}:{}", host.trim(), std::process::id())
 }
 
 /// The result of writing to standard output. A reader that is gone, as in `| head`, wants no more and is no error.

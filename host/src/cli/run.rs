@@ -1,14 +1,22 @@
 //! `lakeport run`: exports what the sources hold.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Config;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::{Config, errors, written};
+use crate::clock::Surroundings;
 use crate::config::suggest;
 use crate::error::{Error, Result};
+use crate::pipeline::Options;
 use crate::plan::{Input, Plan, SourcePlan};
-use crate::telemetry::{ExportReport, LogFormat, Progress, summary, summary_json};
+use crate::plugin::Sandbox;
+use crate::session::Session;
+use crate::telemetry::{ExportReport, Live, LogFormat, Progress, init_logging, summary, summary_json};
 
 /// Export what the sources hold, then stop
 ///
@@ -38,6 +46,54 @@ pub struct Args {
     /// Stop an export after more dead letters than this, whatever the configuration says
     #[arg(long, value_name = "N")]
     pub max_dead_letters: Option<u64>,
+}
+
+/// Runs the exports; the summary goes to `out`, progress and logs to standard error.
+///
+/// # Errors
+/// The error of the last export that stopped early; those of others are shown before.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
+    init_logging(args.log, std::env::var("LAKEPORT_LOG").ok().as_deref())?;
+    let plan = args.apply(args.config.load()?)?;
+    let live: Vec<_> = plan.exports.iter().map(|_| Arc::new(Live::default())).collect();
+    let named = plan.exports.iter().map(|export| export.name.clone()).zip(live.iter().cloned());
+    let progress = Progress::start(named.collect(), args.progress());
+    let session = Session {
+        plan: Arc::new(plan),
+        sandbox: Sandbox::new(None)?,
+        surroundings: Surroundings::system(),
+        options: Options { follow: args.follow, lanes: super::lanes(), writer: super::writer() },
+    };
+    let reports = super::runtime()?.block_on(async {
+        let (stopper, stop) = watch::channel(false);
+        tokio::spawn(stop_on_signal(stopper));
+        session.run(&live, stop).await
+    });
+    progress.finish();
+    written(out.write_all(args.render(&reports).as_bytes()))?;
+    let mut errors: Vec<_> = reports.into_iter().filter_map(|report| Some((report.export, report.error?))).collect();
+    let last = errors.pop().map(|(export, error)| error.context(format_args!("export `{export}`")));
+    for (export, error) in errors {
+        let error = error.context(format_args!("export `{export}`"));
+        let shown = if args.json { errors::json(&error) } else { errors::text(&error, errors::colours()) };
+        _ = std::io::stderr().write_all(shown.as_bytes());
+    }
+    last.map_or(Ok(()), Err)
+}
+
+/// The first Ctrl-C or SIGTERM lets the run commit what it has read; the second ends the process.
+async fn stop_on_signal(stop: watch::Sender<bool>) {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => if interrupted.is_err() { return },
+        _ = terminate.recv() => {}
+    }
+    // SAFETY: sets the default action of two signals; touches no memory.
+    unsafe {
+        libc::signal(libc::SIGINT, libc::SIG_DFL);
+        libc::signal(libc::SIGTERM, libc::SIG_DFL);
+    }
+    let _ = stop.send(true);
 }
 
 impl Args {

@@ -2,9 +2,17 @@
 
 use std::fmt::Write;
 
+use chrono::SecondsFormat;
+use futures::future::try_join_all;
 use serde::Serialize;
 
-use super::Config;
+use super::{Config, written};
+use crate::commit::read_last;
+use crate::error::Result;
+use crate::lake::Lake;
+use crate::pipeline::PARTITION;
+use crate::plan::ExportPlan;
+use crate::source::Cursor;
 use crate::telemetry::human::{bytes, count, printable};
 use crate::telemetry::{Align, Table};
 
@@ -16,6 +24,34 @@ pub struct Args {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// Writes how far the exports are to `out`.
+pub fn run(args: &Args, out: &mut dyn std::io::Write) -> Result<()> {
+    let plan = args.config.load()?;
+    let exports = super::runtime()?.block_on(try_join_all(plan.exports.iter().map(look)))?;
+    written(out.write_all(render(&exports, args.json).as_bytes()))
+}
+
+async fn look(export: &ExportPlan) -> Result<ExportStatus> {
+    let lake = Lake::open_read_only(&export.lake).await?;
+    let last = read_last(&lake, &export.name, PARTITION).await?;
+    let totals = last.as_ref().map(|(_, commit)| commit.totals).unwrap_or_default();
+    let reached = |cursor: &Cursor| Reached { origin: cursor.origin.name.to_string(), next: cursor.next };
+    Ok(ExportStatus {
+        export: export.name.clone(),
+        lake: export.lake.name.clone(),
+        files: totals.files,
+        records: totals.records_written,
+        dead_letters: totals.dead_letters,
+        commits: totals.commits,
+        position: last.iter().flat_map(|(_, commit)| commit.position.cursors.iter().map(reached)).collect(),
+        last_commit: last.map(|(number, commit)| LastCommit {
+            number,
+            epoch: commit.epoch,
+            time: commit.write_time.to_rfc3339_opts(SecondsFormat::Micros, true),
+        }),
+    })
 }
 
 /// What the commit log says of one export.

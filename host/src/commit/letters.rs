@@ -46,12 +46,18 @@ impl Letter {
         out.push(b'\n');
     }
 
-    /// The bytes that came; `None` where the base64 was edited.
-    pub fn raw(&self) -> Option<Vec<u8>> {
-        match (&self.record, &self.record_base64) {
-            (Some(text), _) => Some(text.clone().into_bytes()),
-            (None, Some(base64)) => STANDARD.decode(base64).ok(),
-            (None, None) => None,
+    /// The record that was refused. Base64 that was edited gives no bytes.
+    pub fn record(&self) -> DeadLetter {
+        let raw = match (&self.record, &self.record_base64) {
+            (Some(text), _) => text.clone().into_bytes(),
+            (None, Some(base64)) => STANDARD.decode(base64).unwrap_or_default(),
+            (None, None) => Vec::new(),
+        };
+        DeadLetter {
+            reason: self.reason.clone(),
+            origin: self.origin.as_str().into(),
+            offset: self.offset,
+            raw: raw.into(),
         }
     }
 }

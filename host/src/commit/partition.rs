@@ -90,7 +90,7 @@ impl Partition {
         acknowledge: impl Fn(&Position) + Send + Sync + 'static,
     ) -> Result<(Self, Outcome)> {
         let mut this = Partition {
-            folder: folder(&lake, export, partition),
+            folder: partition_folder(&lake, export, partition),
             lake,
             owner: Owner::new(identity.nonce, SLACK),
             identity,
@@ -403,7 +403,7 @@ impl Request {
 /// # Errors
 /// Of kind `Lake`.
 pub async fn read_last(lake: &Lake, export: &str, partition: &str) -> Result<Option<(Slot, Commit)>> {
-    let folder = folder(lake, export, partition);
+    let folder = partition_folder(lake, export, partition);
     let boundary = read_boundary(lake, &folder).await?;
     match read_newest(lake, &folder, boundary).await? {
         None => Ok(None),
@@ -417,7 +417,8 @@ pub async fn read_last(lake: &Lake, export: &str, partition: &str) -> Result<Opt
     }
 }
 
-fn folder(lake: &Lake, export: &str, partition: &str) -> String {
+/// The folder of a partition's log, stage and dead letters.
+pub fn partition_folder(lake: &Lake, export: &str, partition: &str) -> String {
     format!("{}/{}/{}", lake.log_folder(), encode_segment(export), encode_segment(partition))
 }
 

@@ -4,47 +4,34 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::PARTITION;
 use super::lane::{Lane, SpanContext};
 use crate::clock::Surroundings;
 use crate::commit::{FileTable, read_last};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lake::Lake;
 use crate::plan::ExportPlan;
 use crate::plugin::{Moment, Toolbox};
-use crate::record::DeadLetter;
 use crate::source::{Read, Reader};
 
-/// Bytes of each file that are kept to be shown.
-const SHOWN: usize = 4 << 10;
-
 /// What records would become.
-#[derive(Debug, Default, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Default)]
 pub struct Preview {
     pub records: u64,
     pub bytes: u64,
     pub files: Vec<PreviewFile>,
-    pub dead_letters: u64,
-    /// The first few.
-    #[serde(skip)]
-    pub letters: Vec<DeadLetter>,
+    /// Reasons, and how many records each refused.
+    pub dead_letters: BTreeMap<String, u64>,
 }
 
 /// One object that would be written.
-#[derive(Debug, Default, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Default)]
 pub struct PreviewFile {
     pub key: String,
     /// It exists, and would grow.
     pub grows: bool,
     pub rows: u64,
     pub bytes: u64,
-    /// How it begins.
-    #[serde(skip)]
-    pub head: Vec<u8>,
 }
 
 /// Runs what `reader` has, up to about `limit` bytes, through the export's stages. Call it where blocking is allowed.
@@ -78,9 +65,9 @@ pub fn preview(
         preview.bytes += chunk.data.len() as u64;
         let processed = lane.process(&chunk, &span)?;
         preview.records += processed.records;
-        preview.dead_letters += processed.dead.len() as u64;
-        let room = 5_usize.saturating_sub(preview.letters.len());
-        preview.letters.extend(processed.dead.into_iter().take(room));
+        for dead in processed.dead {
+            *preview.dead_letters.entry(dead.reason).or_default() += 1;
+        }
         for (file, bytes, rows) in processed.segments {
             add(files.entry(file.key.clone()).or_insert_with(|| new_file(&file)), &bytes, rows);
         }
@@ -89,9 +76,6 @@ pub fn preview(
         add(files.entry(file.key.clone()).or_insert_with(|| new_file(&file)), &bytes, 0);
     }
     preview.files = files.into_values().filter(|file: &PreviewFile| file.rows > 0).collect();
-    if preview.records == 0 && preview.bytes > 0 {
-        return Err(Error::source(format!("there is no record in the first {} bytes", preview.bytes)));
-    }
     Ok(preview)
 }
 
@@ -102,6 +86,4 @@ fn new_file(file: &crate::commit::File) -> PreviewFile {
 fn add(file: &mut PreviewFile, bytes: &[u8], rows: u32) {
     file.rows += u64::from(rows);
     file.bytes += bytes.len() as u64;
-    let room = SHOWN.saturating_sub(file.head.len()).min(bytes.len());
-    file.head.extend_from_slice(&bytes[..room]);
 }

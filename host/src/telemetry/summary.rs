@@ -84,11 +84,8 @@ pub fn summary_json(reports: &[ExportReport]) -> serde_json::Value {
 
 fn notes(report: &ExportReport) -> Vec<String> {
     let export = &report.export;
-    let stopped = report.error.iter().map(|error| {
-        // Errors have several lines and made them themselves; only what could steer a terminal is escaped.
-        let error = error.to_string().lines().map(printable).collect::<Vec<_>>().join("\n  ");
-        format!("stopped: {export}: {error}")
-    });
+    // The error itself is shown on its own.
+    let stopped = report.error.iter().map(|_| format!("stopped early: {export}"));
     let warnings = report.warnings.iter().map(|warning| format!("warning: {export}: {}", printable(warning)));
     let cut = report.plugins.iter().filter(|(_, usage)| usage.log_lines_cut > 0).map(|(name, usage)| {
         format!("warning: {export}: {} log lines of `{name}` were cut", count(usage.log_lines_cut))

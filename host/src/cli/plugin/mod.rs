@@ -23,3 +23,7 @@ impl Command {
         }
     }
 }
+
+pub fn run(_: &Command, _: &mut dyn std::io::Write) -> crate::error::Result<()> {
+    Ok(())
+}
