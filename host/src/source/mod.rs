@@ -3,6 +3,12 @@
 //! A source has partitions; each is read by one [`Reader`] on a thread of its own, from the [`Position`] that the commit log
 //! holds. Files, folders and globs are one partition, whose position is a cursor per file.
 
+mod content;
+mod files;
+mod lines;
+mod spool;
+mod stdin;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +16,34 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::plan::{Input, SourcePlan};
+use crate::telemetry::Live;
+
+/// How a source is read.
+#[derive(Debug, Clone)]
+pub struct ReadOptions {
+    /// Keep on reading what is appended or added.
+    pub follow: bool,
+    /// The reader sets `bytes_total`, where it can be known; counting what was read is the caller's.
+    pub live: Arc<Live>,
+    /// Tells one run's standard input from another's.
+    pub run: String,
+}
+
+/// Opens a source to read on from `from`.
+///
+/// # Errors
+/// Of kind `Source`, where a spool cannot be opened; files are looked at by the first [`Reader::read`].
+pub fn open(plan: &SourcePlan, from: &Position, options: ReadOptions) -> Result<Box<dyn Reader>> {
+    Ok(match &plan.input {
+        Input::Files(inputs) => Box::new(files::Files::new(inputs.clone(), from, options.follow, options.live)),
+        Input::Stdin { spool: None } => Box::new(stdin::Stdin::new(std::io::stdin(), &options.run)),
+        Input::Stdin { spool: Some(folder) } => {
+            let stdin = stdin::Stdin::new(std::io::stdin(), &options.run);
+            Box::new(spool::Spool::open(folder, stdin, from, options)?)
+        }
+    })
+}
 
 /// Reads one partition of a source in order. Calls may block.
 pub trait Reader: Send {
@@ -21,6 +55,9 @@ pub trait Reader: Send {
 
     /// Everything up to `position` is in the lake: what was kept for replay may go.
     fn committed(&mut self, position: &Position) -> Result<()>;
+
+    /// What the operator should know that stops nothing, since the last call: an unterminated last line, a file that vanished.
+    fn warnings(&mut self) -> Vec<String>;
 }
 
 /// What a [`Reader`] found.
@@ -34,6 +71,8 @@ pub enum Read {
 }
 
 /// Complete lines of one origin, as they were read: the unit that crosses from reading to decoding.
+///
+/// One without bytes says that an origin has another name now; its extent belongs into the position like any other.
 #[derive(Debug, Clone)]
 pub struct Chunk {
     /// Whole lines with their terminators; only the last of an origin may lack one.
@@ -89,18 +128,27 @@ pub struct Cursor {
     pub next: u64,
 }
 
+/// The most cursors of a [`Position`].
+pub const MAX_CURSORS: usize = 10_000;
+
 impl Position {
-    /// Moves on past `extent`. A cursor follows its origin by name: the newest origin of a name takes the older one's place,
-    /// and an origin that was renamed (same inode, the old name's cursor at `extent.first`) takes its cursor with it.
+    /// Moves on past `extent`. Its cursor takes the place of the one of the same name, and of the one that the origin had under
+    /// another name (the same inode, at `extent.first`). Cursors are ordered by when they moved; the newest [`MAX_CURSORS`] stay,
+    /// those of files that are gone among them: they may come back.
     pub fn advance(&mut self, extent: &Extent) {
-        let cursor = Cursor { origin: extent.origin.clone(), next: extent.next };
-        let renamed = |known: &Cursor| {
-            known.origin.inode != 0 && known.origin.inode == extent.origin.inode && known.next == extent.first
-        };
-        let same = |known: &Cursor| known.origin.name == extent.origin.name;
-        match self.cursors.iter().position(same).or_else(|| self.cursors.iter().position(renamed)) {
-            Some(at) => self.cursors[at] = cursor,
-            None => self.cursors.push(cursor),
+        let origin = &extent.origin;
+        // Almost always the newest: look from the end.
+        let named = self.cursors.iter().rposition(|known| known.origin.name == origin.name);
+        let in_place = named.map(|at| self.cursors.remove(at)).is_some_and(|known| known.origin.inode == origin.inode);
+        if !in_place && origin.inode != 0 && extent.first > 0 {
+            let renamed = |known: &Cursor| known.origin.inode == origin.inode && known.next == extent.first;
+            self.cursors.iter().rposition(renamed).map(|at| self.cursors.remove(at));
         }
+        self.cursors.push(Cursor { origin: origin.clone(), next: extent.next });
+        let surplus = self.cursors.len().saturating_sub(MAX_CURSORS);
+        self.cursors.drain(..surplus);
     }
 }
+
+#[cfg(test)]
+mod tests;
