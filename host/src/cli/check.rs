@@ -185,7 +185,8 @@ async fn look(session: &Session, export: &ExportPlan, sample: Option<&Path>) -> 
     let toolbox = Arc::new(session.sandbox.toolbox());
     let (opened, export, surroundings) = (toolbox.clone(), Arc::new(export.clone()), session.surroundings.clone());
     let previewed = tokio::task::spawn_blocking(move || {
-        let reader = source::open(&source, &position, ReadOptions::once(surroundings.nonce()))?;
+        let options = ReadOptions { follow: false, live: Arc::default(), run: "preview".to_owned() };
+        let reader = source::open(&source, &position, options)?;
         pipeline::preview(export, &lake, opened, reader, &surroundings, limit)
     });
     let preview = previewed.await.map_err(|e| Error::internal(format!("the preview died: {e}")))??;

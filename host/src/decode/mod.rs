@@ -277,6 +277,13 @@ fn constant(text: &str, as_type: ColumnType) -> ArrayRef {
     Rows { data, bodies: vec![body], found: found.to_vec(), slots: 1 }.column(slot, as_type, TimeUnit::Rfc3339)
 }
 
+/// Whether `line` is one whole JSON object: a record, even if nothing ends its line.
+pub fn is_json_object(line: &[u8]) -> bool {
+    let line = line.strip_prefix(BOM).unwrap_or(line);
+    let scanned = scan::Scanner::new(line, line.len()).document(0, |_, _| {});
+    scanned.is_ok_and(|body| line[body.start as usize] == b'{') && simdutf8::basic::from_utf8(line).is_ok()
+}
+
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Where the line that `[start, next)` holds ends, its terminator (LF or CR LF) left out.

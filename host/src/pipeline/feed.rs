@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::source::{Chunk, Position, Read, Reader};
 
 /// Chunks that are read ahead.
@@ -19,6 +19,8 @@ pub enum Event {
     Chunk(Chunk),
     /// Everything there is was read; there may be more later.
     Idle,
+    /// Everything was read, for good.
+    End,
 }
 
 /// The receiving end of a reader's thread.
@@ -28,23 +30,29 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Starts to read. The reader is told of `finals`, the positions that are final.
+    /// Starts to read. The reader is told of `finals`, the positions that are final; its chunks are cut to `limit` bytes.
     ///
     /// # Errors
     /// Of kind `Source` where no thread can be started.
-    pub fn start(reader: Box<dyn Reader>, finals: sync::Receiver<Position>) -> Result<Self> {
+    pub fn start(reader: Box<dyn Reader>, finals: sync::Receiver<Position>, limit: u64) -> Result<Self> {
         let (events, received) = mpsc::channel(AHEAD);
         let (warnings, warned) = sync::channel();
         std::thread::Builder::new()
             .name("lakeport-read".into())
-            .spawn(move || read(reader, events, &finals, &warnings))
-            .map_err(|e| crate::Error::source(format!("no thread could be started to read: {e}")))?;
+            .spawn(move || read(reader, events, &finals, &warnings, limit))
+            .map_err(|e| Error::internal(format!("no thread could be started to read: {e}")))?;
         Ok(Feed { events: received, warnings: warned })
     }
 
-    /// The next event; `None` at the end of the source. Safe to drop while it waits.
-    pub async fn next(&mut self) -> Option<Result<Event>> {
-        self.events.recv().await
+    /// The next event. Safe to drop while it waits.
+    ///
+    /// # Errors
+    /// Of kind `Source`.
+    pub async fn next(&mut self) -> Result<Event> {
+        self.events.recv().await.unwrap_or_else(|| {
+            Err(Error::internal("the reading thread died")
+                .with_help("this is a defect: please report it with the lines above"))
+        })
     }
 
     /// What the operator should know of the source, so far.
@@ -58,6 +66,7 @@ fn read(
     events: mpsc::Sender<Result<Event>>,
     finals: &sync::Receiver<Position>,
     warnings: &sync::Sender<String>,
+    limit: u64,
 ) {
     let acknowledge = |reader: &mut Box<dyn Reader>, position: Position| {
         if let Err(error) = reader.committed(&position) {
@@ -65,25 +74,34 @@ fn read(
             let _ = warnings.send(error.to_string());
         }
     };
-    loop {
+    'reading: loop {
         for position in finals.try_iter() {
             acknowledge(&mut reader, position);
         }
         let event = match reader.read(WAIT) {
-            Ok(Read::Chunk(chunk)) => Ok(Event::Chunk(chunk)),
+            Ok(Read::Chunk(chunk)) => {
+                for piece in chunk.pieces(limit) {
+                    if events.blocking_send(Ok(Event::Chunk(piece))).is_err() {
+                        break 'reading;
+                    }
+                }
+                continue;
+            }
             Ok(Read::Idle) => Ok(Event::Idle),
-            Ok(Read::End) => break,
+            Ok(Read::End) => Ok(Event::End),
             Err(error) => Err(error),
         };
-        let failed = event.is_err();
-        if events.blocking_send(event).is_err() || failed {
+        let last = !matches!(event, Ok(Event::Idle));
+        // Before the event, so that whoever meets the last one has them all.
+        for warning in reader.warnings() {
+            tracing::warn!("{warning}");
+            let _ = warnings.send(warning);
+        }
+        if events.blocking_send(event).is_err() || last {
             break;
         }
     }
-    for warning in reader.warnings() {
-        let _ = warnings.send(warning);
-    }
-    // The receiver sees the end; what is committed after it still reaches the reader.
+    // What is committed after the end still reaches the reader.
     drop(events);
     for position in finals.iter() {
         acknowledge(&mut reader, position);

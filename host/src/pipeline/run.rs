@@ -107,9 +107,13 @@ async fn export(
     }
     let lanes = Lanes::start(lanes)?;
 
-    let read = ReadOptions { follow: job.options.follow, live: job.live.clone(), run: job.surroundings.nonce() };
+    let read = ReadOptions {
+        follow: job.options.follow,
+        live: job.live.clone(),
+        run: format!("{:032x}", job.surroundings.nonce()),
+    };
     let reader = source::open(&job.export.source, &position, read)?;
-    let feed = Feed::start(reader, final_positions)?;
+    let feed = Feed::start(reader, final_positions, job.export.flush.bytes)?;
 
     let settings = serde_json::to_vec(&job.export.settings).expect("settings have string keys only");
     let provenance = Provenance { configuration: hex::encode(Sha256::digest(settings)), plugins: job.plugins.clone() };
@@ -204,14 +208,13 @@ impl Run<'_> {
             tokio::select! {
                 biased;
                 processed = self.lanes.next() => self.take(processed?).await?,
-                event = feed.next(), if reading && !cut && self.lanes.has_room() => match event {
-                    Some(Ok(Event::Chunk(chunk))) => {
+                event = feed.next(), if reading && !cut && self.lanes.has_room() => match event? {
+                    Event::Chunk(chunk) => {
                         self.caught_up = false;
-                        self.send(chunk)?;
+                        self.send(chunk);
                     }
-                    Some(Ok(Event::Idle)) => self.idle()?,
-                    Some(Err(error)) => return Err(error),
-                    None => {
+                    Event::Idle => self.idle(),
+                    Event::End => {
                         self.caught_up = true;
                         reading = false;
                     }
@@ -230,7 +233,7 @@ impl Run<'_> {
     }
 
     /// Sends a chunk to the lanes, as part of the span under way or of a new one.
-    fn send(&mut self, chunk: source::Chunk) -> Result<()> {
+    fn send(&mut self, chunk: source::Chunk) {
         if self.span.is_none() {
             self.span = Some(self.begin_span());
         }
@@ -241,18 +244,16 @@ impl Run<'_> {
         self.position.advance(&chunk.extent);
         Live::add(&self.live.bytes, chunk.data.len() as u64);
         self.lanes.send(chunk, span.context.clone());
-        Ok(())
     }
 
     /// Nothing to read: files may be due all the same.
-    fn idle(&mut self) -> Result<()> {
+    fn idle(&mut self) {
         self.caught_up = true;
         if self.span.is_none() && any_due(&self.series, self.plan.files, self.surroundings.clock.now()) {
             let mut span = self.begin_span();
             span.deadline = Instant::now();
             self.span = Some(span);
         }
-        Ok(())
     }
 
     fn begin_span(&mut self) -> Span {

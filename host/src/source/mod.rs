@@ -3,6 +3,12 @@
 //! A source has partitions; each is read by one [`Reader`] on a thread of its own, from the [`Position`] that the commit log
 //! holds. Files, folders and globs are one partition, whose position is a cursor per file.
 
+mod content;
+mod files;
+mod lines;
+mod spool;
+mod stdin;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +16,34 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::plan::{Input, SourcePlan};
+use crate::telemetry::Live;
+
+/// How a source is read.
+#[derive(Debug, Clone)]
+pub struct ReadOptions {
+    /// Keep on reading what is appended or added.
+    pub follow: bool,
+    /// The reader sets `bytes_total`, where it can be known; counting what was read is the caller's.
+    pub live: Arc<Live>,
+    /// Tells one run's standard input from another's.
+    pub run: String,
+}
+
+/// Opens a source to read on from `from`.
+///
+/// # Errors
+/// Of kind `Source`, where a spool cannot be opened; files are looked at by the first [`Reader::read`].
+pub fn open(plan: &SourcePlan, from: &Position, options: ReadOptions) -> Result<Box<dyn Reader>> {
+    Ok(match &plan.input {
+        Input::Files(inputs) => Box::new(files::Files::new(inputs.clone(), from, options.follow, options.live)),
+        Input::Stdin { spool: None } => Box::new(stdin::Stdin::new(std::io::stdin(), &options.run)),
+        Input::Stdin { spool: Some(folder) } => {
+            let stdin = stdin::Stdin::new(std::io::stdin(), &options.run);
+            Box::new(spool::Spool::open(folder, stdin, from, options)?)
+        }
+    })
+}
 
 /// Reads one partition of a source in order. Calls may block.
 pub trait Reader: Send {
@@ -22,7 +56,7 @@ pub trait Reader: Send {
     /// Everything up to `position` is in the lake: what was kept for replay may go.
     fn committed(&mut self, position: &Position) -> Result<()>;
 
-    /// What the operator should know and what stopped nothing, since the last call.
+    /// What the operator should know that stops nothing, since the last call: an unterminated last line, a file that vanished.
     fn warnings(&mut self) -> Vec<String>;
 }
 
@@ -37,11 +71,36 @@ pub enum Read {
 }
 
 /// Complete lines of one origin, as they were read: the unit that crosses from reading to decoding.
+///
+/// One without bytes says that an origin has another name now; its extent belongs into the position like any other.
 #[derive(Debug, Clone)]
 pub struct Chunk {
     /// Whole lines with their terminators; only the last of an origin may lack one.
     pub data: Bytes,
     pub extent: Extent,
+}
+
+impl Chunk {
+    /// The chunk in pieces of whole lines, each of up to `limit` bytes where its lines allow that.
+    pub fn pieces(self, limit: u64) -> impl Iterator<Item = Chunk> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
+        let mut rest = Some(self);
+        std::iter::from_fn(move || {
+            let mut chunk = rest.take()?;
+            if chunk.data.len() <= limit {
+                return Some(chunk);
+            }
+            let cut = memchr::memrchr(b'\n', &chunk.data[..limit])
+                .or_else(|| memchr::memchr(b'\n', &chunk.data[limit..]).map(|at| limit + at));
+            if let Some(cut) = cut.map(|at| at + 1).filter(|cut| *cut < chunk.data.len()) {
+                let first = chunk.extent.first + cut as u64;
+                rest =
+                    Some(Chunk { data: chunk.data.split_off(cut), extent: Extent { first, ..chunk.extent.clone() } });
+                (chunk.extent.next, chunk.extent.dropped) = (first, 0);
+            }
+            Some(chunk)
+        })
+    }
 }
 
 /// A run of one origin's bytes: `[first, next)`.
@@ -92,66 +151,27 @@ pub struct Cursor {
     pub next: u64,
 }
 
+/// The most cursors of a [`Position`].
+pub const MAX_CURSORS: usize = 10_000;
+
 impl Position {
-    /// Moves on past `extent`. A cursor follows its origin by name: the newest origin of a name takes the older one's place,
-    /// and an origin that was renamed (same inode, the old name's cursor at `extent.first`) takes its cursor with it.
+    /// Moves on past `extent`. Its cursor takes the place of the one of the same name, and of the one that the origin had under
+    /// another name (the same inode, at `extent.first`). Cursors are ordered by when they moved; the newest [`MAX_CURSORS`] stay,
+    /// those of files that are gone among them: they may come back.
     pub fn advance(&mut self, extent: &Extent) {
-        let cursor = Cursor { origin: extent.origin.clone(), next: extent.next };
-        let renamed = |known: &Cursor| {
-            known.origin.inode != 0 && known.origin.inode == extent.origin.inode && known.next == extent.first
-        };
-        let same = |known: &Cursor| known.origin.name == extent.origin.name;
-        match self.cursors.iter().position(same).or_else(|| self.cursors.iter().position(renamed)) {
-            Some(at) => self.cursors[at] = cursor,
-            None => self.cursors.push(cursor),
+        let origin = &extent.origin;
+        // Almost always the newest: look from the end.
+        let named = self.cursors.iter().rposition(|known| known.origin.name == origin.name);
+        let in_place = named.map(|at| self.cursors.remove(at)).is_some_and(|known| known.origin.inode == origin.inode);
+        if !in_place && origin.inode != 0 && extent.first > 0 {
+            let renamed = |known: &Cursor| known.origin.inode == origin.inode && known.next == extent.first;
+            self.cursors.iter().rposition(renamed).map(|at| self.cursors.remove(at));
         }
+        self.cursors.push(Cursor { origin: origin.clone(), next: extent.next });
+        let surplus = self.cursors.len().saturating_sub(MAX_CURSORS);
+        self.cursors.drain(..surplus);
     }
 }
-pub struct ReadOptions {
-    pub follow: bool,
-    pub live: Arc<crate::telemetry::Live>,
-    pub run: u128,
-}
-struct Temp {
-    files: Vec<String>,
-    at: usize,
-    off: u64,
-    chunk: usize,
-    pos: Position,
-}
-impl Reader for Temp {
-    fn read(&mut self, _w: Duration) -> Result<Read> {
-        use std::os::unix::fs::FileExt;
-        loop {
-            let Some(name) = self.files.get(self.at) else { return Ok(Read::End) };
-            let f = std::fs::File::open(name).unwrap();
-            if self.off == 0 {
-                self.off = self.pos.cursors.iter().find(|c| *c.origin.name == **name).map_or(0, |c| c.next);
-            }
-            let mut buf = vec![0; self.chunk];
-            let n = f.read_at(&mut buf, self.off).unwrap();
-            if n == 0 {
-                self.at += 1;
-                self.off = 0;
-                continue;
-            }
-            let end = buf[..n].iter().rposition(|b| *b == b'\n').unwrap() + 1;
-            buf.truncate(end);
-            let origin = Arc::new(Origin { name: name.as_str().into(), inode: 1, hashed: 0, hash: String::new() });
-            let extent = Extent { origin, first: self.off, next: self.off + end as u64, dropped: 0 };
-            self.off += end as u64;
-            return Ok(Read::Chunk(Chunk { data: buf.into(), extent }));
-        }
-    }
-    fn committed(&mut self, _: &Position) -> Result<()> {
-        Ok(())
-    }
-    fn warnings(&mut self) -> Vec<String> {
-        Vec::new()
-    }
-}
-pub fn open(p: &crate::plan::SourcePlan, pos: &Position, _: ReadOptions) -> Result<Box<dyn Reader>> {
-    let crate::plan::Input::Files(files) = &p.input else { todo!() };
-    let chunk = std::env::var("CHUNK").map_or(1 << 20, |c| c.parse().unwrap());
-    Ok(Box::new(Temp { files: files.clone(), at: 0, off: 0, chunk, pos: pos.clone() }))
-}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! What is in a file: plain, gzip or zstd, told apart by its first bytes, read as plain bytes.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
+use flate2::read::MultiGzDecoder;
+
+/// How a file's bytes are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    Plain,
+    /// RFC 1952, one member or several.
+    Gzip,
+    /// RFC 8878, one frame or several.
+    Zstd,
+}
+
+impl Encoding {
+    /// The encoding of a file that begins with `head`; four bytes tell.
+    pub fn of(head: &[u8]) -> Encoding {
+        match head {
+            [0x1f, 0x8b, ..] => Encoding::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Encoding::Zstd,
+            // A skippable frame may come first (RFC 8878, section 3.1.2).
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Encoding::Zstd,
+            _ => Encoding::Plain,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Encoding::Plain => "plain",
+            Encoding::Gzip => "gzip",
+            Encoding::Zstd => "zstd",
+        }
+    }
+}
+
+/// A file's decompressed bytes, in order.
+pub struct Content {
+    stream: Stream,
+    /// Why the compressed bytes could not be read on; what came before them is good.
+    pub damage: Option<Damage>,
+}
+
+/// What is wrong with compressed bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Damage {
+    /// They end too early; more may be on the way.
+    CutOff(Encoding),
+    Corrupt(Encoding, String),
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Damage::CutOff(encoding) => write!(f, "the {} data is cut off", encoding.name()),
+            Damage::Corrupt(encoding, error) => write!(f, "the {} data is corrupt ({error})", encoding.name()),
+        }
+    }
+}
+
+enum Stream {
+    Plain(File),
+    Gzip(Box<MultiGzDecoder<BufReader<File>>>),
+    Zstd(Box<zstd::Decoder<'static, BufReader<File>>>),
+}
+
+/// Compressed bytes read at once.
+const BUFFER: usize = 256 << 10;
+
+impl Content {
+    /// What `file` holds, from its first byte on.
+    pub fn new(mut file: File) -> io::Result<(Content, Encoding)> {
+        let mut head = Vec::new();
+        (&mut file).take(4).read_to_end(&mut head)?;
+        file.seek(SeekFrom::Start(0))?;
+        let encoding = Encoding::of(&head);
+        let stream = match encoding {
+            Encoding::Plain => Stream::Plain(file),
+            Encoding::Gzip => Stream::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file)))),
+            Encoding::Zstd => {
+                Stream::Zstd(Box::new(zstd::Decoder::with_buffer(BufReader::with_capacity(BUFFER, file))?))
+            }
+        };
+        Ok((Content { stream, damage: None }, encoding))
+    }
+
+    /// The file itself.
+    pub fn file(&self) -> &File {
+        match &self.stream {
+            Stream::Plain(file) => file,
+            Stream::Gzip(gzip) => gzip.get_ref().get_ref(),
+            Stream::Zstd(zstd) => zstd.get_ref().get_ref(),
+        }
+    }
+
+    /// Goes on at `offset`, having read `read` bytes so far; not back, where it is compressed.
+    pub fn skip_to(&mut self, offset: u64, read: u64) -> io::Result<()> {
+        if let Stream::Plain(file) = &mut self.stream {
+            return file.seek(SeekFrom::Start(offset)).map(drop);
+        }
+        let distance = offset.saturating_sub(read);
+        io::copy(&mut self.take(distance), &mut io::sink()).map(drop)
+    }
+}
+
+impl Read for Content {
+    /// Ends where compressed bytes are cut off or damaged, and says so in `damage`.
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.damage.is_some() {
+            return Ok(0);
+        }
+        let (read, encoding) = match &mut self.stream {
+            Stream::Plain(file) => return file.read(buf),
+            Stream::Gzip(gzip) => (gzip.read(buf), Encoding::Gzip),
+            Stream::Zstd(zstd) => (zstd.read(buf), Encoding::Zstd),
+        };
+        read.or_else(|error| match error.kind() {
+            io::ErrorKind::Interrupted => Err(error),
+            // What the disk says about reading is an error as for a plain file; what the decoder says is damage.
+            _ if error.raw_os_error().is_some() => Err(error),
+            io::ErrorKind::UnexpectedEof => {
+                self.damage = Some(Damage::CutOff(encoding));
+                Ok(0)
+            }
+            _ => {
+                self.damage = Some(Damage::Corrupt(encoding, error.to_string()));
+                Ok(0)
+            }
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! How far each file was exported, and recognising it again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::source::{Cursor, Extent, Origin, Position};
+
+/// A file's first bytes are looked at up to here.
+pub const HEAD: usize = 1024;
+
+/// The cursors of a position, by what a file is recognised by.
+pub struct Known {
+    by_name: HashMap<Arc<str>, Cursor>,
+    by_inode: HashMap<u64, Cursor>,
+}
+
+/// What a file is, seen from what was exported before.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Recognised {
+    /// Nothing of it was exported.
+    New,
+    /// It goes on here.
+    At(u64),
+    /// Something else was exported under this name; the sentence says how that shows.
+    Replaced(String),
+}
+
+/// The hash of a file's first bytes, as an [`Origin`] holds it.
+pub fn hash(head: &[u8]) -> String {
+    format!("{:016x}", xxh3_64(head))
+}
+
+/// Whether a file that begins with `head` is what `origin` was.
+pub fn is_same(origin: &Origin, head: &[u8]) -> bool {
+    head.get(..origin.hashed as usize).is_some_and(|first| hash(first) == origin.hash)
+}
+
+impl Known {
+    pub fn new(position: &Position) -> Self {
+        let mut known = Known { by_name: HashMap::new(), by_inode: HashMap::new() };
+        position.cursors.iter().for_each(|cursor| known.insert(cursor.clone()));
+        known
+    }
+
+    /// Moves on past `extent`, as [`Position::advance`] does.
+    pub fn advance(&mut self, extent: &Extent) {
+        self.insert(Cursor { origin: extent.origin.clone(), next: extent.next });
+    }
+
+    /// How far the file of this name, inode and first bytes was exported under this name. `size`: its length, where that counts
+    /// in the same bytes as a cursor. `elsewhere`: whether a file with that inode is known to be at some other path now.
+    pub fn recognise(
+        &self,
+        name: &str,
+        inode: u64,
+        head: &[u8],
+        size: Option<u64>,
+        elsewhere: impl Fn(u64) -> bool,
+    ) -> Recognised {
+        let Some(cursor) = self.by_name.get(name) else {
+            return Recognised::New;
+        };
+        if cursor.origin.inode != inode && elsewhere(cursor.origin.inode) {
+            return Recognised::New;
+        }
+        if size.is_some_and(|size| size < cursor.next) || !is_same(&cursor.origin, head) {
+            return Recognised::Replaced(format!(
+                "`{name}` is no longer what was exported up to byte {}: it was truncated or replaced, and is read from its \
+                 start",
+                cursor.next
+            ));
+        }
+        Recognised::At(cursor.next)
+    }
+
+    /// The cursor of a file that now has `name`, if it was exported under another one.
+    pub fn renamed(&self, name: &str, inode: u64) -> Option<&Cursor> {
+        let cursor = self.by_inode.get(&inode)?;
+        let in_place = self.by_name.get(name).is_some_and(|known| known.origin.inode == inode);
+        (cursor.origin.name.as_ref() != name && cursor.next > 0 && !in_place).then_some(cursor)
+    }
+
+    /// The newest cursor of this name.
+    pub fn cursor(&self, name: &str) -> Option<&Cursor> {
+        self.by_name.get(name)
+    }
+
+    /// The file of this name was read to its end and left: what has its name now is something new.
+    pub fn forget(&mut self, name: &str) {
+        self.by_name.remove(name);
+    }
+
+    fn insert(&mut self, cursor: Cursor) {
+        if cursor.origin.inode != 0 {
+            self.by_inode.insert(cursor.origin.inode, cursor.clone());
+        }
+        self.by_name.insert(cursor.origin.name.clone(), cursor);
+    }
+}

@@ -1,0 +1,165 @@
+//! One open file: its first bytes, its lines, where it is.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::known::{HEAD, hash};
+use super::list::Stamp;
+use crate::source::content::{Content, Damage, Encoding};
+use crate::source::lines::{Lines, Run};
+use crate::source::{Chunk, Extent, Origin};
+
+/// A file that is being read.
+pub struct Open {
+    pub path: PathBuf,
+    pub name: Arc<str>,
+    /// What it looked like before it was read last.
+    pub stamp: Stamp,
+    pub encoding: Encoding,
+    content: Content,
+    /// Its first bytes, up to [`HEAD`].
+    head: Vec<u8>,
+    lines: Lines,
+    origin: Option<Arc<Origin>>,
+}
+
+impl Open {
+    /// Opens a file and reads its first bytes; [`Open::start`] comes next.
+    pub fn open(path: PathBuf, name: Arc<str>) -> io::Result<Open> {
+        let file = File::open(&path)?;
+        let stamp = Stamp::of(&file.metadata()?);
+        let (mut content, encoding) = Content::new(file)?;
+        let mut head = Vec::with_capacity(HEAD);
+        (&mut content).take(HEAD as u64).read_to_end(&mut head)?;
+        Ok(Open { path, name, stamp, encoding, content, head, lines: Lines::new(0), origin: None })
+    }
+
+    /// Its first bytes, as far as they were read.
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// Its length, where that counts in the same bytes as its offsets.
+    pub fn size(&self) -> Option<u64> {
+        (self.encoding == Encoding::Plain).then_some(self.stamp.size)
+    }
+
+    /// Goes to `offset` to read from there.
+    pub fn start(&mut self, offset: u64) -> io::Result<()> {
+        self.lines = Lines::new(offset);
+        self.origin = None;
+        let read = self.head.len() as u64;
+        if self.encoding != Encoding::Plain && offset < read {
+            // The decoder is past it already.
+            self.lines.push(&self.head[offset as usize..]);
+            return Ok(());
+        }
+        self.content.skip_to(offset, read)
+    }
+
+    /// The next whole lines; none at the end of what is there now.
+    pub fn next(&mut self) -> io::Result<Option<Chunk>> {
+        loop {
+            if let Some(run) = self.lines.take() {
+                return Ok(Some(self.chunk(run)));
+            }
+            if self.lines.fill(&mut self.content)? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// What is left after the last line's end, as a line.
+    pub fn finish(&mut self) -> Option<Chunk> {
+        self.lines.finish().map(|run| self.chunk(run))
+    }
+
+    /// What is left after the last line's end.
+    pub fn rest(&self) -> &[u8] {
+        self.lines.rest()
+    }
+
+    /// Offset of the first byte that was not handed on.
+    pub fn offset(&self) -> u64 {
+        self.lines.offset()
+    }
+
+    /// Why compressed bytes could not be read to their end.
+    pub fn damage(&self) -> Option<&Damage> {
+        self.content.damage.as_ref()
+    }
+
+    /// A chunk without bytes: it only says that the origin, under its name of now, was exported up to `offset`.
+    pub fn marker(&mut self, offset: u64) -> Chunk {
+        self.chunk(Run { data: Bytes::new(), first: offset, next: offset, dropped: 0 })
+    }
+
+    /// Takes another name.
+    pub fn rename(&mut self, path: PathBuf, name: Arc<str>) {
+        self.path = path;
+        self.name = name;
+        self.origin = None;
+    }
+
+    /// Whether the file has no name any more.
+    pub fn is_deleted(&self) -> io::Result<bool> {
+        Ok(self.content.file().metadata()?.nlink() == 0)
+    }
+
+    /// Whether it was written to since it was looked at last.
+    pub fn has_changed(&self) -> io::Result<bool> {
+        Ok(Stamp::of(&self.content.file().metadata()?) != self.stamp)
+    }
+
+    /// Looks at the open file again. False where it is not the one that was being read: it lost bytes, or has other first ones.
+    pub fn refresh(&mut self) -> io::Result<bool> {
+        self.stamp = Stamp::of(&self.content.file().metadata()?);
+        if self.stamp.size < self.lines.end() {
+            return Ok(false);
+        }
+        let mut now = vec![0; self.head.len()];
+        match self.content.file().read_exact_at(&mut now, 0) {
+            // It shrinks while it is looked at.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            read => read.map(|()| now == self.head),
+        }
+    }
+
+    fn chunk(&mut self, run: Run) -> Chunk {
+        self.extend_head(&run);
+        let origin = self.origin(run.next);
+        Chunk { data: run.data, extent: Extent { origin, first: run.first, next: run.next, dropped: run.dropped } }
+    }
+
+    /// A file that was short when it was opened has more first bytes now.
+    fn extend_head(&mut self, run: &Run) {
+        let known = self.head.len() as u64;
+        if known < HEAD as u64 && (run.first..run.first + run.data.len() as u64).contains(&known) {
+            let more = &run.data[(known - run.first) as usize..];
+            self.head.extend_from_slice(&more[..more.len().min(HEAD - self.head.len())]);
+        }
+    }
+
+    /// The origin, recognisable by no byte at `next` or after it.
+    fn origin(&mut self, next: u64) -> Arc<Origin> {
+        let hashed = self.head.len().min(usize::try_from(next).unwrap_or(usize::MAX));
+        match &self.origin {
+            Some(origin) if origin.hashed as usize == hashed => origin.clone(),
+            _ => {
+                let origin = Arc::new(Origin {
+                    name: self.name.clone(),
+                    inode: self.stamp.inode,
+                    hashed: hashed as u32,
+                    hash: hash(&self.head[..hashed]),
+                });
+                self.origin = Some(origin.clone());
+                origin
+            }
+        }
+    }
+}

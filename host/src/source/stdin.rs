@@ -1,0 +1,163 @@
+//! Standard input: lines as they come, once.
+//!
+//! A thread of its own reads, so that waiting for bytes can end; a few blocks between it and the reader hold it back where the
+//! lake is slow. Not replayable: offsets count the bytes of this run.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::lines::{CHUNK, Lines, Run};
+use super::{Chunk, Extent, Origin, Position, Read, Reader};
+use crate::error::{Error, Result};
+
+/// Bytes that are read at once, and how many such blocks may wait.
+const BLOCK: usize = 256 << 10;
+const BLOCKS: usize = 8;
+
+/// Reads a stream; see the module.
+pub struct Stdin {
+    blocks: Receiver<io::Result<Vec<u8>>>,
+    lines: Lines,
+    origin: Arc<Origin>,
+    ended: bool,
+}
+
+impl Stdin {
+    /// Reads `stream` to its end, on a thread that it starts. `run` tells this run's input from that of others.
+    pub fn new(stream: impl io::Read + Send + 'static, run: &str) -> Self {
+        let (sender, blocks) = sync_channel(BLOCKS);
+        thread::spawn(move || pump(stream, &sender));
+        let origin = Origin { name: format!("stdin:{run}").into(), inode: 0, hashed: 0, hash: String::new() };
+        Stdin { blocks, lines: Lines::new(0), origin: Arc::new(origin), ended: false }
+    }
+
+    /// The next whole lines, waiting until `deadline` for them; at the end also an unterminated one.
+    pub(super) fn run(&mut self, deadline: Instant) -> Result<Option<Run>> {
+        loop {
+            if let Some(run) = self.lines.take() {
+                return Ok(Some(run));
+            }
+            if self.ended {
+                return Ok(self.lines.finish());
+            }
+            let wait = deadline.saturating_duration_since(Instant::now());
+            match self.blocks.recv_timeout(wait) {
+                Ok(block) => self.lines.push(&block.map_err(unreadable)?),
+                Err(RecvTimeoutError::Timeout) => return Ok(None),
+                Err(RecvTimeoutError::Disconnected) => self.ended = true,
+            }
+            // What is there already makes larger chunks.
+            while self.lines.rest().len() < CHUNK
+                && let Ok(block) = self.blocks.try_recv()
+            {
+                self.lines.push(&block.map_err(unreadable)?);
+            }
+        }
+    }
+
+    /// Whether everything was read.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended && self.lines.rest().is_empty()
+    }
+}
+
+impl Reader for Stdin {
+    fn read(&mut self, wait: Duration) -> Result<Read> {
+        Ok(match self.run(Instant::now() + wait)? {
+            Some(Run { data, first, next, dropped }) => {
+                Read::Chunk(Chunk { data, extent: Extent { origin: self.origin.clone(), first, next, dropped } })
+            }
+            None if self.has_ended() => Read::End,
+            None => Read::Idle,
+        })
+    }
+
+    fn committed(&mut self, _position: &Position) -> Result<()> {
+        Ok(())
+    }
+
+    fn warnings(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+fn unreadable(error: io::Error) -> Error {
+    Error::source(format!("cannot read standard input: {error}"))
+}
+
+/// Sends what `stream` has until it ends, fails, or nobody listens.
+fn pump(mut stream: impl io::Read, blocks: &SyncSender<io::Result<Vec<u8>>>) {
+    let mut buffer = vec![0; BLOCK];
+    loop {
+        let sent = match stream.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(read) => blocks.send(Ok(buffer[..read].to_vec())),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => {
+                // Nobody listens any more where this fails too.
+                blocks.send(Err(error)).ok();
+                return;
+            }
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_all(input: &'static [u8]) -> Vec<Chunk> {
+        let mut stdin = Stdin::new(input, "r1");
+        let mut chunks = Vec::new();
+        loop {
+            match stdin.read(Duration::from_secs(5)).unwrap() {
+                Read::Chunk(chunk) => chunks.push(chunk),
+                Read::End => return chunks,
+                Read::Idle => panic!("the stream has ended"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_line_is_a_record_without_a_terminator_too() {
+        let chunks = read_all(b"{}\n{\"half\":");
+        let data: Vec<_> =
+            chunks.iter().map(|chunk| (&chunk.data[..], chunk.extent.first, chunk.extent.next)).collect();
+        assert_eq!(data, [(&b"{}\n"[..], 0, 3), (b"{\"half\":", 3, 11)]);
+        assert_eq!(&*chunks[0].extent.origin.name, "stdin:r1");
+        assert!(read_all(b"").is_empty());
+    }
+
+    #[test]
+    fn waiting_for_a_silent_stream_ends() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let mut stdin = Stdin::new(reader, "r");
+        assert!(matches!(stdin.read(Duration::from_millis(20)).unwrap(), Read::Idle));
+        io::Write::write_all(&mut writer, b"one\ntw").unwrap();
+        let Read::Chunk(chunk) = stdin.read(Duration::from_secs(5)).unwrap() else { panic!("bytes are there") };
+        assert_eq!(&chunk.data[..], b"one\n");
+        assert!(matches!(stdin.read(Duration::from_millis(20)).unwrap(), Read::Idle));
+        drop(writer);
+        let Read::Chunk(chunk) = stdin.read(Duration::from_secs(5)).unwrap() else { panic!("the last line") };
+        assert_eq!((&chunk.data[..], chunk.extent.first), (&b"tw"[..], 4));
+        assert!(matches!(stdin.read(Duration::ZERO).unwrap(), Read::End));
+    }
+
+    #[test]
+    fn an_error_of_the_stream_is_one_of_the_source() {
+        struct Broken;
+        impl io::Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("the wire was cut"))
+            }
+        }
+        let error = Stdin::new(Broken, "r").read(Duration::from_secs(5)).unwrap_err();
+        assert_eq!(error.message, "cannot read standard input: the wire was cut");
+    }
+}

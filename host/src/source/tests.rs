@@ -1,0 +1,83 @@
+use super::*;
+
+fn extent(name: &str, inode: u64, first: u64, next: u64) -> Extent {
+    let origin = Origin { name: name.into(), inode, hashed: 0, hash: String::new() };
+    Extent { origin: Arc::new(origin), first, next, dropped: 0 }
+}
+
+fn cursors(position: &Position) -> Vec<(&str, u64, u64)> {
+    position.cursors.iter().map(|cursor| (&*cursor.origin.name, cursor.origin.inode, cursor.next)).collect()
+}
+
+#[test]
+fn a_cursor_follows_its_origin() {
+    let mut position = Position::default();
+    position.advance(&extent("a", 1, 0, 10));
+    position.advance(&extent("b", 2, 0, 5));
+    position.advance(&extent("a", 1, 10, 30));
+    assert_eq!(cursors(&position), [("b", 2, 5), ("a", 1, 30)]);
+}
+
+#[test]
+fn a_new_origin_of_a_name_takes_the_older_ones_place() {
+    let mut position = Position::default();
+    position.advance(&extent("a", 1, 0, 10));
+    position.advance(&extent("a", 2, 0, 4));
+    assert_eq!(cursors(&position), [("a", 2, 4)]);
+    position.advance(&extent("a", 2, 0, 3));
+    assert_eq!(cursors(&position), [("a", 2, 3)], "truncated and read again");
+}
+
+#[test]
+fn a_renamed_origin_takes_its_cursor_with_it() {
+    let mut position = Position::default();
+    position.advance(&extent("log", 1, 0, 10));
+    position.advance(&extent("log.1", 1, 10, 10));
+    position.advance(&extent("log", 2, 0, 4));
+    assert_eq!(cursors(&position), [("log.1", 1, 10), ("log", 2, 4)]);
+}
+
+#[test]
+fn another_file_with_a_reused_inode_leaves_the_cursor_alone() {
+    let mut position = Position::default();
+    position.advance(&extent("gone", 1, 0, 10));
+    position.advance(&extent("new", 1, 0, 7));
+    assert_eq!(cursors(&position), [("gone", 1, 10), ("new", 1, 7)]);
+}
+
+#[test]
+fn the_cursors_that_moved_last_are_kept() {
+    let mut position = Position::default();
+    for i in 0..MAX_CURSORS as u64 + 5 {
+        position.advance(&extent(&format!("f{i}"), i + 1, 0, 1));
+    }
+    assert_eq!(position.cursors.len(), MAX_CURSORS);
+    assert_eq!(&*position.cursors[0].origin.name, "f5");
+}
+
+#[test]
+fn a_position_survives_json() {
+    let mut position = Position::default();
+    position.advance(&extent("a", 1, 0, u64::MAX));
+    let json = serde_json::to_string(&position).unwrap();
+    assert_eq!(serde_json::from_str::<Position>(&json).unwrap(), position);
+}
+
+#[test]
+fn a_chunk_in_pieces_is_the_chunk() {
+    let origin = Arc::new(Origin { name: "x".into(), inode: 0, hashed: 0, hash: String::new() });
+    let data = Bytes::from_static(b"one\ntwo\nthree, which is long\n\nfour");
+    for limit in 1..40 {
+        let extent = Extent { origin: origin.clone(), first: 100, next: 100 + data.len() as u64, dropped: 0 };
+        let pieces: Vec<_> = Chunk { data: data.clone(), extent }.pieces(limit).collect();
+        let (mut joined, mut next) = (Vec::new(), 100);
+        for piece in &pieces {
+            assert_eq!((piece.extent.first, piece.extent.next), (next, next + piece.data.len() as u64));
+            assert!(piece.data.len() as u64 <= limit || piece.data.iter().filter(|byte| **byte == b'\n').count() <= 1);
+            joined.extend_from_slice(&piece.data);
+            next = piece.extent.next;
+        }
+        assert_eq!(joined, data, "limit {limit}");
+        assert!(pieces[..pieces.len() - 1].iter().all(|piece| piece.data.ends_with(b"\n")));
+    }
+}
