@@ -17,8 +17,7 @@ setup:
 build *ARGS:
     cargo build --package lakeport "$@"
 
-# The development profile: its dependencies are optimised, and `test` uses the same ones, so a newcomer builds them once.
-
+# In the development profile: its dependencies are optimised, and `test` uses the same ones, so a newcomer builds them once.
 # Export the example signals into examples/signals/lake and show what is there. A second run finds nothing new.
 [group('start')]
 demo: build
@@ -81,4 +80,5 @@ bench *ARGS:
 
 # Built from source, some minutes once: no registry that `./dev` may use has it ready.
 _cargo-deny:
-    test -x .tools/bin/cargo-deny || cargo install cargo-deny@0.20.2 --locked --quiet --root .tools
+    @.tools/bin/cargo-deny --version 2>/dev/null | grep -qx 'cargo-deny 0.20.2' \
+        || cargo install cargo-deny@0.20.2 --locked --quiet --root .tools
