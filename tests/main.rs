@@ -1,5 +1,6 @@
 //! The one integration binary. Every module is a suite; `support` is what they share.
 
+mod crash;
 mod lake_conformance;
 mod lake_faults;
 mod lake_local;

@@ -1,4 +1,5 @@
 //! What the suites share.
 
 pub mod gcs;
+pub mod lake_folder;
 pub mod servers;
