@@ -15,9 +15,9 @@ const MODES: [(&str, &str); 3] = [
     ("sealed", "files = \"sealed\"\nlateness = \"1h\""),
 ];
 
-fn installation(mode: &str) -> Installation {
+fn installation(mode: &str, bytes: &str) -> Installation {
     let installation = Installation::new(&format!(
-        "[sources.signals]\nfiles = \"in.ndjson\"\n\n[exports.signals]\nsource = \"signals\"\n{mode}\nflush = {{ bytes = \"48KiB\" }}\n"
+        "[sources.signals]\nfiles = \"in.ndjson\"\n\n[exports.signals]\nsource = \"signals\"\n{mode}\nflush = {{ bytes = \"{bytes}\" }}\n"
     ));
     installation.write("in.ndjson", signals(RECORDS));
     installation
@@ -39,7 +39,7 @@ fn a_kill_at_any_fail_point_loses_and_doubles_nothing() {
     let mut kills = 0;
     for (name, mode) in MODES {
         for passage in 1.. {
-            let installation = installation(mode);
+            let installation = installation(mode, "16KiB");
             let mut command = installation.command(&["run", "--quiet"]);
             let status = command.env("LAKEPORT_FAIL_POINT", format!("*:{passage}")).output().unwrap().status;
             if status.success() {
@@ -55,9 +55,23 @@ fn a_kill_at_any_fail_point_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn a_kill_while_the_log_is_cut_short_loses_and_doubles_nothing() {
+    // Enough commits that the boundary moves and slots are deleted.
+    for point in ["move-boundary", "delete-log"] {
+        for passage in 1..=4 {
+            let installation = installation(MODES[0].1, "1KiB");
+            let mut command = installation.command(&["run", "--quiet"]);
+            let status = command.env("LAKEPORT_FAIL_POINT", format!("{point}:{passage}")).output().unwrap().status;
+            assert_eq!(status.signal(), Some(libc::SIGKILL), "{point}, passage {passage}: {status}");
+            assert_complete(&installation, &format!("killed at {point}, passage {passage}"));
+        }
+    }
+}
+
+#[test]
 fn kills_at_random_times_lose_and_double_nothing() {
     for (name, mode) in MODES {
-        let installation = installation(mode);
+        let installation = installation(mode, "16KiB");
         let mut random = 0x9E37_79B9_7F4A_7C15_u64;
         for _ in 0..25 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -74,7 +88,7 @@ fn kills_at_random_times_lose_and_double_nothing() {
 fn an_owner_that_is_stopped_overtaken_and_woken_changes_nothing() {
     for (name, mode) in MODES {
         for delay in (0..12).map(|step| 15 + step * 6) {
-            let installation = installation(mode);
+            let installation = installation(mode, "16KiB");
             let first = installation.spawn(&["run", "--quiet"]);
             std::thread::sleep(Duration::from_millis(delay));
             signal(&first, libc::SIGSTOP);

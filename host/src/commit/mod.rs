@@ -23,5 +23,5 @@ pub use entry::{
 };
 pub use files::{File, FileTable};
 pub use ledger::{Closing, Ledger, any_due};
-pub use partition::{Draft, Identity, Outcome, Partition, partition_folder, read_last};
+pub use partition::{Draft, Identity, Outcome, Partition, newest_owner, partition_folder, read_last};
 pub use stager::{Objects, Piece, Stager};

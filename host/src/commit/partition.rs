@@ -417,6 +417,15 @@ pub async fn read_last(lake: &Lake, export: &str, partition: &str) -> Result<Opt
     }
 }
 
+/// The nonce of a partition's newest owner; `None` where it never had one.
+///
+/// # Errors
+/// Of kind `Lake`.
+pub async fn newest_owner(lake: &Lake, export: &str, partition: &str) -> Result<Option<u128>> {
+    let newest = read_newest(lake, &partition_folder(lake, export, partition), 0).await?;
+    Ok(newest.map(|(slot, entry, _)| entry.seen(slot).nonce))
+}
+
 /// The folder of a partition's log, stage and dead letters.
 pub fn partition_folder(lake: &Lake, export: &str, partition: &str) -> String {
     format!("{}/{}/{}", lake.log_folder(), encode_segment(export), encode_segment(partition))

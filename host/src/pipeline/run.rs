@@ -18,7 +18,9 @@ use super::lane::{Lane, Processed, SpanContext, Stages};
 use super::lanes::Lanes;
 use crate::clock::Surroundings;
 use crate::commit::letters::{self, Letter};
-use crate::commit::{FileTable, Identity, Ledger, Outcome, Partition, Piece, Series, SpanEntry, Stager, any_due};
+use crate::commit::{
+    FileTable, Identity, Ledger, Outcome, Partition, Piece, Series, SpanEntry, Stager, any_due, newest_owner,
+};
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
 use crate::layout::Period;
@@ -56,10 +58,18 @@ pub struct Options {
 pub async fn run(job: Job) -> ExportReport {
     let started = Instant::now();
     let name = job.export.name.clone();
-    let (report, counts) = watch::channel(ExportReport { export: name, ..ExportReport::default() });
+    let (report, counts) = watch::channel(ExportReport { export: name.clone(), ..ExportReport::default() });
     let mut stages = Stages::default();
     let mut warnings = Vec::new();
-    let result = export(job, report, &mut stages, &mut warnings).await;
+    let (lake, nonce) = (job.lake.clone(), job.surroundings.nonce());
+    let mut result = export(job, nonce, report, &mut stages, &mut warnings).await;
+    // An owner that was replaced meets files that it did not write, before it meets the log.
+    if let Err(Error { kind: Kind::Lake, .. }) = &result
+        && let Ok(Some(owner)) = newest_owner(&lake, &name, PARTITION).await
+        && owner != nonce
+    {
+        result = Err(overtaken());
+    }
     let mut report = counts.borrow().clone();
     report.seconds = started.elapsed().as_secs_f64();
     report.stages = stages;
@@ -70,11 +80,12 @@ pub async fn run(job: Job) -> ExportReport {
 
 async fn export(
     job: Job,
+    nonce: u128,
     report: watch::Sender<ExportReport>,
     stages: &mut Stages,
     warnings: &mut Vec<String>,
 ) -> Result<()> {
-    let identity = Identity { nonce: job.surroundings.nonce(), writer: job.options.writer.clone() };
+    let identity = Identity { nonce, writer: job.options.writer.clone() };
     let (finals, final_positions) = std::sync::mpsc::channel();
     let acknowledge = move |position: &Position| {
         let _ = finals.send(position.clone());
