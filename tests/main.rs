@@ -1,0 +1,3 @@
+//! The one integration binary: modules by subject.
+
+mod plugin_sandbox;
