@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use lakeport_plugin::prelude::*;
-use lakeport_plugin::{Column, ColumnValues, Rejected, TextPairs, VarBytes, rows};
+use lakeport_plugin::{Column, ColumnValues, Rejected, TextPairs, VarBytes, rows, serde_json};
 
 /// What it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -68,8 +68,8 @@ impl Transform for Test {
         match self.0 {
             Mode::Duplicate => (0..2).for_each(|_| output.push(body.bytes())),
             Mode::Split => {
-                let parts: Vec<&serde_json::value::RawValue> = body.parse()?;
-                parts.into_iter().for_each(|part| output.push(part.get()));
+                let parts: Vec<serde_json::Value> = body.parse()?;
+                parts.into_iter().for_each(|part| output.push(part.to_string()));
             }
             Mode::Chance => {
                 let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_micros());

@@ -105,10 +105,11 @@ fn same(left: &ArrayRef, right: &ArrayRef) -> bool {
         return left == right;
     };
     let right: &arrow_array::MapArray = right;
-    left.nulls() == right.nulls()
+    left.len() == right.len()
         && (0..left.len()).all(|row| {
             let (a, b) = (left.value(row), right.value(row));
-            left.is_null(row) || (a.column(0) == b.column(0) && a.column(1) == b.column(1))
+            left.is_null(row) == right.is_null(row)
+                && (left.is_null(row) || (a.column(0) == b.column(0) && a.column(1) == b.column(1)))
         })
 }
 
