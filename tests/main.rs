@@ -4,4 +4,5 @@ mod crash;
 mod lake_conformance;
 mod lake_faults;
 mod lake_local;
+mod plugin_sandbox;
 mod support;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use crate::{Batch, Columns, Rejected, Rejection, Result, Row};
+use crate::{Batch, Columns, Rejected, Rejection, Result, Row, rows};
 
 /// A filter's answer for a batch.
 #[derive(Debug, Clone, Default)]
@@ -43,14 +43,7 @@ pub trait Filter: Sized + 'static {
     /// # Errors
     /// An error fails the whole batch: prefer rejections.
     fn evaluate(&self, batch: &Batch) -> Result<Verdict> {
-        let mut verdict = Verdict { keep: vec![0; batch.rows().div_ceil(8)], rejected: Vec::new() };
-        for row in batch.iter() {
-            match self.keep(row) {
-                Ok(keep) => verdict.keep[row.index() / 8] |= u8::from(keep) << (row.index() % 8),
-                Err(reason) => verdict.rejected.push(Rejected { row: row.index() as u32, reason: reason.0 }),
-            }
-        }
-        Ok(verdict)
+        rows::evaluate(self, batch)
     }
 }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 pub use crate::bindings::format::exports::lakeport::plugin::format::{FileContext, FileType, Segment};
-use crate::{Batch, Columns, Rejected, Rejection, Result, Row};
+use crate::{Batch, Columns, Rejection, Result, Row, rows};
 
 /// Turns records into the bytes of one file: `header`, any number of `encode`s, `trailer`.
 ///
@@ -44,18 +44,7 @@ pub trait Format: Sized + 'static {
     /// # Errors
     /// An error fails the whole batch: prefer rejections.
     fn encode(&mut self, batch: &Batch) -> Result<Segment> {
-        let mut segment = Segment { bytes: Vec::new(), rows: 0, rejected: Vec::new() };
-        for row in batch.iter() {
-            let before = segment.bytes.len();
-            match self.write(row, &mut segment.bytes) {
-                Ok(()) => segment.rows += 1,
-                Err(reason) => {
-                    segment.bytes.truncate(before);
-                    segment.rejected.push(Rejected { row: row.index() as u32, reason: reason.0 });
-                }
-            }
-        }
-        Ok(segment)
+        rows::encode(self, batch)
     }
 
     /// The bytes a file ends with; nothing where the format is appendable.

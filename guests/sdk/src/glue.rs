@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use serde::de::DeserializeOwned;
 
 use crate::bindings::{filter as f, format as o, records, transform as t};
-use crate::{Batch, Error, Filter, Format, Output, Transform};
+use crate::{Batch, Error, Filter, Format, Transform};
 
 fn parse<C: DeserializeOwned>(config: &str) -> Result<C, records::Error> {
     serde_json::from_str(config).map_err(|error| records::Error::InvalidConfig(error.to_string()))
@@ -106,20 +106,6 @@ impl<F: Format> o::exports::lakeport::plugin::format::GuestEncoder for Encoder<F
     fn trailer(&self) -> Result<Vec<u8>, records::Error> {
         Ok(self.0.borrow_mut().trailer()?)
     }
-}
-
-/// The answer of a row-wise [`Transform`].
-pub fn map_rows<T: Transform>(transform: &T, batch: &Batch) -> Result<crate::Transformed, Error> {
-    let mut output = Output::with_capacity(batch.rows());
-    let mut rejected = Vec::new();
-    for row in batch.iter() {
-        let before = output.start(row);
-        if let Err(reason) = transform.map(row, &mut output) {
-            output.rewind(before);
-            rejected.push(records::Rejection { row: row.index() as u32, reason: reason.0 });
-        }
-    }
-    output.finish(rejected)
 }
 
 #[doc(hidden)]

@@ -50,6 +50,7 @@ mod columns;
 mod error;
 mod filter;
 mod format;
+pub mod rows;
 mod testing_support;
 mod transform;
 
@@ -59,7 +60,7 @@ pub mod bindings;
 pub mod glue;
 
 pub use batch::{Batch, Json, Row, VarBytes, bit};
-pub use bindings::records::{Attribute, Column, ColumnRequest, ColumnType, ColumnValues, Selector};
+pub use bindings::records::{Attribute, Column, ColumnRequest, ColumnType, ColumnValues, Selector, TextPairs};
 pub use columns::{Columns, request};
 pub use error::{Error, NoSettings, Rejected, Rejection, Result};
 pub use filter::{Filter, Verdict};

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Attribute, Batch, Column, Columns, Error, Rejected, Rejection, Result, Row, VarBytes, glue};
+use crate::{Attribute, Batch, Column, Columns, Error, Rejected, Rejection, Result, Row, VarBytes, rows};
 
 /// A transform's answer for a batch.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ pub trait Transform: Sized + 'static {
     /// # Errors
     /// An error fails the whole batch: prefer rejections.
     fn apply(&self, batch: &Batch) -> Result<Transformed> {
-        glue::map_rows(self, batch)
+        rows::apply(self, batch)
     }
 }
 

@@ -210,3 +210,93 @@ mod private {
         fs::read(path)
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::plugin::engine;
+
+    /// The smallest component there is.
+    const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
+    const DIGEST: [u8; 32] = [1; 32];
+
+    fn engine() -> &'static Engine {
+        &engine::shared().unwrap().engine
+    }
+
+    fn filled(folder: &Path) -> (Cache, PathBuf) {
+        let cache = Cache::open(folder).unwrap();
+        cache.store(engine(), &DIGEST, &Component::from_binary(engine(), EMPTY).unwrap()).unwrap();
+        let file = cache.folder.join(name(engine(), &DIGEST));
+        (cache, file)
+    }
+
+    #[test]
+    fn what_was_stored_is_loaded_also_by_the_next_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, _) = filled(folder.path());
+        assert!(cache.load(engine(), &DIGEST).is_some());
+        assert!(Cache::open(folder.path()).unwrap().load(engine(), &DIGEST).is_some());
+        assert!(cache.load(engine(), &[2; 32]).is_none(), "another component");
+    }
+
+    #[test]
+    fn a_file_that_was_changed_anywhere_is_not_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, file) = filled(folder.path());
+        let whole = fs::read(&file).unwrap();
+        for at in [0, MAC - 1, MAC, whole.len() / 2, whole.len() - 1] {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            fs::write(&file, changed).unwrap();
+            assert!(cache.load(engine(), &DIGEST).is_none(), "byte {at}");
+        }
+        for length in [0, MAC - 1, MAC, whole.len() - 1] {
+            fs::write(&file, &whole[..length]).unwrap();
+            assert!(cache.load(engine(), &DIGEST).is_none(), "{length} bytes");
+        }
+        fs::write(&file, whole).unwrap();
+        assert!(cache.load(engine(), &DIGEST).is_some());
+    }
+
+    #[test]
+    fn a_file_under_another_name_or_another_key_is_not_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, file) = filled(folder.path());
+        fs::copy(&file, cache.folder.join(name(engine(), &[2; 32]))).unwrap();
+        assert!(cache.load(engine(), &[2; 32]).is_none());
+        let other = tempfile::tempdir().unwrap();
+        let stranger = Cache::open(other.path()).unwrap();
+        fs::copy(&file, stranger.folder.join(name(engine(), &DIGEST))).unwrap();
+        assert!(stranger.load(engine(), &DIGEST).is_none());
+    }
+
+    #[test]
+    fn folder_and_files_are_the_users_alone_or_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, file) = filled(folder.path());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&cache.folder), mode(&file), mode(&cache.folder.join("key"))), (0o700, 0o600, 0o600));
+
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        set(&file, 0o644);
+        assert!(cache.load(engine(), &DIGEST).is_none());
+        set(&cache.folder.join("key"), 0o640);
+        let error = Cache::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("is open to other users: mode 640"), "{error}");
+        set(&cache.folder.join("key"), 0o600);
+        set(&cache.folder, 0o755);
+        let error = Cache::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("is open to other users: mode 755"), "{error}");
+    }
+
+    #[test]
+    fn a_link_in_the_folders_place_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("compiled")).unwrap();
+        assert!(Cache::open(folder.path()).unwrap_err().to_string().contains("is not a folder"));
+    }
+}

@@ -107,7 +107,8 @@ impl Instance {
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
         }
-        let budget = (self.limits.transfer / 2).min(self.limits.memory / 4);
+        // Answers may be larger than what they answer: transforms repeat records, formats spell them out.
+        let budget = (self.limits.transfer / 4).min(self.limits.memory / 8);
         split(columns, rows, budget, self.limits.transfer).map_err(|oversize| {
             let limit = bytes(self.limits.transfer);
             self.fail(Failure::Refused(format!(

@@ -39,6 +39,7 @@ pub struct Loaded {
     pub imports: Vec<String>,
     /// The component.
     pub bytes: Bytes,
+    pub(super) sha256: [u8; 32],
     pub(super) component: InstancePre<State>,
     pub(super) functions: Functions,
     settings: Settings,
@@ -99,6 +100,7 @@ impl Loaded {
             size,
             imports,
             bytes: component,
+            sha256: digest,
             component: instance,
             functions,
             settings,

@@ -10,19 +10,24 @@ mod crossing;
 mod engine;
 mod filter;
 mod format;
+mod inspect;
 mod instance;
 mod limits;
 mod loaded;
+pub mod lock;
 mod log;
 mod sandbox;
+mod scaffold;
 mod settings;
 mod transform;
 mod wasi;
 
 use std::fmt;
 
+pub use inspect::{Compiled, InspectedFileType, Inspection, Opened, compile, inspect};
 pub use loaded::Loaded;
 pub use sandbox::{Sandbox, SandboxToolbox, built_in_names};
+pub use scaffold::{Scaffold, scaffold};
 
 use crate::error::Result;
 use crate::plan::PluginUse;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -75,13 +75,9 @@ impl Sandbox {
             return Ok(loaded.clone());
         }
         let bytes = read(plan)?;
-        let loaded = Arc::new(self.load_bytes(&plan.name, bytes, &plan.limits)?);
+        let loaded = Arc::new(Loaded::new(&plan.name, bytes, &plan.limits, self.cache())?);
         known.insert(origin, loaded.clone());
         Ok(loaded)
-    }
-
-    pub(super) fn load_bytes(&self, name: &str, bytes: Bytes, limits: &Limits) -> Result<Loaded> {
-        Loaded::new(name, bytes, limits, self.0.cache.as_ref())
     }
 
     pub(super) fn cache(&self) -> Option<&Cache> {
@@ -113,7 +109,7 @@ fn read(plan: &PluginPlan) -> Result<Bytes> {
 }
 
 /// A file's bytes, up to one more than the limit: enough to refuse it, whatever grows behind the path.
-pub(super) fn read_file(path: &std::path::Path, limits: &Limits) -> std::io::Result<Bytes> {
+fn read_file(path: &Path, limits: &Limits) -> std::io::Result<Bytes> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(limits.component.saturating_add(1)).read_to_end(&mut bytes)?;

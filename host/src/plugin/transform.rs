@@ -88,11 +88,11 @@ fn checked(answer: wit::Transformed, rows: usize) -> Result<Transformed, Broken>
     let mut attributes: Vec<(Attribute, ArrayRef)> = Vec::with_capacity(answer.attributes.len());
     for set in answer.attributes {
         let attribute = Attribute::from(set.attribute);
-        let name = name(attribute);
+        let name = crossing::attribute_name(attribute);
         if attributes.iter().any(|(other, _)| *other == attribute) {
             return Err(format!("set the attribute `{name}` twice"));
         }
-        let column = crossing::column(&name, set.column, records)?;
+        let column = crossing::column(name, set.column, records)?;
         let fitting = types(attribute)?;
         if !fitting.iter().any(|&fitting| crossing::fits(fitting, column.data_type())) {
             return Err(format!("set the attribute `{name}` to values of another type, expected {fitting:?}"));
@@ -100,11 +100,6 @@ fn checked(answer: wit::Transformed, rows: usize) -> Result<Transformed, Broken>
         attributes.push((attribute, column));
     }
     Ok(Transformed { origins: answer.origins, bodies, attributes, rejected })
-}
-
-/// An attribute's name in the interface.
-fn name(attribute: Attribute) -> String {
-    serde_json::to_value(attribute).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// What an attribute's values may be.

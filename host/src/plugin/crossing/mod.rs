@@ -18,6 +18,24 @@ pub(super) use split::split;
 /// What an answer broke, as a sentence without its subject: "gave 3 bytes …, expected 4".
 pub(super) type Broken = String;
 
+/// An attribute's name in the interface.
+pub(super) fn attribute_name(attribute: Attribute) -> &'static str {
+    match attribute {
+        Attribute::Id => "id",
+        Attribute::Source => "source",
+        Attribute::Kind => "kind",
+        Attribute::Subject => "subject",
+        Attribute::Time => "time",
+        Attribute::EnqueuedTime => "enqueued-time",
+        Attribute::WriteTime => "write-time",
+        Attribute::Operation => "operation",
+        Attribute::Version => "version",
+        Attribute::Properties => "properties",
+        Attribute::SystemProperties => "system-properties",
+        Attribute::Body => "body",
+    }
+}
+
 impl From<wit::Attribute> for Attribute {
     fn from(attribute: wit::Attribute) -> Self {
         match attribute {

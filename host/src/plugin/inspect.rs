@@ -1,0 +1,164 @@
+//! What a component says of itself, and compiling ahead of time: the library behind `lakeport plugin inspect` and `compile`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::crossing::attribute_name;
+use super::{FileType, Moment, PluginKind, Sandbox, Toolbox, built_in_names};
+use crate::error::{Error, Result};
+use crate::plan::{Limits, PluginOrigin, PluginPlan, PluginUse};
+use crate::record::{ColumnRequest, ColumnType, Selector};
+
+/// What there is to know of a component before it is configured.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Inspection {
+    pub kind: PluginKind,
+    pub name: String,
+    pub version: String,
+    pub summary: String,
+    /// SHA-256, in hexadecimal.
+    pub digest: String,
+    /// Bytes.
+    pub size: u64,
+    pub imports: Vec<String>,
+    pub config_schema: serde_json::Value,
+    /// With no settings; `None` where the plugin cannot be opened without.
+    pub opened: Option<Opened>,
+}
+
+/// What an open plugin says.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Opened {
+    /// The columns it asks for, as an author writes them: `text(kind)`, `number("/temperature")`.
+    pub columns: Vec<String>,
+    /// A format's extension, content type, and whether its files may be extended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_type: Option<InspectedFileType>,
+}
+
+/// See [`FileType`].
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct InspectedFileType {
+    pub extension: String,
+    pub content_type: String,
+    pub appendable: bool,
+}
+
+/// A component that was compiled into the cache.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Compiled {
+    /// A built-in plugin's name, or a path.
+    pub plugin: String,
+    pub digest: String,
+    /// Bytes of the component, and of its compiled form.
+    pub size: u64,
+    pub compiled_size: u64,
+}
+
+/// A built-in plugin by its name, any other by its path.
+fn plan(plugin: &str) -> PluginPlan {
+    let path = Path::new(plugin);
+    let origin = match built_in_names().any(|name| name == plugin) && !path.exists() {
+        true => PluginOrigin::BuiltIn,
+        false => PluginOrigin::Path(path.to_owned()),
+    };
+    let name = match &origin {
+        PluginOrigin::BuiltIn => plugin.to_owned(),
+        PluginOrigin::Path(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+    };
+    PluginPlan { name, origin, limits: Limits::default() }
+}
+
+/// Loads a component, by a built-in plugin's name or by path, and asks it about itself.
+///
+/// # Errors
+/// As for [`Sandbox::load`].
+pub fn inspect(sandbox: &Sandbox, plugin: &str) -> Result<Inspection> {
+    let plan = plan(plugin);
+    let loaded = sandbox.load(&plan)?;
+    let opened = match loaded.check_config(&json!({})) {
+        Ok(()) => open(sandbox, plan, loaded.kind).ok(),
+        Err(_) => None,
+    };
+    Ok(Inspection {
+        kind: loaded.kind,
+        name: loaded.name.clone(),
+        version: loaded.version.clone(),
+        summary: loaded.summary.clone(),
+        digest: loaded.digest.clone(),
+        size: loaded.size,
+        imports: loaded.imports.clone(),
+        config_schema: loaded.config_schema.clone(),
+        opened,
+    })
+}
+
+fn open(sandbox: &Sandbox, plan: PluginPlan, kind: PluginKind) -> Result<Opened> {
+    let plugin = PluginUse { plugin: Arc::new(plan), config: json!({}) };
+    let moment = Moment { write_time: 0, seed: 0 };
+    let toolbox = sandbox.toolbox();
+    let columns = |columns: &[ColumnRequest]| columns.iter().map(column).collect();
+    Ok(match kind {
+        PluginKind::Filter => Opened { columns: columns(toolbox.filter(&plugin, moment)?.columns()), file_type: None },
+        PluginKind::Transform => {
+            Opened { columns: columns(toolbox.transform(&plugin, moment)?.columns()), file_type: None }
+        }
+        PluginKind::Format => {
+            let format = toolbox.format(&plugin, moment)?;
+            let FileType { extension, content_type, appendable } = format.file_type().clone();
+            let file_type = Some(InspectedFileType { extension, content_type, appendable });
+            Opened { columns: columns(format.columns()), file_type }
+        }
+    })
+}
+
+fn column(request: &ColumnRequest) -> String {
+    let as_type = match request.as_type {
+        ColumnType::Boolean => "boolean",
+        ColumnType::Int64 => "integer",
+        ColumnType::Float64 => "number",
+        ColumnType::Timestamp => "timestamp",
+        ColumnType::Text => "text",
+        ColumnType::Json => "json",
+        ColumnType::Bytes => "bytes",
+        ColumnType::TextMap => "pairs",
+    };
+    match &request.selector {
+        Selector::Attribute(attribute) => format!("{as_type}({})", attribute_name(*attribute)),
+        Selector::Pointer(pointer) => format!("{as_type}({pointer:?})"),
+    }
+}
+
+/// Compiles components into the sandbox's cache: the built-in ones, and those in `files`.
+///
+/// # Errors
+/// Of kind `Config` where the sandbox has no cache; otherwise as for [`Sandbox::load`].
+pub fn compile(sandbox: &Sandbox, files: &[PathBuf]) -> Result<Vec<Compiled>> {
+    let Some(cache) = sandbox.cache() else {
+        return Err(Error::config("there is no folder to keep compiled plugins in")
+            .with_help("set LAKEPORT_CACHE_DIR to a folder that this user may write to"));
+    };
+    let built_in = built_in_names().map(|name| (name.to_owned(), plan(name)));
+    let files = files.iter().map(|path| {
+        let shown = path.display().to_string();
+        let origin = PluginOrigin::Path(path.clone());
+        (shown.clone(), PluginPlan { name: shown, origin, limits: Limits::default() })
+    });
+    built_in
+        .chain(files)
+        .map(|(shown, plan)| {
+            let loaded = sandbox.load(&plan)?;
+            let compiled_size = cache.size(loaded.component.engine(), &loaded.sha256).ok_or_else(|| {
+                Error::config(format!("the compiled form of plugin `{shown}` could not be kept; the log says why"))
+            })?;
+            Ok(Compiled { plugin: shown, digest: loaded.digest.clone(), size: loaded.size, compiled_size })
+        })
+        .collect()
+}
