@@ -43,6 +43,13 @@ pub struct ExportPlan {
     pub settings: serde_json::Value,
 }
 
+impl ExportPlan {
+    /// Every plugin, in the order in which records meet them.
+    pub fn plugins(&self) -> impl Iterator<Item = &PluginUse> {
+        self.filters.iter().chain(&self.transforms).chain([&self.format])
+    }
+}
+
 /// How long a file covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Granularity {

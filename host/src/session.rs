@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::lake::{Created, Lake};
 use crate::pipeline::{self, Job, Options};
 use crate::plan::{ExportPlan, Plan, PluginUse};
+use crate::plugin::lock::{Lock, Pinned};
 use crate::plugin::{Loaded, PluginKind, Sandbox};
 use crate::telemetry::{ExportReport, Live};
 
@@ -71,6 +72,28 @@ impl Session {
         let mut report = pipeline::run(job).await;
         report.plugins = toolbox.usage();
         report
+    }
+
+    /// Compares the plugins that are loaded by path with the lock file beside the configuration. `accept` puts new ones into it.
+    ///
+    /// # Errors
+    /// Of kind `Config` where a component is not the one that was accepted, or the lock file cannot be read or written.
+    pub fn pin(&self, accept: bool) -> Result<()> {
+        let mut lock = Lock::read(&self.plan.path)?;
+        let mut news = false;
+        for PluginUse { plugin, .. } in self.plan.exports.iter().flat_map(ExportPlan::plugins) {
+            // One that does not load stops its own export, and says so there.
+            let Ok(loaded) = self.sandbox.load(plugin) else { continue };
+            match lock.check(plugin, &loaded.digest) {
+                Pinned::Pinned => {}
+                Pinned::Differs { accepted, found } => return Err(lock.refusal(&plugin.name, &accepted, &found)),
+                Pinned::New => {
+                    lock.accept(&plugin.name, &loaded.digest);
+                    news = true;
+                }
+            }
+        }
+        if news && accept { lock.write() } else { Ok(()) }
     }
 
     /// Loads the plugins of an export and checks their settings, by the name that the configuration uses.

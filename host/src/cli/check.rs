@@ -150,6 +150,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
         surroundings: Surroundings::system(),
         options: Options { follow: false, lanes: 1, writer: super::writer() },
     };
+    session.pin(false)?;
     let runtime = super::runtime()?;
     let mut checked = Vec::new();
     for export in &session.plan.exports {

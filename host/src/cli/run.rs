@@ -64,6 +64,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
         surroundings: Surroundings::system(),
         options: Options { follow: args.follow, lanes: super::lanes(), writer: super::writer() },
     };
+    session.pin(true)?;
     let reports = super::runtime()?.block_on(async {
         let (stopper, stop) = watch::channel(false);
         tokio::spawn(stop_on_signal(stopper));

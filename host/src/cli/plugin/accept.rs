@@ -1,6 +1,13 @@
 //! `lakeport plugin accept`: takes over components that differ from the lock file.
 
+use std::collections::BTreeMap;
+
 use crate::cli::Config;
+use crate::config::suggest;
+use crate::error::{Error, Result};
+use crate::plan::{ExportPlan, PluginOrigin};
+use crate::plugin::Sandbox;
+use crate::plugin::lock::{Lock, Pinned};
 
 /// Accept plugins whose components differ from the lock file
 ///
@@ -10,7 +17,7 @@ pub struct Args {
     #[command(flatten)]
     pub config: Config,
     /// This plugin only; may be given several times. Without it, all of them
-    #[arg(long = "plugin", value_name = "NAME")]
+    #[arg(value_name = "NAME")]
     pub plugins: Vec<String>,
 }
 
@@ -22,6 +29,41 @@ pub struct Accepted {
     pub before: Option<String>,
     /// SHA-256 in hexadecimal.
     pub now: String,
+}
+
+/// Accepts the components of a configuration as they are now.
+///
+/// # Errors
+/// Of kind `Config`: a plugin that there is not, or that is built in; as for [`Sandbox::load`] otherwise.
+pub fn accept(sandbox: &Sandbox, args: &Args) -> Result<Vec<Accepted>> {
+    let plan = args.config.load()?;
+    let mut by_path = BTreeMap::new();
+    for plugin in plan.exports.iter().flat_map(ExportPlan::plugins) {
+        if let PluginOrigin::Path(_) = plugin.plugin.origin {
+            by_path.insert(plugin.plugin.name.clone(), plugin.plugin.clone());
+        }
+    }
+    if let Some(unknown) = args.plugins.iter().find(|name| !by_path.contains_key(*name)) {
+        let known = by_path.keys().map(String::as_str);
+        return Err(Error::config(format!("no export uses a plugin `{unknown}` that is loaded by path"))
+            .with_help(suggest(unknown, known)));
+    }
+    let mut lock = Lock::read(&plan.path)?;
+    let mut accepted = Vec::new();
+    for (name, plugin) in by_path {
+        if args.plugins.is_empty() || args.plugins.contains(&name) {
+            let now = sandbox.load(&plugin)?.digest.clone();
+            let before = match lock.check(&plugin, &now) {
+                Pinned::New => None,
+                Pinned::Pinned => Some(now.clone()),
+                Pinned::Differs { accepted, .. } => Some(accepted),
+            };
+            lock.accept(&name, &now);
+            accepted.push(Accepted { plugin: name, before, now });
+        }
+    }
+    lock.write()?;
+    Ok(accepted)
 }
 
 /// What changed, a line a plugin.

@@ -1,32 +1,31 @@
-//! `lakeport plugin compile`: compiles a configuration's plugins ahead of the first run.
+//! `lakeport plugin compile`: compiles components ahead of the first run.
 
-use crate::cli::Config;
-use crate::telemetry::human::{bytes, seconds};
+use std::path::PathBuf;
+
+use crate::plugin::Compiled;
+use crate::telemetry::human::bytes;
 use crate::telemetry::{Align, Table};
 
-/// Compile a configuration's plugins into the cache, so that runs start at once
+/// Compile the built-in plugins, and more, into the cache, so that the first run starts at once
+///
+/// Run it when an image is built, with the environment variable LAKEPORT_CACHE_DIR set as it will be for runs.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[command(flatten)]
-    pub config: Config,
-}
-
-/// A plugin that was compiled, or was in the cache.
-#[derive(Debug, Clone)]
-pub struct Compiled {
-    pub plugin: String,
-    /// Size of the component in bytes.
-    pub size: u64,
-    /// `None` where the cache had it.
-    pub seconds: Option<f64>,
+    /// Components, .wasm files
+    #[arg(value_name = "COMPONENT", value_hint = clap::ValueHint::FilePath)]
+    pub components: Vec<PathBuf>,
 }
 
 /// The plugins as a table.
 pub fn render(plugins: &[Compiled]) -> String {
-    let mut table = Table::new([("plugin", Align::Left), ("size", Align::Right), ("compiled in", Align::Right)]);
+    let mut table = Table::new([
+        ("plugin", Align::Left),
+        ("size", Align::Right),
+        ("compiled", Align::Right),
+        ("sha256", Align::Left),
+    ]);
     for plugin in plugins {
-        let time = plugin.seconds.map_or("in the cache".to_owned(), seconds);
-        table.row([plugin.plugin.clone(), bytes(plugin.size), time]);
+        table.row([plugin.plugin.clone(), bytes(plugin.size), bytes(plugin.compiled_size), plugin.digest.clone()]);
     }
     table.to_string()
 }
@@ -36,11 +35,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plugin_was_compiled_or_was_there() {
-        let one = |plugin: &str, seconds| Compiled { plugin: plugin.into(), size: 69_000, seconds };
-        assert_eq!(
-            render(&[one("select", Some(0.42)), one("ndjson", None)]),
-            "plugin     size   compiled in\nselect  69.0 kB        0.42 s\nndjson  69.0 kB  in the cache\n"
-        );
+    fn every_compiled_plugin_is_a_row() {
+        let select =
+            Compiled { plugin: "select".into(), digest: "ab".repeat(32), size: 69_000, compiled_size: 250_000 };
+        let text = render(&[select]);
+        assert_eq!(text.lines().nth(1), Some(format!("select  69.0 kB  250.0 kB  {}", "ab".repeat(32)).as_str()));
     }
 }

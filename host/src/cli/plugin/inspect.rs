@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
-
+use crate::plugin::Inspection;
 use crate::telemetry::human::{bytes, printable};
 
 /// Show a component's kind, settings, columns, imports, size and digest
@@ -17,28 +16,6 @@ pub struct Args {
     pub json: bool,
 }
 
-/// What a component is.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Inspection {
-    pub name: String,
-    pub version: String,
-    /// One sentence.
-    pub summary: String,
-    /// `filter`, `transform` or `format`.
-    pub kind: String,
-    /// Bytes.
-    pub size: u64,
-    /// In hexadecimal.
-    pub sha256: String,
-    /// The interfaces that it imports.
-    pub imports: Vec<String>,
-    /// The columns it asks for when it is opened without settings, in words; `None` where it does not open so.
-    pub columns: Option<Vec<String>>,
-    /// JSON Schema of its settings.
-    pub config_schema: serde_json::Value,
-}
-
 /// The inspection as text, or as one JSON object.
 pub fn render(found: &Inspection, json: bool) -> String {
     if json {
@@ -48,18 +25,23 @@ pub fn render(found: &Inspection, json: bool) -> String {
         [] => "none".to_owned(),
         items => printable(&items.join(", ")),
     };
-    let columns = found.columns.as_deref().map_or("depend on its settings".to_owned(), list);
+    let columns = found.opened.as_ref().map_or("depend on its settings".to_owned(), |opened| list(&opened.columns));
     let mut text = String::new();
     for (what, value) in [
         ("name", format!("{} {}", printable(&found.name), printable(&found.version))),
         ("summary", printable(&found.summary)),
-        ("kind", found.kind.clone()),
+        ("kind", found.kind.to_string()),
         ("size", bytes(found.size)),
-        ("sha256", found.sha256.clone()),
+        ("sha256", found.digest.clone()),
         ("imports", list(&found.imports)),
         ("columns", columns),
     ] {
         writeln!(text, "{what:<8} {value}").expect("a String takes everything");
+    }
+    if let Some(file) = found.opened.as_ref().and_then(|opened| opened.file_type.as_ref()) {
+        let appendable = if file.appendable { "can grow" } else { "are written once" };
+        let (extension, content_type) = (printable(&file.extension), printable(&file.content_type));
+        writeln!(text, "files    .{extension}, {content_type}, {appendable}").expect("a String takes everything");
     }
     writeln!(text, "settings\n{:#}", found.config_schema).expect("a String takes everything");
     text
@@ -68,6 +50,7 @@ pub fn render(found: &Inspection, json: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::PluginKind;
 
     #[test]
     fn an_inspection_names_everything_a_component_is() {
@@ -75,11 +58,11 @@ mod tests {
             name: "select".into(),
             version: "0.1.0".into(),
             summary: "Keeps records of some kinds.\u{7}".into(),
-            kind: "filter".into(),
+            kind: PluginKind::Filter,
             size: 69_000,
-            sha256: "ab".repeat(32),
+            digest: "ab".repeat(32),
             imports: vec!["lakeport:plugin/records@0.1.0".into()],
-            columns: None,
+            opened: None,
             config_schema: serde_json::json!({ "type": "object" }),
         };
         let text = render(&found, false);
@@ -89,7 +72,7 @@ mod tests {
                 "name     select 0.1.0\nsummary  Keeps records of some kinds.\\u{{7}}\nkind     filter\nsize     69.0 kB\n\
                  sha256   {}\nimports  lakeport:plugin/records@0.1.0\ncolumns  depend on its settings\n\
                  settings\n{{\n  \"type\": \"object\"\n}}\n",
-                found.sha256
+                found.digest
             )
         );
         let json: serde_json::Value = serde_json::from_str(&render(&found, true)).unwrap();

@@ -1,5 +1,11 @@
 //! `lakeport plugin`: what plugin authors and those who trust plugins need.
 
+use std::io::Write;
+
+use super::written;
+use crate::error::Result;
+use crate::plugin::{self, Sandbox};
+
 pub mod accept;
 pub mod compile;
 pub mod inspect;
@@ -24,6 +30,17 @@ impl Command {
     }
 }
 
-pub fn run(_: &Command, _: &mut dyn std::io::Write) -> crate::error::Result<()> {
-    Ok(())
+/// Does what was asked; results go to `out`.
+pub fn run(command: &Command, out: &mut dyn Write) -> Result<()> {
+    let text = match command {
+        Command::Inspect(args) => inspect::render(&plugin::inspect(&sandbox()?, &args.component)?, args.json),
+        Command::Compile(args) => compile::render(&plugin::compile(&sandbox()?, &args.components)?),
+        Command::Accept(args) => accept::render(&accept::accept(&sandbox()?, args)?),
+        Command::New(args) => new::render(&plugin::scaffold(&args.into, &args.name, args.kind.into())?),
+    };
+    written(out.write_all(text.as_bytes()))
+}
+
+fn sandbox() -> Result<Sandbox> {
+    Sandbox::new(None)
 }

@@ -1,8 +1,10 @@
 //! `lakeport plugin new`: starts a plugin that builds at once.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
+
+use crate::plugin::{PluginKind, Scaffold};
 
 /// Start a plugin: a folder that builds at once
 #[derive(Debug, clap::Args)]
@@ -13,9 +15,9 @@ pub struct Args {
     /// What the plugin does
     #[arg(long, default_value = "filter")]
     pub kind: Kind,
-    /// The folder to make [default: the plugin's name]
-    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    pub into: Option<PathBuf>,
+    /// The folder to make it in
+    #[arg(long, value_name = "DIR", default_value = ".", value_hint = clap::ValueHint::DirPath)]
+    pub into: PathBuf,
 }
 
 /// The kinds of plugins.
@@ -29,11 +31,24 @@ pub enum Kind {
     Format,
 }
 
-impl Args {
-    /// The folder to make.
-    pub fn folder(&self) -> &Path {
-        self.into.as_deref().unwrap_or(Path::new(&self.name))
+impl From<Kind> for PluginKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Filter => PluginKind::Filter,
+            Kind::Transform => PluginKind::Transform,
+            Kind::Format => PluginKind::Format,
+        }
     }
+}
+
+/// What was made, and what to do with it.
+pub fn render(made: &Scaffold) -> String {
+    let folder = made.folder.display();
+    let files: String = made.files.iter().map(|file| format!("  {}\n", file.display())).collect();
+    format!(
+        "made {folder}\n{files}build it: cd {folder} && cargo build --release\nthe component: {}\n",
+        made.component.display()
+    )
 }
 
 /// A plugin's name is a crate's name too.
