@@ -2,6 +2,7 @@
 
 mod floor;
 mod generate;
+mod native;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -36,6 +37,10 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         threads: usize,
     },
+    /// Run the export of a configuration with its plugins linked natively, and print its report as JSON.
+    Native {
+        configuration: PathBuf,
+    },
 }
 
 fn main() -> io::Result<()> {
@@ -44,6 +49,11 @@ fn main() -> io::Result<()> {
             let mut out = BufWriter::with_capacity(1 << 20, File::create(out)?);
             generate::generate(count, &mut out)?;
             out.flush()
+        }
+        Command::Native { configuration } => {
+            let report = native::export(&configuration).map_err(io::Error::other)?;
+            println!("{}", serde_json::json!({ "exports": [report] }));
+            Ok(())
         }
         Command::Floor { input, out, threads } => {
             fs::create_dir_all(&out)?;
