@@ -31,6 +31,7 @@ use crate::record::ColumnType;
 
 use super::fields::Slot;
 use super::scan::{Scanner, Span, unescape};
+use super::stops::Stops;
 use super::time;
 
 /// Records that were scanned, and where their values are. All of `data` that the spans cover is valid UTF-8.
@@ -133,8 +134,9 @@ impl Rows {
         let (mut keys, mut texts) = (Vec::new(), Vec::new());
         let mut lengths = Vec::with_capacity(self.bodies.len());
         let mut nulls = NullBufferBuilder::new(self.bodies.len());
+        let mut stops = Stops::default();
         for span in values {
-            let pairs = self.pairs(span);
+            let pairs = self.pairs(span, &mut stops);
             nulls.append(pairs.is_some());
             let pairs = pairs.unwrap_or_default();
             lengths.push(pairs.len());
@@ -153,13 +155,13 @@ impl Rows {
     }
 
     /// The pairs of an object of scalars; the last of a key counts, at the first one's place.
-    fn pairs(&self, span: Span) -> Option<Vec<(String, String)>> {
+    fn pairs(&self, span: Span, stops: &mut Stops) -> Option<Vec<(String, String)>> {
         if self.first_byte(span) != b'{' {
             return None;
         }
         let mut pairs: Vec<(String, Option<String>)> = Vec::new();
         let mut converts = true;
-        let scanned = Scanner::new(&self.data, span.end as usize).members(span.start as usize, |key, value| {
+        let scanned = Scanner::new(&self.data, span.end as usize, stops).members(span.start as usize, |key, value| {
             let text = match self.first_byte(value) {
                 b'n' => None,
                 b'{' | b'[' => {

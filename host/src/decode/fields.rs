@@ -6,6 +6,7 @@
 use crate::error::{Error, Result};
 
 use super::scan::{Fault, Scanner, Span, unescape};
+use super::stops::Stops;
 
 /// Number of a distinct pointer.
 pub type Slot = usize;
@@ -77,8 +78,15 @@ impl Fields {
     /// Validates the value in `[start, end)` of `data` and puts what is wanted of it into `found`, one span a slot, all absent
     /// before. Returns the whole value's span.
     #[inline]
-    pub fn scan(&self, data: &[u8], start: usize, end: usize, found: &mut [Span]) -> Result<Span, Fault> {
-        let body = Scanner::new(data, end).document(start, |key, value| {
+    pub fn scan(
+        &self,
+        data: &[u8],
+        start: usize,
+        end: usize,
+        found: &mut [Span],
+        stops: &mut Stops,
+    ) -> Result<Span, Fault> {
+        let body = Scanner::new(data, end, stops).document(start, |key, value| {
             let escaped = key.escaped;
             let key = key.inside(data);
             if escaped {
@@ -91,10 +99,10 @@ impl Fields {
             found[root] = body;
         }
         for (member, path, slot) in &self.nested {
-            found[*slot] = resolve(data, found[*member], path);
+            found[*slot] = resolve(data, found[*member], path, stops);
         }
         if data[body.start as usize] == b'[' {
-            self.members_of_array(data, body, found);
+            self.members_of_array(data, body, found, stops);
         }
         Ok(body)
     }
@@ -119,10 +127,10 @@ impl Fields {
 
     /// A body that a transform made may be an array: pointers then begin with an index.
     #[cold]
-    fn members_of_array(&self, data: &[u8], body: Span, found: &mut [Span]) {
+    fn members_of_array(&self, data: &[u8], body: Span, found: &mut [Span], stops: &mut Stops) {
         for (slot, pointer) in self.pointers.iter().enumerate() {
             let path = parse(pointer).expect("checked when it was added");
-            found[slot] = resolve(data, body, &path);
+            found[slot] = resolve(data, body, &path, stops);
         }
     }
 
@@ -164,12 +172,12 @@ fn parse(pointer: &str) -> Result<Vec<Segment>> {
 }
 
 /// What `path` leads to in a validated value.
-fn resolve(data: &[u8], value: Span, path: &[Segment]) -> Span {
+fn resolve(data: &[u8], value: Span, path: &[Segment], stops: &mut Stops) -> Span {
     path.iter().fold(value, |value, segment| {
         if value.is_absent() {
             return Span::ABSENT;
         }
-        let scanner = Scanner::new(data, value.end as usize);
+        let mut scanner = Scanner::new(data, value.end as usize, stops);
         let mut found = Span::ABSENT;
         let scanned = match data[value.start as usize] {
             b'{' => scanner.members(value.start as usize, |key, value| {

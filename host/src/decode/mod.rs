@@ -13,6 +13,7 @@ mod columns;
 mod fields;
 mod reason;
 mod scan;
+mod stops;
 pub mod time;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use columns::Rows;
 use fields::{Fields, Slot};
 pub use scan::MAX_DEPTH;
 use scan::Span;
+use stops::Stops;
 
 /// Decodes the records of one export's source.
 pub struct Decoder {
@@ -38,6 +40,7 @@ pub struct Decoder {
     /// The record's name, which it must have.
     kind: Option<Slot>,
     max_record_size: u64,
+    stops: Stops,
 }
 
 /// What a chunk held.
@@ -90,7 +93,7 @@ impl Decoder {
         let kind = mapping.kind.as_deref().map(|pointer| fields.add(pointer)).transpose()?;
         let columns =
             columns.iter().map(|request| column(request, mapping, source, &mut fields)).collect::<Result<_>>()?;
-        Ok(Decoder { fields, columns, kind, max_record_size })
+        Ok(Decoder { fields, columns, kind, max_record_size, stops: Stops::default() })
     }
 
     /// The records of `chunk`, which holds less than 4 GiB. `write_time`: microseconds since 1970-01-01T00:00:00Z.
@@ -154,7 +157,7 @@ impl Decoder {
             let found = &mut rows.found[from..];
             let scanned = reason::check_utf8(&rows.data[start..end], utf8).and_then(|()| {
                 let fault = |fault| reason::fault(&rows.data, start, end, fault);
-                self.fields.scan(&rows.data, start, end, found).map(drop).map_err(fault)
+                self.fields.scan(&rows.data, start, end, found, &mut self.stops).map(drop).map_err(fault)
             });
             rows.bodies.push(match scanned {
                 Ok(()) => body,
@@ -180,7 +183,7 @@ impl Decoder {
     /// Validates the record in `[start, end)` and adds what was found to `rows`; the reason where it is none.
     #[inline]
     fn scan(
-        &self,
+        &mut self,
         data: &[u8],
         start: usize,
         end: usize,
@@ -196,7 +199,10 @@ impl Decoder {
         let from = rows.found.len();
         rows.found.resize(from + rows.slots, Span::ABSENT);
         let found = &mut rows.found[from..];
-        let body = self.fields.scan(data, start, end, found).map_err(|fault| reason::fault(data, start, end, fault))?;
+        let body = self
+            .fields
+            .scan(data, start, end, found, &mut self.stops)
+            .map_err(|fault| reason::fault(data, start, end, fault))?;
         if data[body.start as usize] != b'{' {
             return Err(reason::no_object(data[body.start as usize]));
         }
@@ -273,14 +279,14 @@ fn constant(text: &str, as_type: ColumnType) -> ArrayRef {
     let mut fields = Fields::default();
     let slot = fields.add("").expect("the empty pointer is one");
     let mut found = [Span::ABSENT];
-    let body = fields.scan(&data, 0, data.len(), &mut found).expect("serde_json writes JSON");
+    let body = fields.scan(&data, 0, data.len(), &mut found, &mut Stops::default()).expect("serde_json writes JSON");
     Rows { data, bodies: vec![body], found: found.to_vec(), slots: 1 }.column(slot, as_type, TimeUnit::Rfc3339)
 }
 
 /// Whether `line` is one whole JSON object: a record, even if nothing ends its line.
 pub fn is_json_object(line: &[u8]) -> bool {
     let line = line.strip_prefix(BOM).unwrap_or(line);
-    let scanned = scan::Scanner::new(line, line.len()).document(0, |_, _| {});
+    let scanned = scan::Scanner::new(line, line.len(), &mut Stops::default()).document(0, |_, _| {});
     scanned.is_ok_and(|body| line[body.start as usize] == b'{') && simdutf8::basic::from_utf8(line).is_ok()
 }
 

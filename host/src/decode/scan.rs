@@ -1,8 +1,9 @@
 //! Validates JSON and says where its values are, in one pass, without building anything.
 //!
-//! What the decoder stands on: it accepts exactly the grammar of RFC 8259 (plus the depth limit), never recurses, and looks at
-//! sixteen bytes at a time inside strings. UTF-8 is the caller's to check: a text that is not valid UTF-8 is scanned safely,
-//! but may be accepted.
+//! What the decoder stands on: it accepts exactly the grammar of RFC 8259 (plus the depth limit), never recurses, and jumps over
+//! what is inside strings. UTF-8 is the caller's to check: a text that is not valid UTF-8 is scanned safely, but may be accepted.
+
+use super::stops::Stops;
 
 /// Records nested deeper than this are refused.
 pub const MAX_DEPTH: usize = 512;
@@ -51,26 +52,27 @@ pub enum Fault {
 
 type Scan<T> = Result<T, Fault>;
 
-/// Scans `[at, end)` of `data`. It may look at bytes after `end`, and never takes them for the value's.
-///
-/// `data` is shorter than 4 GiB.
-#[derive(Clone, Copy)]
+/// Scans `data[..end]`, which is shorter than 4 GiB, from left to right.
 pub struct Scanner<'a> {
     data: &'a [u8],
-    /// `data` up to the end of the value's text.
+    /// `data` up to `end`.
     text: &'a [u8],
+    stops: &'a mut Stops,
 }
 
 impl<'a> Scanner<'a> {
-    /// A scanner that ends before `end`.
-    pub fn new(data: &'a [u8], end: usize) -> Self {
-        Scanner { data, text: &data[..end] }
+    /// A scanner of `data[..end]`. It may look at bytes after `end`, and never takes them for the value's. `stops` is its
+    /// scratch memory.
+    #[inline]
+    pub fn new(data: &'a [u8], end: usize, stops: &'a mut Stops) -> Self {
+        stops.reset();
+        Scanner { data, text: &data[..end], stops }
     }
 
     /// Validates the one value from `at` to the end, white space around it allowed, and hands over the members of an object:
     /// the key's span and the value's, in order. Returns the value's span.
     #[inline]
-    pub fn document(&self, at: usize, member: impl FnMut(Span, Span)) -> Scan<Span> {
+    pub fn document(&mut self, at: usize, member: impl FnMut(Span, Span)) -> Scan<Span> {
         let start = self.skip_space(at);
         let end = if self.byte(start) == b'{' { self.members(start, member)? } else { self.value(start)?.end as usize };
         let rest = self.skip_space(end);
@@ -83,14 +85,15 @@ impl<'a> Scanner<'a> {
 
     /// Hands over the members of the object that opens at `at`; returns where it ends.
     #[inline]
-    pub fn members(&self, at: usize, mut member: impl FnMut(Span, Span)) -> Scan<usize> {
+    pub fn members(&mut self, at: usize, mut member: impl FnMut(Span, Span)) -> Scan<usize> {
         let mut at = self.skip_space(at + 1);
         if self.byte(at) == b'}' {
             return Ok(at + 1);
         }
         loop {
             let key = self.key(at)?;
-            let value = self.value(self.colon(key.end as usize)?)?;
+            let value = self.colon(key.end as usize)?;
+            let value = self.value(value)?;
             member(key, value);
             at = self.skip_space(value.end as usize);
             match self.byte(at) {
@@ -102,7 +105,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Hands over the elements of the array that opens at `at`; returns where it ends.
-    pub fn elements(&self, at: usize, mut element: impl FnMut(Span)) -> Scan<usize> {
+    pub fn elements(&mut self, at: usize, mut element: impl FnMut(Span)) -> Scan<usize> {
         let mut at = self.skip_space(at + 1);
         if self.byte(at) == b']' {
             return Ok(at + 1);
@@ -143,7 +146,7 @@ impl<'a> Scanner<'a> {
     }
 
     #[inline(always)]
-    fn key(&self, at: usize) -> Scan<Span> {
+    fn key(&mut self, at: usize) -> Scan<Span> {
         if self.byte(at) != b'"' {
             return self.fault(at, "a key in double quotes");
         }
@@ -162,7 +165,7 @@ impl<'a> Scanner<'a> {
 
     /// The value that starts at `at`.
     #[inline(always)]
-    fn value(&self, at: usize) -> Scan<Span> {
+    fn value(&mut self, at: usize) -> Scan<Span> {
         match self.byte(at) {
             b'"' => self.string(at),
             b'{' | b'[' => Ok(Span::new(at, self.container(at)?, false)),
@@ -216,31 +219,19 @@ impl<'a> Scanner<'a> {
 
     /// The string whose opening quote is at `start`.
     #[inline(always)]
-    fn string(&self, start: usize) -> Scan<Span> {
+    fn string(&mut self, start: usize) -> Scan<Span> {
         let mut at = start + 1;
         let mut escaped = false;
         loop {
-            match self.data.get(at..at + LANES).and_then(<[u8]>::first_chunk::<LANES>) {
-                Some(block) => {
-                    let stops = stops(block);
-                    at += stops.trailing_zeros() as usize;
-                    if stops == 0 {
-                        at = at - u32::BITS as usize + LANES;
-                        continue;
-                    }
-                }
-                None => at += self.data[at..].iter().position(|&byte| is_stop(byte)).unwrap_or(self.data.len() - at),
-            }
-            if at >= self.text.len() {
-                return self.fault(at, "the closing quote of a string");
-            }
-            match self.text[at] {
-                b'"' => return Ok(Span::new(start, at + 1, escaped)),
-                b'\\' => {
+            at = self.stops.take(self.data, self.text.len(), at);
+            match self.text.get(at) {
+                Some(b'"') => return Ok(Span::new(start, at + 1, escaped)),
+                Some(b'\\') => {
                     escaped = true;
                     at = self.escape(at)?;
                 }
-                _ => return self.fault(at, "no control character in a string"),
+                Some(_) => return self.fault(at, "no control character in a string"),
+                None => return self.fault(at, "the closing quote of a string"),
             }
         }
     }
@@ -259,7 +250,7 @@ impl<'a> Scanner<'a> {
 
     /// Where the object or array that opens at `at` ends. Kept out of the way of the flat records that most are.
     #[inline(never)]
-    fn container(&self, at: usize) -> Scan<usize> {
+    fn container(&mut self, at: usize) -> Scan<usize> {
         // One bit a level, 1 for an object. The record's own object is a level above.
         let mut objects = [0u64; MAX_DEPTH / 64];
         let mut depth = 0;
@@ -277,7 +268,8 @@ impl<'a> Scanner<'a> {
                     at = self.skip_space(at + 1);
                     if self.byte(at) != opening + 2 {
                         if object {
-                            at = self.colon(self.key(at)?.end as usize)?;
+                            at = self.key(at)?.end as usize;
+                            at = self.colon(at)?;
                         }
                         continue;
                     }
@@ -301,7 +293,8 @@ impl<'a> Scanner<'a> {
                     (b',', _) => {
                         at = self.skip_space(at + 1);
                         if object {
-                            at = self.colon(self.key(at)?.end as usize)?;
+                            at = self.key(at)?.end as usize;
+                            at = self.colon(at)?;
                         }
                         break;
                     }
@@ -311,41 +304,6 @@ impl<'a> Scanner<'a> {
             }
         }
     }
-}
-
-const LANES: usize = 16;
-
-fn is_stop(byte: u8) -> bool {
-    byte == b'"' || byte == b'\\' || byte < 0x20
-}
-
-/// Bit `i` is set where byte `i` ends a run of plain characters in a string.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn stops(block: &[u8; LANES]) -> u32 {
-    use std::arch::x86_64::{
-        _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
-    };
-    let number = u128::from_le_bytes(*block);
-    // SAFETY: SSE2 is part of x86-64.
-    unsafe {
-        let bytes = _mm_set_epi64x((number >> 64) as i64, number as i64);
-        let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
-        let backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
-        let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
-        _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), control)) as u32
-    }
-}
-
-/// Bit `i` is set where byte `i` ends a run of plain characters in a string.
-#[cfg(not(target_arch = "x86_64"))]
-#[inline(always)]
-fn stops(block: &[u8; LANES]) -> u32 {
-    let mut bits = 0;
-    for (i, &byte) in block.iter().enumerate() {
-        bits |= u32::from(is_stop(byte)) << i;
-    }
-    bits
 }
 
 /// Adds the characters that a valid string's `inside` stands for. False, with a part added, where it holds half of a

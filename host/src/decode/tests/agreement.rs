@@ -94,6 +94,24 @@ proptest! {
     }
 
     #[test]
+    fn long_records_are_read_as_serde_json_reads_them(
+        values in vec(json(), 1..150), padding in 0usize..9000, edit in any::<prop::sample::Index>(), byte in any::<u8>(),
+    ) {
+        let pad = "x".repeat(padding);
+        let whole = format!("{{\"pad\":\"{pad}\",\"list\":[{}],\"a\":{}}}", values.join(","), values[0]);
+        let decoded = unnamed(vec![ColumnRequest::pointer("/a", ColumnType::Json)]).decode(&chunk(1, whole.clone()), 0);
+        prop_assert_eq!(decoded.batches[0].columns[0].as_binary_view().value(0), values[0].as_bytes());
+        let mut bytes = whole.into_bytes();
+        *edit.get_mut(&mut bytes) = if byte == b'\n' { b'"' } else { byte };
+        let accepted = rows(&unnamed(vec![]).decode(&chunk(1, bytes.clone()), 0)) == 1;
+        match serde_json::from_slice::<Value>(&bytes) {
+            Ok(_) => prop_assert!(accepted),
+            Err(error) => prop_assert!(!accepted || error.to_string().contains("number") || error.to_string().contains("hex")
+                || error.to_string().contains("surrogate"), "{}", error),
+        }
+    }
+
+    #[test]
     fn columns_are_what_serde_json_finds(lines in vec(json(), 1..6)) {
         let requests = |as_type| POINTERS.iter().map(move |pointer| ColumnRequest::pointer(*pointer, as_type));
         let all = requests(ColumnType::Text).chain(requests(ColumnType::Json)).chain(requests(ColumnType::Int64));

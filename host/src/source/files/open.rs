@@ -30,7 +30,7 @@ pub struct Open {
 
 impl Open {
     /// Opens a file and reads its first bytes; [`Open::start`] comes next.
-    pub fn open(path: PathBuf, name: Arc<str>) -> io::Result<Open> {
+    pub fn at(path: PathBuf, name: Arc<str>) -> io::Result<Open> {
         let file = File::open(&path)?;
         let stamp = Stamp::of(&file.metadata()?);
         let (mut content, encoding) = Content::new(file)?;
