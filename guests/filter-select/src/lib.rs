@@ -69,9 +69,17 @@ impl Filter for Select {
             return Ok(Verdict { keep: vec![0xff; batch.rows().div_ceil(8)], rejected: Vec::new() });
         };
         let mut memo = self.memo.borrow_mut();
-        let mut keep = vec![0; batch.rows().div_ceil(8)];
-        for (row, kind) in batch.var_bytes(0).iter().enumerate() {
-            keep[row / 8] |= u8::from(memo.answer(kind, |kind| kinds.keep(kind))) << (row % 8);
+        let column = batch.var_bytes(0);
+        let mut start = 0;
+        let mut keep = Vec::with_capacity(batch.rows().div_ceil(8));
+        for ends in column.offsets[1..].chunks(8) {
+            let mut bits = 0;
+            for (bit, &end) in ends.iter().enumerate() {
+                let end = end as usize;
+                bits |= u8::from(memo.answer(&column.data, start, end, |kind| kinds.keep(kind))) << bit;
+                start = end;
+            }
+            keep.push(bits);
         }
         if let Some(validity) = batch.validity(0) {
             // A record without a kind has none of the names.

@@ -92,8 +92,10 @@ impl Format for Test {
 
 impl Drop for Test {
     fn drop(&mut self) {
-        while self.mode == Mode::LoopInDrop {
-            std::hint::black_box(());
+        if self.mode == Mode::LoopInDrop {
+            loop {
+                std::hint::black_box(());
+            }
         }
     }
 }

@@ -93,8 +93,8 @@ impl Instance {
         Self::new(component, &plan.name, plan.limits, moment, meter, load).map_err(plugin_error)
     }
 
-    /// The rows of a batch in runs that fit into one call: room for what the plugin makes of them, in its memory and in its
-    /// answer.
+    /// The rows of a batch in runs for one call each, of about `most` bytes: at the least, so small that there is room for what
+    /// the plugin makes of them, in its memory and in its answer.
     ///
     /// # Errors
     /// Where one row alone is more than a call may carry.
@@ -103,12 +103,13 @@ impl Instance {
         function: &str,
         columns: &[ArrayRef],
         rows: usize,
+        most: u64,
     ) -> Result<Vec<Range<usize>>, Failure> {
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
         }
         // Answers may be larger than what they answer: transforms repeat records, formats spell them out.
-        let budget = (self.limits.transfer / 4).min(self.limits.memory / 8);
+        let budget = most.min(self.limits.transfer / 4).min(self.limits.memory / 8);
         split(columns, rows, budget, self.limits.transfer).map_err(|oversize| {
             let limit = bytes(self.limits.transfer);
             self.fail(Failure::Refused(format!(

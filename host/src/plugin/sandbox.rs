@@ -117,6 +117,9 @@ fn read_file(path: &Path, limits: &Limits) -> std::io::Result<Bytes> {
 }
 
 /// Opens sandboxed plugins for one export.
+///
+/// Plugins run on the thread that calls them, and block it: call from ordinary threads or `spawn_blocking`, never from an async
+/// task. WASI waits for a plugin's prints on a runtime of its own, which panics where one is being driven already.
 pub struct SandboxToolbox {
     sandbox: Sandbox,
     meters: Mutex<BTreeMap<String, Arc<Meter>>>,

@@ -60,7 +60,7 @@ impl Transform for SandboxTransform {
 
     fn apply(&mut self, rows: usize, columns: &[ArrayRef]) -> Result<Transformed, Failure> {
         let mut whole: Option<Transformed> = None;
-        for run in self.instance.runs("apply", columns, rows)? {
+        for run in self.instance.runs("apply", columns, rows, u64::MAX)? {
             let part = self.apply_run(columns, run.clone())?;
             whole = Some(match whole {
                 None => part,

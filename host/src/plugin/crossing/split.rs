@@ -20,14 +20,14 @@ pub(crate) struct Oversize {
 /// # Errors
 /// The first row over `most`.
 pub(crate) fn split(columns: &[ArrayRef], rows: usize, budget: u64, most: u64) -> Result<Vec<Range<usize>>, Oversize> {
-    let total: u64 = columns.iter().map(|column| size(column, 0..rows)).sum();
-    if total <= budget.min(most) {
+    let mut sizes = vec![0; rows];
+    columns.iter().for_each(|column| add_sizes(column, &mut sizes));
+    if sizes.iter().sum::<u64>() <= budget.min(most) {
         return Ok(std::iter::once(0..rows).collect());
     }
     let mut runs = Vec::new();
     let (mut start, mut bytes) = (0, 0);
-    for row in 0..rows {
-        let more: u64 = columns.iter().map(|column| size(column, row..row + 1)).sum();
+    for (row, &more) in sizes.iter().enumerate() {
         if more > most {
             return Err(Oversize { row, bytes: more });
         }
@@ -41,21 +41,26 @@ pub(crate) fn split(columns: &[ArrayRef], rows: usize, budget: u64, most: u64) -
     Ok(runs)
 }
 
-/// Bytes of some of a column's values, offsets included.
-fn size(column: &ArrayRef, rows: Range<usize>) -> u64 {
-    let views = |views: &[u128]| views[rows.clone()].iter().map(|&view| u64::from(view as u32)).sum::<u64>();
-    let count = rows.len() as u64;
+/// Adds the bytes of each of a column's values, offsets included, to its row's.
+fn add_sizes(column: &ArrayRef, sizes: &mut [u64]) {
+    const OFFSET: u64 = 4;
+    let add_views = |views: &[u128], sizes: &mut [u64]| {
+        sizes.iter_mut().zip(views).for_each(|(size, &view)| *size += u64::from(view as u32) + OFFSET);
+    };
     match column.data_type() {
-        DataType::Utf8View => views(column.as_string_view().views()) + 4 * count,
-        DataType::BinaryView => views(column.as_binary_view().views()) + 4 * count,
+        DataType::Utf8View => add_views(column.as_string_view().views(), sizes),
+        DataType::BinaryView => add_views(column.as_binary_view().views(), sizes),
         DataType::Map(..) => {
             let map = column.as_map();
-            let pairs = map.value_offsets()[rows.start] as usize..map.value_offsets()[rows.end] as usize;
-            let bytes = |offsets: &[i32]| (offsets[pairs.end] - offsets[pairs.start]) as u64 + 4 * pairs.len() as u64;
             let (keys, values) = (map.keys().as_string::<i32>(), map.values().as_string::<i32>());
-            bytes(keys.value_offsets()) + bytes(values.value_offsets()) + 4 * count
+            for (size, pairs) in sizes.iter_mut().zip(map.value_offsets().windows(2)) {
+                let pairs = pairs[0] as usize..pairs[1] as usize;
+                let bytes = |offsets: &[i32]| (offsets[pairs.end] - offsets[pairs.start]) as u64;
+                *size += bytes(keys.value_offsets()) + bytes(values.value_offsets());
+                *size += 2 * OFFSET * pairs.len() as u64 + OFFSET;
+            }
         }
         // Numbers have eight bytes; bits are counted as if they had.
-        _ => 8 * count,
+        _ => sizes.iter_mut().for_each(|size| *size += 8),
     }
 }

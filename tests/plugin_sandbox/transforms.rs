@@ -1,0 +1,139 @@
+//! Transforms: each mode of the test transform, those that are useful and those that break a rule.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int64Type, TimestampMicrosecondType};
+use lakeport::plugin::{Failure, Moment, Transformed};
+use lakeport::record::Attribute;
+use test_guests::transform;
+
+use super::{MOMENT, bodies, limits, open_transform, texts};
+
+fn apply(mode: transform::Mode, rows: &[&str]) -> Result<Transformed, Failure> {
+    open_transform(limits(), mode, MOMENT).apply(rows.len(), &[bodies(rows)])
+}
+
+#[test]
+fn transforms_that_break_a_rule_fail_alone_and_by_name() {
+    use transform::Mode::*;
+    for mode in [
+        Keep,
+        Duplicate,
+        Split,
+        Chance,
+        SetAttributes,
+        Drop,
+        HugeBody,
+        HugeList,
+        OffsetsDecrease,
+        OffsetsOutOfRange,
+        OffsetsStartLate,
+        OffsetsTooFew,
+        OriginsDecrease,
+        OriginsOutOfRange,
+        RejectAndKeep,
+        TextNotUtf8,
+        TextCutInsideACharacter,
+        AttributeTwice,
+        AttributeOfWrongType,
+        AttributeTooShort,
+        AttributeIsBody,
+        PairsOutOfRange,
+    ] {
+        let broken = match mode {
+            Keep => {
+                let answer = apply(mode, &["{}", "[]"]).unwrap();
+                assert_eq!((answer.origins, answer.bodies.is_none()), (vec![0, 1], true));
+                continue;
+            }
+            Duplicate => {
+                let answer = apply(mode, &["{}", "[1, 2, 3, 4, 5, 6, 7]"]).unwrap();
+                assert_eq!(answer.origins, [0, 0, 1, 1]);
+                let long = "[1, 2, 3, 4, 5, 6, 7]";
+                assert_eq!(texts(&answer.bodies.unwrap()), ["{}", "{}", long, long]);
+                continue;
+            }
+            Split => {
+                let answer = apply(mode, &["[1, {\"a\": 2}]", "{}", "[]", "[3]"]).unwrap();
+                assert_eq!(answer.origins, [0, 0, 3]);
+                assert_eq!(texts(&answer.bodies.unwrap()), ["1", "{\"a\":2}", "3"]);
+                assert_eq!(answer.rejected[0].row, 1);
+                assert!(answer.rejected[0].reason.starts_with("does not parse: "), "{}", answer.rejected[0].reason);
+                continue;
+            }
+            Drop => {
+                assert!(apply(mode, &["{}"]).unwrap().origins.is_empty());
+                continue;
+            }
+            Chance => {
+                repeats();
+                continue;
+            }
+            SetAttributes => {
+                sets_attributes();
+                continue;
+            }
+            HugeList => {
+                assert_eq!(apply(mode, &["{}"; 10]).unwrap().origins.len(), 1_000);
+                let many = vec!["{}"; 8_192];
+                match apply(mode, &many).unwrap_err() {
+                    Failure::BrokeRule(text) => assert!(text.contains("made 819200 records of 8192"), "{text}"),
+                    other => panic!("{other:?}"),
+                }
+                continue;
+            }
+            HugeBody => "passed more than its limit of 32MiB",
+            OffsetsDecrease => "gave offset 4 of `bodies` after 9, expected offsets that never decrease",
+            OffsetsOutOfRange => "gave offsets of `bodies` up to 6000, but 6 bytes or pairs",
+            OffsetsStartLate => "gave offsets of `bodies` that start at 1, expected 0",
+            OffsetsTooFew => "gave 3 offsets of `bodies` for 3 rows, expected 4",
+            OriginsDecrease => "gave origin 1 after 2, expected origins that never decrease",
+            OriginsOutOfRange => "gave origin 3 in a batch of 3 rows",
+            RejectAndKeep => "both rejected row 0 and made records of it",
+            TextNotUtf8 => "gave text of `kind` that is not UTF-8, in row 0",
+            TextCutInsideACharacter => "gave text of `kind` that is not UTF-8, in row 0",
+            AttributeTwice => "set the attribute `kind` twice",
+            AttributeOfWrongType => "set the attribute `time` to values of another type, expected [Timestamp]",
+            AttributeTooShort => "gave 2 values of `time` for 3 rows",
+            AttributeIsBody => "set the attribute `body`, expected new bodies in `bodies`",
+            PairsOutOfRange => "gave offsets of `properties` up to 21, but 3 bytes or pairs",
+        };
+        let failure = apply(mode, &["{}"; 3]).unwrap_err();
+        assert_eq!(
+            failure,
+            Failure::BrokeRule(format!("plugin `turn` broke the interface in `apply`: it {broken}")),
+            "{mode:?}"
+        );
+        assert_eq!(apply(Keep, &["{}"; 3]).unwrap().origins, [0, 1, 2], "a fresh instance works");
+    }
+}
+
+fn repeats() {
+    let run = |moment: Moment| {
+        let mut chance = open_transform(limits(), transform::Mode::Chance, moment);
+        let first = chance.apply(1, &[bodies(&["{}"])]).unwrap().bodies.unwrap();
+        chance.set_moment(Moment { write_time: 5_000_000, ..moment });
+        let second = chance.apply(1, &[bodies(&["{}"])]).unwrap().bodies.unwrap();
+        (texts(&first)[0].to_owned(), texts(&second)[0].to_owned())
+    };
+    let (first, second) = run(MOMENT);
+    assert!(first.starts_with(r#"{"now":1700000000123456,"#), "{first}");
+    assert!(second.starts_with(r#"{"now":5000000,"#), "{second}");
+    assert_eq!(run(MOMENT), (first.clone(), second), "the same moment, the same answers");
+    assert_ne!(run(Moment { seed: 8, ..MOMENT }).0, first, "another seed, another order");
+}
+
+fn sets_attributes() {
+    let answer = apply(transform::Mode::SetAttributes, &["{}"; 3]).unwrap();
+    let names: Vec<Attribute> = answer.attributes.iter().map(|(attribute, _)| *attribute).collect();
+    use Attribute::*;
+    assert_eq!(names, [Kind, Subject, Time, Version, Properties]);
+    let column = |at: usize| &answer.attributes[at].1;
+    assert_eq!(column(0).as_string_view().iter().collect::<Vec<_>>(), [Some("neu ä"); 3]);
+    assert_eq!(column(1).as_string_view().value(2), "a subject of more than twelve bytes");
+    let times = column(2).as_primitive::<TimestampMicrosecondType>();
+    assert_eq!(times.iter().collect::<Vec<_>>(), [None, Some(1), Some(2)]);
+    assert_eq!(column(3).as_primitive::<Int64Type>().values(), &[7, 7, 7]);
+    let pairs = column(4).as_map().value(2);
+    assert_eq!(pairs.column(0).as_string::<i32>().value(0), "row");
+    assert_eq!(pairs.column(1).as_string::<i32>().value(0), "2");
+}
