@@ -30,7 +30,7 @@ KEPT = json.loads((BENCH / "kept-names.json").read_text())
 REFERENCE = "plain-python"
 
 
-def lakeport(source, folder):
+def configuration(source, folder):
     config = folder.with_suffix(".toml")
     config.write_text(f"""\
 [lakes.main]
@@ -44,11 +44,19 @@ source = "signals"
 lake = "main"
 filters = [{{ plugin = "select", kinds = {json.dumps(KEPT)} }}]
 """)
-    return [RELEASE / "lakeport", "run", config, "--json"]
+    return config
 
 
-def floor(threads):
-    command = [RELEASE / "lakeport-bench", "floor", "--threads", str(threads)]
+def lakeport(source, folder):
+    return [RELEASE / "lakeport", "run", configuration(source, folder), "--json"]
+
+
+def native(source, folder):
+    return [RELEASE / "lakeport-bench", "native", configuration(source, folder)]
+
+
+def floor(threads, json_library):
+    command = [RELEASE / "lakeport-bench", "floor", "--threads", str(threads), "--json", json_library]
     return lambda source, folder: [*command, "--input", source, "--out", folder]
 
 
@@ -58,8 +66,10 @@ def script(name):
 
 TOOLS = {
     "lakeport": lakeport,
-    "floor-2": floor(2),
-    "floor-1": floor(1),
+    "native": native,
+    "floor-2": floor(2, "host"),
+    "floor-1": floor(1, "host"),
+    "floor-sonic-1": floor(1, "sonic"),
     "duckdb": script("duckdb_sql.py"),
     "polars": script("polars_lazy.py"),
     REFERENCE: script("plain_python.py"),

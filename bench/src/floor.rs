@@ -1,20 +1,37 @@
-//! The floor: the least that an export of validated records has to do, with the host's own JSON library.
+//! The floor: the least that an export of validated records has to do.
 //!
 //! Read, find lines, validate each whole line and take name and time out of it in that pass, write the kept lines to a file an
-//! hour. What Lakeport adds to this (batches, plugins, time parsing, commits) is what its figures show above it. The hour is
-//! sliced out of the text, which is right for generated signals only.
+//! hour. With the host's own decoder, what Lakeport adds to this (plugins, commits, hashes) is what its figures show above it.
+//! With sonic-rs, the difference is what the host's scanner is there for; the hour is then sliced out of the text, which is right
+//! for generated signals only.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampMicrosecondType;
+use chrono::DateTime;
+use lakeport::decode::Decoder;
+use lakeport::plan::{Mapping, TimeUnit};
+use lakeport::record::{Attribute, ColumnRequest, ColumnType};
+use lakeport::source::{Chunk, Extent, Origin};
 use sonic_rs::LazyValue;
 
 const CHUNK: usize = 1 << 20;
+
+/// What validates the lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Json {
+    /// The host's decoder.
+    Host,
+    /// sonic-rs, member by member.
+    Sonic,
+}
 
 /// What a run did.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +42,13 @@ pub struct Tally {
 
 /// Runs over `input` on `threads` threads, which take turns reading. With more than one, lines keep their order inside a
 /// chunk only.
-pub fn run(input: File, out: &Path, threads: usize) -> io::Result<Tally> {
+pub fn run(input: File, out: &Path, threads: usize, json: Json) -> io::Result<Tally> {
     let input = Mutex::new(Lines { input, rest: Vec::new() });
     let files = Mutex::new(Files { folder: out, open: HashMap::new() });
-    let work = || work(&input, &files);
+    let work = || match json {
+        Json::Host => with_the_decoder(&input, &files),
+        Json::Sonic => with_sonic(&input, &files),
+    };
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         workers.into_iter().try_fold(Tally::default(), |sum, worker| {
@@ -38,7 +58,53 @@ pub fn run(input: File, out: &Path, threads: usize) -> io::Result<Tally> {
     })
 }
 
-fn work(input: &Mutex<Lines>, files: &Mutex<Files>) -> io::Result<Tally> {
+fn with_the_decoder(input: &Mutex<Lines>, files: &Mutex<Files>) -> io::Result<Tally> {
+    let kept: HashSet<String> = crate::kept_names().into_iter().collect();
+    let mapping = Mapping {
+        kind: Some("/name".into()),
+        time: Some("/signalTime".into()),
+        time_unit: TimeUnit::Rfc3339,
+        subject: None,
+        id: None,
+        source: None,
+        enqueued_time: None,
+    };
+    let columns = vec![
+        ColumnRequest::attribute(Attribute::Kind, ColumnType::Text),
+        ColumnRequest::attribute(Attribute::Time, ColumnType::Timestamp),
+    ];
+    let mut decoder = Decoder::new(&mapping, "signals", columns, 1 << 20).map_err(io::Error::other)?;
+    let origin = Arc::new(Origin { name: "floor".into(), inode: 0, hashed: 0, hash: String::new() });
+    let mut tally = Tally::default();
+    let mut hours: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+    loop {
+        let mut bytes = Vec::with_capacity(CHUNK);
+        input.lock().expect("no worker panics").next_chunk(&mut bytes)?;
+        if bytes.is_empty() {
+            return Ok(tally);
+        }
+        let extent = Extent { origin: origin.clone(), first: 1, next: 1 + bytes.len() as u64, dropped: 0 };
+        let decoded = decoder.decode(&Chunk { data: bytes.into(), extent }, 0);
+        tally.read += decoded.records;
+        if let Some(dead) = decoded.dead.first() {
+            return Err(io::Error::other(dead.reason.clone()));
+        }
+        for batch in decoded.batches {
+            let kinds = batch.columns[0].as_string_view();
+            let times = batch.columns[1].as_primitive::<TimestampMicrosecondType>();
+            for row in (0..batch.rows()).filter(|row| kept.contains(kinds.value(*row))) {
+                tally.written += 1;
+                let hour = DateTime::from_timestamp_micros(times.value(row)).unwrap_or_default().format("%Y-%m-%dT%H");
+                let lines = hours.entry(hour.to_string().into_bytes()).or_default();
+                lines.extend_from_slice(batch.bodies.value(row));
+                lines.push(b'\n');
+            }
+        }
+        files.lock().expect("no worker panics").append(&mut hours)?;
+    }
+}
+
+fn with_sonic(input: &Mutex<Lines>, files: &Mutex<Files>) -> io::Result<Tally> {
     let kept: HashSet<String> = crate::kept_names().iter().map(|name| format!("\"{name}\"")).collect();
     let mut tally = Tally::default();
     let mut chunk = Vec::with_capacity(CHUNK);

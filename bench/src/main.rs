@@ -36,6 +36,9 @@ enum Command {
         out: PathBuf,
         #[arg(long, default_value_t = 1)]
         threads: usize,
+        /// What validates the lines.
+        #[arg(long, value_enum, default_value = "host")]
+        json: floor::Json,
     },
     /// Run the export of a configuration with its plugins linked natively, and print its report as JSON.
     Native {
@@ -55,9 +58,9 @@ fn main() -> io::Result<()> {
             println!("{}", serde_json::json!({ "exports": [report] }));
             Ok(())
         }
-        Command::Floor { input, out, threads } => {
+        Command::Floor { input, out, threads, json } => {
             fs::create_dir_all(&out)?;
-            let tally = floor::run(File::open(input)?, &out, threads)?;
+            let tally = floor::run(File::open(input)?, &out, threads, json)?;
             println!(r#"{{"records-read":{},"records-written":{}}}"#, tally.read, tally.written);
             Ok(())
         }
