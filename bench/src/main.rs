@@ -41,9 +41,7 @@ enum Command {
         json: floor::Json,
     },
     /// Run the export of a configuration with its plugins linked natively, and print its report as JSON.
-    Native {
-        configuration: PathBuf,
-    },
+    Native { configuration: PathBuf },
 }
 
 fn main() -> io::Result<()> {

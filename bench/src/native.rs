@@ -51,7 +51,8 @@ struct Native;
 
 impl Toolbox for Native {
     fn filter(&self, plugin: &PluginUse, _: Moment) -> lakeport::Result<Box<dyn Filter>> {
-        let config = serde_json::from_value(plugin.config.clone()).map_err(|e| lakeport::Error::config(e.to_string()))?;
+        let config =
+            serde_json::from_value(plugin.config.clone()).map_err(|e| lakeport::Error::config(e.to_string()))?;
         let select = Select::open(config).map_err(|e| lakeport::Error::config(format!("{e:?}")))?;
         let columns = vec![ColumnRequest::attribute(Attribute::Kind, ColumnType::Text)];
         Ok(Box::new(NativeSelect { select, columns }))

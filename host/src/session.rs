@@ -49,7 +49,10 @@ impl Session {
         let failed =
             |error| ExportReport { export: export.name.clone(), error: Some(error), ..ExportReport::default() };
         let opened = async {
-            let plugins = self.load(&export)?;
+            // A plugin that prints while it is opened needs a thread on which blocking is allowed.
+            let (session, loading) = (self.clone(), export.clone());
+            let plugins = tokio::task::spawn_blocking(move || session.load(&loading)).await;
+            let plugins = plugins.map_err(|e| crate::Error::internal(format!("loading plugins died: {e}")))??;
             let lake = Lake::open(&export.lake).await?;
             keep_plugins(&lake, plugins.values()).await?;
             Ok((plugins, lake))

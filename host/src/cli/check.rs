@@ -161,7 +161,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
 
 /// What one export would do with its first records, or with those of `sample`.
 async fn look(session: &Session, export: &ExportPlan, sample: Option<&Path>) -> Result<Checked> {
-    let plugins = session.load(export)?;
+    let (loading, loaded) = (session.clone(), export.clone());
+    let plugins = tokio::task::spawn_blocking(move || loading.load(&loaded)).await;
+    let plugins = plugins.map_err(|e| Error::internal(format!("loading plugins died: {e}")))??;
     let mut checked = Checked::of(export);
     for plugin in &mut checked.plugins {
         let component =

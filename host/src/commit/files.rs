@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 use super::entry::{Series, Tail};
 use crate::error::{Error, Result};
@@ -50,9 +51,20 @@ pub struct FileTable {
     partition: String,
     files: Files,
     state: Arc<BTreeMap<String, Series>>,
-    /// The write time of the commit before, which may still be on its way: what it wrote cannot be looked at yet.
-    under_way: i64,
+    /// What is published; commits may still be on their way, and what they wrote cannot be looked at yet.
+    published: watch::Receiver<Published>,
+    /// The commit before this span's.
+    before: u64,
     known: Mutex<HashMap<String, Arc<File>>>,
+}
+
+/// How far a run's commits are published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Commits of this run, counted from 1; 0 before the first.
+    pub number: u64,
+    /// The write time of the last one. Microseconds since 1970-01-01T00:00:00Z.
+    pub write_time: i64,
 }
 
 static NEXT_ID: AtomicU32 = AtomicU32::new(0);
@@ -64,10 +76,20 @@ impl FileTable {
         (export, partition): (&str, &str),
         files: Files,
         state: Arc<BTreeMap<String, Series>>,
-        under_way: i64,
+        published: watch::Receiver<Published>,
+        before: u64,
     ) -> Self {
         let known = Mutex::default();
-        FileTable { lake, export: export.to_owned(), partition: partition.to_owned(), files, state, under_way, known }
+        FileTable {
+            lake,
+            export: export.to_owned(),
+            partition: partition.to_owned(),
+            files,
+            state,
+            published,
+            before,
+            known,
+        }
     }
 
     /// The object that records of `series` go to.
@@ -95,7 +117,11 @@ impl FileTable {
     async fn decide(&self, series: &str, ends: i64) -> Result<File> {
         let state = match self.state.get(series) {
             Some(state) => state.clone(),
-            None => Series { parts: self.parts_in_lake(series).await?, ..Series::default() },
+            None => {
+                // The lake knows what the log forgot, once everything is published.
+                let _ = self.published.clone().wait_for(|published| published.number >= self.before).await;
+                Series { parts: self.parts_in_lake(series).await?, ..Series::default() }
+            }
         };
         let tail = match (self.files, &state.tail) {
             (Files::Growing { .. }, Some(tail)) if self.still_there(series, tail, state.touched).await? => {
@@ -120,7 +146,7 @@ impl FileTable {
 
     /// Whether the file to extend is as it was committed. A file that someone moved away is not extended: the next part is.
     async fn still_there(&self, series: &str, tail: &Tail, touched: i64) -> Result<bool> {
-        if touched >= self.under_way {
+        if touched > self.published.borrow().write_time {
             return Ok(true);
         }
         let key = part_key(series, tail.part);
@@ -155,12 +181,13 @@ pub fn edited(url: &str, expected: u64, found: u64) -> Error {
         .with_help("move that file away, then run again: the export goes on with the next part")
 }
 
-/// Forgets the series that were written to longest ago, up to what the log remembers. Unsealed ones stay.
-pub fn forget_old(series: &mut BTreeMap<String, Series>) {
+/// Forgets the series that were written to longest ago, up to what the log remembers. Unsealed ones stay, and those of
+/// `write_time`: the lake cannot be asked for them before they are published.
+pub fn forget_old(series: &mut BTreeMap<String, Series>, write_time: i64) {
     let Some(excess) = series.len().checked_sub(REMEMBERED) else { return };
     let mut oldest: Vec<_> = series
         .iter()
-        .filter(|(_, state)| state.pending.is_empty())
+        .filter(|(_, state)| state.pending.is_empty() && state.touched < write_time)
         .map(|(key, state)| (state.touched, key.clone()))
         .collect();
     oldest.sort_unstable();

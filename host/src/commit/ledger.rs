@@ -68,6 +68,11 @@ impl Ledger {
         written.length += length as u64;
     }
 
+    /// How many files there are.
+    pub fn files(&self) -> usize {
+        self.files.len()
+    }
+
     /// Ends the span: moves `series` on to the state after it, and says what becomes of its files.
     ///
     /// `stage_folder` is where the span's files are staged, by id ([`staged_key`]). Sealed files whose period ended at or before
@@ -114,7 +119,7 @@ impl Ledger {
             let lateness = i64::try_from(lateness.as_micros()).unwrap_or(i64::MAX);
             closing.seal(series, stage_folder, due.saturating_sub(lateness));
         }
-        forget_old(series);
+        forget_old(series, write_time);
         closing
     }
 }

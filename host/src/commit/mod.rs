@@ -21,7 +21,7 @@ mod stager;
 pub use entry::{
     Commit, Content, Entry, FORMAT_VERSION, Fence, Object, Pending, Publication, Series, SpanEntry, Tail, Totals,
 };
-pub use files::{File, FileTable};
+pub use files::{File, FileTable, Published};
 pub use ledger::{Closing, Ledger, any_due};
 pub use partition::{Draft, Identity, Outcome, Partition, newest_owner, partition_folder, read_last};
 pub use stager::{Objects, Piece, Stager};

@@ -326,6 +326,10 @@ impl Partition {
                 Publish::Published(_) | Publish::Missing => {}
                 // A later owner's commit is there already: this one will find out at its next commit.
                 Publish::Conflict if self.overtaken_after(slot).await? => {}
+                // It was published, by the same rule, and somebody has changed the file since.
+                Publish::Conflict if self.owner.recovers() && self.is_consumed(&object.content).await? => {
+                    tracing::warn!(key = object.key, "a published file was changed by someone else");
+                }
                 Publish::Conflict => {
                     let url = self.lake.url(&object.key);
                     return Err(Error::lake(format!("`{url}` holds bytes that lakeport did not write"))
@@ -334,6 +338,14 @@ impl Partition {
             }
         }
         Ok(())
+    }
+
+    /// Whether what was staged is gone, and so was published.
+    async fn is_consumed(&self, content: &Content) -> Result<bool> {
+        Ok(match content {
+            Content::Staged(staged) => self.lake.head(staged).await?.is_none(),
+            Content::Inline(_) => false,
+        })
     }
 
     /// Creates the object, or finds that it is there. A store may say that a key is taken and have nothing there: 409 is also

@@ -4,22 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 
 use super::entry::{Content, Object, Publication};
-use super::files::{File, edited};
+use super::files::{File, Published, edited};
 use super::ledger::{Closing, Fate, FatePublication, Seal, staged_key};
 use crate::error::Result;
 use crate::fail;
 use crate::lake::{Lake, Staging, Version};
 use crate::plugin::FileId;
 
-/// A new object up to this size stands in the commit itself.
+/// Dead letters up to this size stand in the commit itself. Files never do: a file that someone moved away after it was
+/// published must not come back when the commit is published again.
 const INLINE: u64 = 64 << 10;
-/// All that stands in one commit.
-const INLINE_TOTAL: u64 = 256 << 10;
+/// Objects that are finished at the same time.
+const AT_ONCE: usize = 8;
 /// Encoded bytes that wait in memory before they are staged.
 const WAITING: usize = 16 << 20;
 
@@ -31,7 +32,7 @@ pub struct Stager {
     lake: Lake,
     folder: String,
     /// How many commits are published: a file that grows is read only when the span before is.
-    published: watch::Receiver<u64>,
+    published: watch::Receiver<Published>,
     /// The commit that this span will be, counted as `published` counts.
     number: u64,
     open: BTreeMap<FileId, OpenFile>,
@@ -41,7 +42,6 @@ pub struct Stager {
 struct OpenFile {
     file: Arc<File>,
     pieces: Vec<Bytes>,
-    length: u64,
     staging: Option<Staging>,
     /// The version that is extended, once it was read.
     extends: Option<Version>,
@@ -57,7 +57,7 @@ pub struct Objects {
 
 impl Stager {
     /// A stager for the span that becomes commit `number`, staging below `folder`.
-    pub fn new(lake: Lake, folder: String, published: watch::Receiver<u64>, number: u64) -> Self {
+    pub fn new(lake: Lake, folder: String, published: watch::Receiver<Published>, number: u64) -> Self {
         Stager { lake, folder, published, number, open: BTreeMap::new(), waiting: 0 }
     }
 
@@ -82,11 +82,9 @@ impl Stager {
         let open = self.open.entry(file.id).or_insert_with(|| OpenFile {
             file,
             pieces: Vec::new(),
-            length: 0,
             staging: None,
             extends: None,
         });
-        open.length += bytes.len() as u64;
         open.pieces.push(bytes);
     }
 
@@ -103,7 +101,7 @@ impl Stager {
     async fn wait_for_the_commit_before(&mut self) {
         let before = self.number - 1;
         // A sender that is gone belongs to a run that failed; its error is reported where it happened.
-        let _ = self.published.wait_for(|published| *published >= before).await;
+        let _ = self.published.wait_for(|published| published.number >= before).await;
     }
 
     /// Stages everything, as `closing` says. `letters` are the span's dead letters and their key.
@@ -113,7 +111,6 @@ impl Stager {
     pub async fn finish(mut self, closing: Closing, letters: Option<(String, Vec<u8>, u64)>) -> Result<Objects> {
         self.wait_for_the_commit_before().await;
         let mut done = Objects::default();
-        let mut inlined = 0;
         let mut staging = Vec::new();
         for (id, mut open) in std::mem::take(&mut self.open) {
             let Some(fate) = closing.files.get(&id) else {
@@ -122,21 +119,17 @@ impl Stager {
                 }
                 continue;
             };
-            let small = open.staging.is_none() && open.length <= INLINE && inlined + open.length <= INLINE_TOTAL;
-            match &fate.publication {
-                FatePublication::New(key) if small => {
-                    inlined += open.length;
-                    done.objects.push(inline(key.clone(), open.pieces.concat(), fate.rows));
-                }
-                _ => staging.push(open.finish(&self.lake, &self.folder, fate)),
-            }
+            staging.push(open.finish(&self.lake, &self.folder, fate));
         }
         fail::point("stage");
-        // Their fsyncs or requests overlap.
-        done.objects.extend(try_join_all(staging).await?);
+        // A few at a time: their fsyncs or requests overlap, and neither descriptors nor memory run out.
+        let objects: Vec<Object> = stream::iter(staging).buffered(AT_ONCE).try_collect().await?;
+        done.objects.extend(objects);
         fail::point("staged");
-        for seal in closing.seals {
-            put_together(&self.lake, &mut done, seal).await?;
+        for (number, seal) in closing.seals.into_iter().enumerate() {
+            // A name of this attempt's own: sweeps of older epochs must not meet it.
+            let staged = format!("{}/sealed-{number}", self.folder);
+            put_together(&self.lake, staged, &mut done, seal).await?;
         }
         if let Some((key, bytes, count)) = letters {
             let object = if bytes.len() as u64 <= INLINE {
@@ -207,8 +200,7 @@ impl OpenFile {
 }
 
 /// Puts a sealed file together from its segments.
-async fn put_together(lake: &Lake, done: &mut Objects, seal: Seal) -> Result<()> {
-    let staged = format!("{}-sealed", seal.segments[0].staged);
+async fn put_together(lake: &Lake, staged: String, done: &mut Objects, seal: Seal) -> Result<()> {
     let mut staging = lake.stage(&staged).await?;
     for segment in &seal.segments {
         let bytes = lake.get(&segment.staged).await?.map(|object| object.bytes).unwrap_or_default();

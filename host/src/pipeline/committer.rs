@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::commit::{Closing, Draft, Outcome, Partition, SpanEntry, Stager, Totals};
+use crate::commit::{Closing, Draft, Outcome, Partition, Published, SpanEntry, Stager, Totals};
 use crate::error::{Error, Kind, Result};
 use crate::source::Position;
 use crate::telemetry::ExportReport;
@@ -42,7 +42,7 @@ pub async fn commit_all(
     mut partition: Partition,
     provenance: Provenance,
     mut ended: mpsc::Receiver<Ended>,
-    published: watch::Sender<u64>,
+    published: watch::Sender<Published>,
     report: watch::Sender<ExportReport>,
 ) -> Result<()> {
     while let Some(span) = ended.recv().await {
@@ -87,7 +87,7 @@ pub async fn commit_all(
             report.dead_letters += dead_letters;
             report.commits += 1;
         });
-        let _ = published.send(span.number);
+        let _ = published.send(Published { number: span.number, write_time: span.write_time });
     }
     Ok(())
 }

@@ -36,6 +36,8 @@ pub struct SpanContext {
 #[derive(Debug, Default)]
 pub struct Processed {
     pub records: u64,
+    /// What files begin with, from every lane that meets one: the first in the order of chunks counts.
+    pub headers: Vec<(Arc<File>, Bytes)>,
     /// Bytes of files, in order.
     pub segments: Vec<(Arc<File>, Bytes, u32)>,
     pub dead: Vec<DeadLetter>,
@@ -378,11 +380,13 @@ impl Lane {
     fn encode(&mut self, batch: &Batch, file: &Arc<File>, span: &SpanContext, out: &mut Processed) -> Result<()> {
         let isolate = self.plan.on_error == OnError::DeadLetter;
         if !self.begun.contains_key(&file.id) {
-            let resumed = !file.claim_beginning();
-            let header =
-                self.format.instance.begin(file.id, file.seed, resumed).map_err(|f| Error::plugin(f.to_string()))?;
-            if !resumed {
-                out.segments.push((file.clone(), header.into(), 0));
+            let header = self
+                .format
+                .instance
+                .begin(file.id, file.seed, file.resumed)
+                .map_err(|f| Error::plugin(f.to_string()))?;
+            if !file.resumed {
+                out.headers.push((file.clone(), header.into()));
             }
             self.begun.insert(file.id, file.clone());
         }

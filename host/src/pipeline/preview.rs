@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::PARTITION;
 use super::lane::{Lane, SpanContext};
 use crate::clock::Surroundings;
-use crate::commit::{FileTable, read_last};
+use crate::commit::{FileTable, Published, read_last};
 use crate::error::Result;
 use crate::lake::Lake;
 use crate::plan::ExportPlan;
@@ -52,7 +54,8 @@ pub fn preview(
     let last = runtime.block_on(read_last(lake, &plan.name, PARTITION))?;
     let series = last.map(|(_, commit)| commit.series).unwrap_or_default();
     let moment = Moment { write_time: surroundings.clock.now(), seed: (surroundings.chance)() };
-    let files = FileTable::new(lake.clone(), (&plan.name, PARTITION), plan.files, Arc::new(series), i64::MAX);
+    let (_, published) = watch::channel(Published { number: 0, write_time: i64::MAX });
+    let files = FileTable::new(lake.clone(), (&plan.name, PARTITION), plan.files, Arc::new(series), published, 0);
     let span = SpanContext { number: 1, moment, files };
     let mut lane = Lane::open(plan, toolbox, runtime, moment)?;
     let mut preview = Preview::default();
@@ -67,6 +70,11 @@ pub fn preview(
         preview.records += processed.records;
         for dead in processed.dead {
             *preview.dead_letters.entry(dead.reason).or_default() += 1;
+        }
+        for (file, header) in processed.headers {
+            if file.claim_beginning() {
+                add(files.entry(file.key.clone()).or_insert_with(|| new_file(&file)), &header, 0);
+            }
         }
         for (file, bytes, rows) in processed.segments {
             add(files.entry(file.key.clone()).or_insert_with(|| new_file(&file)), &bytes, rows);

@@ -19,7 +19,7 @@ use super::lanes::Lanes;
 use crate::clock::Surroundings;
 use crate::commit::letters::{self, Letter};
 use crate::commit::{
-    FileTable, Identity, Ledger, Outcome, Partition, Piece, Series, SpanEntry, Stager, any_due, newest_owner,
+    FileTable, Identity, Ledger, Outcome, Partition, Piece, Published, Series, SpanEntry, Stager, any_due, newest_owner,
 };
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
@@ -102,20 +102,10 @@ async fn export(
 
     let moment = Moment { write_time: job.surroundings.clock.now(), seed: (job.surroundings.chance)() };
     let runtime = tokio::runtime::Handle::current();
-    let open = || Lane::open(job.export.clone(), job.toolbox.clone(), runtime.clone(), moment);
-    let mut lanes = vec![open()?];
-    let appendable = lanes[0].appendable();
-    if !appendable && job.export.files != Files::Rolling {
-        let format = &job.export.format.plugin.name;
-        return Err(Error::config(format!(
-            "format `{format}` is not appendable: its files can neither grow nor be sealed"
-        ))
-        .with_help(format!("set `files = \"rolling\"` in [exports.{}]", job.export.name)));
-    }
-    // Segments of a file that is not appendable are made in order, by one encoder.
-    while appendable && lanes.len() < job.options.lanes.max(1) {
-        lanes.push(open()?);
-    }
+    let (plan, toolbox, most) = (job.export.clone(), job.toolbox.clone(), job.options.lanes);
+    // Plugins may block while they are opened.
+    let lanes = tokio::task::spawn_blocking(move || open_lanes(&plan, &toolbox, &runtime, moment, most)).await;
+    let lanes = lanes.map_err(|e| died(&e))??;
     let lanes = Lanes::start(lanes)?;
 
     let read = ReadOptions {
@@ -124,12 +114,12 @@ async fn export(
         run: format!("{:032x}", job.surroundings.nonce()),
     };
     let reader = source::open(&job.export.source, &position, read)?;
-    let feed = Feed::start(reader, final_positions, job.export.flush.bytes)?;
+    let mut feed = Feed::start(reader, final_positions, job.export.flush.bytes)?;
 
     let settings = serde_json::to_vec(&job.export.settings).expect("settings have string keys only");
     let provenance = Provenance { configuration: hex::encode(Sha256::digest(settings)), plugins: job.plugins.clone() };
     let (ended, spans) = mpsc::channel(1);
-    let (published_sender, published) = watch::channel(0);
+    let (published_sender, published) = watch::channel(Published { number: 0, write_time: last_write });
     let folder = partition.folder().to_owned();
     let stage_root = partition.stage_root();
     let committer = tokio::spawn(commit_all(partition, provenance, spans, published_sender, report));
@@ -154,13 +144,44 @@ async fn export(
         dead_letters: 0,
         stages,
     };
-    let result = run.go(feed, job.stop, warnings).await;
+    let result = run.go(&mut feed, job.stop).await;
+    warnings.extend(feed.warnings());
+    drop(feed);
     // The committer ends when its sender is gone, after what it was sent.
     drop(run);
     let committed = committer.await.map_err(|e| died(&e))?;
     // Where the committer failed, the run failed only because nobody took its span.
     committed.and(result)
 }
+
+/// A lane for each of `most` threads; one where segments must be made in order, by one encoder.
+fn open_lanes(
+    plan: &Arc<ExportPlan>,
+    toolbox: &Arc<dyn Toolbox>,
+    runtime: &tokio::runtime::Handle,
+    moment: Moment,
+    most: usize,
+) -> Result<Vec<Lane>> {
+    let open = || Lane::open(plan.clone(), toolbox.clone(), runtime.clone(), moment);
+    let mut lanes = vec![open()?];
+    let appendable = lanes[0].appendable();
+    if !appendable && plan.files != Files::Rolling {
+        let format = &plan.format.plugin.name;
+        return Err(Error::config(format!(
+            "format `{format}` is not appendable: its files can neither grow nor be sealed"
+        ))
+        .with_help(format!("set `files = \"rolling\"` in [exports.{}]", plan.name)));
+    }
+    while appendable && lanes.len() < most {
+        lanes.push(open()?);
+    }
+    Ok(lanes)
+}
+
+/// Files of one span after which it ends: each is an open descriptor or an upload while it is staged.
+const MAX_FILES: usize = 256;
+/// Bytes of dead letters after which a span ends: they wait in memory.
+const MAX_LETTERS: usize = 16 << 20;
 
 /// A run under way.
 struct Run<'a> {
@@ -170,7 +191,7 @@ struct Run<'a> {
     live: Arc<Live>,
     lanes: Lanes,
     ended: mpsc::Sender<Ended>,
-    published: watch::Receiver<u64>,
+    published: watch::Receiver<Published>,
     folder: String,
     stage_root: String,
     /// Where the source continues, after everything that was sent to lanes.
@@ -204,7 +225,7 @@ struct Span {
 }
 
 impl Run<'_> {
-    async fn go(&mut self, mut feed: Feed, mut stop: watch::Receiver<bool>, warnings: &mut Vec<String>) -> Result<()> {
+    async fn go(&mut self, feed: &mut Feed, mut stop: watch::Receiver<bool>) -> Result<()> {
         let mut reading = true;
         loop {
             let cut = self.span.as_ref().is_some_and(|span| self.is_full(span) || span.deadline <= Instant::now());
@@ -235,12 +256,13 @@ impl Run<'_> {
                 () = stopped(&mut stop), if reading => reading = false,
             }
         }
-        warnings.extend(feed.warnings());
         Ok(())
     }
 
     fn is_full(&self, span: &Span) -> bool {
         span.entry.bytes.max(span.encoded) >= self.plan.flush.bytes
+            || span.ledger.files() >= MAX_FILES
+            || span.letters.len() >= MAX_LETTERS
     }
 
     /// Sends a chunk to the lanes, as part of the span under way or of a new one.
@@ -278,8 +300,8 @@ impl Run<'_> {
             (&self.plan.name, PARTITION),
             self.plan.files,
             self.series.clone(),
-            // With nothing under way, everything that was committed can be looked at.
-            if *self.published.borrow() + 1 < self.number { previous } else { i64::MAX },
+            self.published.clone(),
+            self.number - 1,
         );
         let context = Arc::new(SpanContext { number: self.number, moment, files });
         let stager =
@@ -313,7 +335,9 @@ impl Run<'_> {
     async fn take(&mut self, processed: Processed) -> Result<()> {
         let span = self.span.as_mut().expect("a chunk is processed in a span");
         span.entry.records += processed.records;
-        self.latest = self.latest.max(processed.latest);
+        // One record from the future must not end every period.
+        let now = self.surroundings.clock.now();
+        self.latest = self.latest.max(processed.latest.filter(|latest| *latest <= now));
         self.stages.add(processed.stages);
         let time = DateTime::from_timestamp_micros(span.context.moment.write_time).unwrap_or_default();
         for dead in &processed.dead {
@@ -324,6 +348,13 @@ impl Run<'_> {
         self.dead_letters += dead;
         let mut kept = 0;
         let mut pieces = Vec::with_capacity(processed.segments.len());
+        for (file, header) in processed.headers {
+            // Chunks come in order here, so a file's beginning stands before its first record.
+            if file.claim_beginning() {
+                span.ledger.add(&file, 0, header.len());
+                pieces.push((file, header));
+            }
+        }
         for (file, bytes, rows) in processed.segments {
             span.ledger.add(&file, rows, bytes.len());
             span.encoded += bytes.len() as u64;

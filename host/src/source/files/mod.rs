@@ -28,9 +28,9 @@ use self::list::Stamp;
 pub(super) use self::list::unreadable;
 use self::open::Open;
 use super::content::{Damage, Encoding};
-use super::{Chunk, Position, Read, Reader};
+use super::{Chunk, MAX_CURSORS, Position, Read, Reader};
 use crate::decode::is_json_object;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::telemetry::Live;
 
 /// How often a followed source is looked at.
@@ -227,6 +227,16 @@ impl Files {
         let mut warnings = Vec::new();
         let files = list::list(&self.inputs, self.follow, &mut warnings)?;
         warnings.into_iter().for_each(|warning| self.warn(warning));
+        if files.len() > MAX_CURSORS {
+            // Beyond it, cursors would be forgotten and files read again.
+            let message = format!(
+                "`{}` are {} files, and the log remembers {MAX_CURSORS}",
+                self.inputs.join("`, `"),
+                files.len()
+            );
+            let help = "move finished files away, or split them over several sources and exports";
+            return Err(Error::source(message).with_help(help));
+        }
         self.places = files.iter().map(|(path, stamp)| (stamp.inode, path.clone())).collect();
         self.find_renamed(&files)?;
         self.find_rotated(&files)?;
