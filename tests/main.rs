@@ -4,5 +4,6 @@ mod crash;
 mod lake_conformance;
 mod lake_faults;
 mod lake_local;
+mod lines;
 mod plugin_sandbox;
 mod support;
