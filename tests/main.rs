@@ -7,3 +7,4 @@ mod lake_local;
 mod lines;
 mod plugin_sandbox;
 mod support;
+mod times;
