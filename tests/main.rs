@@ -1,6 +1,7 @@
 //! The one integration binary. Every module is a suite; `support` is what they share.
 
 mod crash;
+mod dead_letters;
 mod lake_conformance;
 mod lake_faults;
 mod lake_local;
