@@ -8,5 +8,6 @@ mod lake_faults;
 mod lake_local;
 mod lines;
 mod plugin_sandbox;
+mod readme;
 mod support;
 mod times;
