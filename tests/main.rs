@@ -3,6 +3,7 @@
 mod cli;
 mod crash;
 mod dead_letters;
+mod disk;
 mod lake_conformance;
 mod lake_faults;
 mod lake_local;
