@@ -1,6 +1,7 @@
 //! The one integration binary. Every module is a suite; `support` is what they share.
 
 mod cli;
+mod cloud;
 mod crash;
 mod dead_letters;
 mod disk;
