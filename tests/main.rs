@@ -10,6 +10,7 @@ mod lake_faults;
 mod lake_local;
 mod lines;
 mod plugin_sandbox;
+mod properties;
 mod readme;
 mod support;
 mod times;
