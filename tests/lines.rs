@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Cursor, Write};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -231,12 +232,12 @@ fn a_followed_file_is_exported_as_it_grows_and_through_truncation() {
     wait_until("the first lines are exported", || ids(&installation) == once(0..5));
     let torn = signal(5, 0) + "\n";
     append(&path, &torn[..30]);
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(300));
     append(&path, &torn[30..]);
     wait_until("a line that came in halves is exported", || ids(&installation) == once(0..6));
 
     append(&path, &signal(6, 0)[..30]);
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(300));
     File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
     append(&path, records(20..22));
     wait_until("what came after the truncation is exported", || ids(&installation) == once((0..6).chain(20..22)));
@@ -312,16 +313,12 @@ fn ctrl_c_commits_what_was_read_and_prints_the_summary() {
     for (name, signal) in [("SIGINT", libc::SIGINT), ("SIGTERM", libc::SIGTERM)] {
         let installation = Installation::exporting("in.ndjson", "flush = { every = \"1h\" }");
         installation.write("in.ndjson", records(0..100));
-        let child = installation.spawn(&["run", "--follow"]);
-        let fds = format!("/proc/{}/fd", child.id());
-        let input = installation.path().join("in.ndjson").canonicalize().unwrap();
-        wait_until("the input is open", || {
-            fs::read_dir(&fds).unwrap().flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == input))
-        });
-        std::thread::sleep(std::time::Duration::from_secs(1));
+        let following = Following::start(&installation);
+        following.wait_for(&installation.path().join("in.ndjson"));
+        // It is read as soon as it is open.
+        std::thread::sleep(Duration::from_secs(1));
         assert_eq!(ids(&installation), [], "{name}: nothing is due for an hour");
-        crate::support::process::signal(&child, signal);
-        let output = child.wait_with_output().unwrap();
+        let output = following.end(signal);
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!((output.status.code(), stderr.as_ref()), (Some(0), ""), "{name}");
         assert!(stdout.starts_with("export ") && stdout.contains("100 ("), "{name}: {stdout}");

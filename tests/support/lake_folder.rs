@@ -115,11 +115,11 @@ impl Installation {
     pub fn last_commit(&self, export: &str) -> Value {
         let log = self.log();
         let prefix = format!("_lakeport/{export}/0/log/");
-        let last = log.iter().filter(|(path, _)| path.starts_with(&prefix)).filter_map(|(_, bytes)| {
+        let mut commits = log.iter().filter(|(path, _)| path.starts_with(&prefix)).filter_map(|(_, bytes)| {
             let entry: Value = serde_json::from_slice(bytes).unwrap();
             (entry["type"] == "commit").then_some(entry)
         });
-        last.last().expect("no commit in the log")
+        commits.next_back().expect("no commit in the log")
     }
 }
 

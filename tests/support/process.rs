@@ -44,16 +44,16 @@ impl Following {
         });
     }
 
-    /// Presses Ctrl-C and waits for the end.
-    pub fn interrupt(mut self) -> Output {
+    /// Sends it a signal and waits for the end.
+    pub fn end(mut self, number: i32) -> Output {
         let child = self.0.take().unwrap();
-        signal(&child, libc::SIGINT);
+        signal(&child, number);
         child.wait_with_output().unwrap()
     }
 
     /// Presses Ctrl-C and wants everything to have gone well; answers with standard output.
     pub fn stop(self) -> String {
-        let output = self.interrupt();
+        let output = self.end(libc::SIGINT);
         assert!(output.status.success(), "{:?}: {}", output.status, String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
