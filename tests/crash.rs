@@ -1,10 +1,10 @@
 //! The real binary, killed with `kill -9` and stopped with SIGSTOP at every step: afterwards each record is in the lake once.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::Child;
 use std::time::Duration;
 
 use crate::support::lake_folder::{Installation, every_id, signals};
+use crate::support::process::signal;
 
 const RECORDS: usize = 1_200;
 
@@ -102,10 +102,4 @@ fn an_owner_that_is_stopped_overtaken_and_woken_changes_nothing() {
             assert_eq!(installation.files(), before, "{name}, woken after {delay} ms");
         }
     }
-}
-
-fn signal(child: &Child, signal: i32) {
-    // SAFETY: sends a signal to a child of this process; touches no memory.
-    let sent = unsafe { libc::kill(i32::try_from(child.id()).unwrap(), signal) };
-    assert_eq!(sent, 0);
 }

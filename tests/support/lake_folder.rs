@@ -23,6 +23,13 @@ impl Installation {
         Installation { folder }
     }
 
+    /// One whose export `signals` reads `files`, with further lines of its configuration.
+    pub fn exporting(files: &str, more: &str) -> Self {
+        Self::new(&format!(
+            "[sources.signals]\nfiles = \"{files}\"\n\n[exports.signals]\nsource = \"signals\"\n{more}\n"
+        ))
+    }
+
     /// Its folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
@@ -65,12 +72,21 @@ impl Installation {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Runs what it exports, and answers with the summary of its only export.
+    pub fn export(&self) -> Value {
+        let summary: Value = serde_json::from_str(&self.run_ok(&["run", "--json"])).unwrap();
+        summary["exports"][0].clone()
+    }
+
+    /// Its dead letters, oldest first.
+    pub fn dead_letters(&self) -> Vec<Value> {
+        let letters = self.run_ok(&["dead-letters", "--json"]);
+        letters.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     /// Every file that readers see, below the lake: its path, and its bytes.
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
-        let mut files = BTreeMap::new();
-        collect(&self.lake(), &self.lake(), &mut files);
-        files.retain(|path, _| !path.starts_with('_'));
-        files
+        visible_files(&self.lake())
     }
 
     /// Every object of the log folder.
@@ -80,33 +96,60 @@ impl Installation {
         files
     }
 
+    /// Every line of those files, in the order of their paths.
+    pub fn lines(&self) -> Vec<Vec<u8>> {
+        let mut lines = Vec::new();
+        for (path, bytes) in self.files() {
+            let bytes = bytes.strip_suffix(b"\n").unwrap_or_else(|| panic!("`{path}` ends in half a line"));
+            lines.extend(bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec));
+        }
+        lines
+    }
+
     /// How often each value of the member `id` stands in the files.
     pub fn ids(&self) -> BTreeMap<String, usize> {
-        let mut ids = BTreeMap::new();
-        for (path, bytes) in self.files() {
-            assert!(bytes.ends_with(b"\n"), "`{path}` ends in half a line");
-            for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                let record: Value = serde_json::from_slice(line).unwrap_or_else(|e| panic!("`{path}`: {e}"));
-                *ids.entry(record["id"].as_str().unwrap().to_owned()).or_default() += 1;
-            }
-        }
-        ids
+        ids_of(self.files())
     }
 
     /// The last commit in an export's log.
     pub fn last_commit(&self, export: &str) -> Value {
         let log = self.log();
         let prefix = format!("_lakeport/{export}/0/log/");
-        let last = log.iter().filter(|(path, _)| path.starts_with(&prefix)).filter_map(|(_, bytes)| {
+        let mut commits = log.iter().filter(|(path, _)| path.starts_with(&prefix)).filter_map(|(_, bytes)| {
             let entry: Value = serde_json::from_slice(bytes).unwrap();
             (entry["type"] == "commit").then_some(entry)
         });
-        last.last().expect("no commit in the log")
+        commits.next_back().expect("no commit in the log")
     }
 }
 
+/// Every file that readers see, below the folder of a lake: its path, and its bytes.
+pub fn visible_files(lake: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(lake).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if !path.file_name().unwrap().to_str().unwrap().starts_with('_') {
+            collect(&path, lake, &mut files);
+        }
+    }
+    files
+}
+
+/// How often each value of the member `id` stands in files, which are whole.
+pub fn ids_of(files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, usize> {
+    let mut ids = BTreeMap::new();
+    for (path, bytes) in files {
+        assert!(bytes.ends_with(b"\n"), "`{path}` ends in half a line");
+        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let record: Value = serde_json::from_slice(line).unwrap_or_else(|e| panic!("`{path}`: {e}"));
+            *ids.entry(record["id"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    ids
+}
+
 /// One compile cache for all tests.
-fn cache() -> PathBuf {
+pub fn cache() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("compile-cache")
 }
 

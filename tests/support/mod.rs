@@ -1,5 +1,8 @@
 //! What the suites share.
 
 pub mod gcs;
+pub mod golden;
 pub mod lake_folder;
+pub mod mounts;
+pub mod process;
 pub mod servers;

@@ -173,8 +173,12 @@ async fn look(session: &Session, export: &ExportPlan, sample: Option<&Path>) -> 
     let lake = Lake::open_read_only(&export.lake).await?;
     let (source, position, limit) = match sample {
         Some(file) => {
-            let file =
-                std::path::absolute(file).map_err(|e| Error::config(format!("`--sample {}`: {e}", file.display())))?;
+            let unusable = |error: std::io::Error| {
+                let error = error.to_string().to_lowercase();
+                Error::config(format!("`--sample {}`: {error}", file.display())).with_help("name a file of records")
+            };
+            std::fs::metadata(file).map_err(unusable)?;
+            let file = std::path::absolute(file).map_err(unusable)?;
             let input = Input::Files(vec![file.display().to_string()]);
             (Arc::new(SourcePlan { input, ..SourcePlan::clone(&export.source) }), Position::default(), u64::MAX)
         }

@@ -78,7 +78,13 @@ fn read(
         for position in finals.try_iter() {
             acknowledge(&mut reader, position);
         }
-        let event = match reader.read(WAIT) {
+        let read = reader.read(WAIT);
+        // Before the event, so that whoever meets the last one has them all.
+        for warning in reader.warnings() {
+            tracing::warn!("{warning}");
+            let _ = warnings.send(warning);
+        }
+        let event = match read {
             Ok(Read::Chunk(chunk)) => {
                 for piece in chunk.pieces(limit) {
                     if events.blocking_send(Ok(Event::Chunk(piece))).is_err() {
@@ -92,11 +98,6 @@ fn read(
             Err(error) => Err(error),
         };
         let last = !matches!(event, Ok(Event::Idle));
-        // Before the event, so that whoever meets the last one has them all.
-        for warning in reader.warnings() {
-            tracing::warn!("{warning}");
-            let _ = warnings.send(warning);
-        }
         if events.blocking_send(event).is_err() || last {
             break;
         }

@@ -1,0 +1,222 @@
+//! Times: parsed, never sliced, so that each record is in the file of its own UTC period; what is no time is a dead letter.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::support::lake_folder::Installation;
+
+/// Runs an export of a record for each time, as it stands in the JSON, and answers with each one's folder: of the files without
+/// `signals/` and `/00.ndjson`, or `dead: ` and the reason.
+fn folders(source: &str, export: &str, times: &[&str]) -> Vec<String> {
+    let installation = Installation::new(&format!(
+        "[sources.signals]\nfiles = \"in.ndjson\"\n{source}\n[exports.signals]\nsource = \"signals\"\n{export}\n"
+    ));
+    let line = |(id, time): (usize, &&str)| format!("{{\"name\":\"a\",\"id\":\"{id}\",\"signalTime\":{time}}}");
+    let lines: Vec<_> = times.iter().enumerate().map(line).collect();
+    installation.write("in.ndjson", lines.join("\n"));
+    installation.run_ok(&["run"]);
+    let mut found = vec![String::new(); times.len()];
+    for (path, bytes) in installation.files() {
+        let folder = path.strip_prefix("signals/").and_then(|path| path.strip_suffix("/00.ndjson")).unwrap();
+        for line in std::str::from_utf8(&bytes).unwrap().lines() {
+            let row = lines.iter().position(|known| known == line).expect("a line as it was read");
+            assert_eq!(found[row], "", "{line} came twice");
+            found[row] = folder.to_owned();
+        }
+    }
+    for letter in installation.dead_letters() {
+        let row = lines.iter().position(|line| letter["record"] == **line).expect("a line as it was read");
+        assert_eq!(found[row], "", "{} came twice", lines[row]);
+        found[row] = format!("dead: {}", letter["reason"].as_str().unwrap());
+    }
+    found
+}
+
+/// Each time with the folder it belongs to.
+fn assert_folders(source: &str, export: &str, cases: &[(&str, &str)]) {
+    let times: Vec<_> = cases.iter().map(|(time, _)| *time).collect();
+    for ((time, folder), found) in cases.iter().zip(folders(source, export, &times)) {
+        assert_eq!(found, *folder, "{time}");
+    }
+}
+
+#[test]
+fn every_form_of_rfc_3339_lands_in_its_utc_hour() {
+    assert_folders(
+        "",
+        "",
+        &[
+            (r#""2019-09-10T11:00:00Z""#, "2019/09/10/11"),
+            (r#""2019-09-10t11:59:59z""#, "2019/09/10/11"),
+            (r#""2019-09-10 11:59:59Z""#, "2019/09/10/11"),
+            (r#""2019-09-10T12:30:00+02:00""#, "2019/09/10/10"),
+            (r#""2019-09-10T01:30:00+02:00""#, "2019/09/09/23"),
+            (r#""2019-12-31T23:30:00-00:30""#, "2020/01/01/00"),
+            (r#""2019-09-10T11:15:00+05:45""#, "2019/09/10/05"),
+            (r#""2019-09-10T00:00:00-23:59""#, "2019/09/10/23"),
+            (r#""2019-09-10T11:00:00-00:00""#, "2019/09/10/11"),
+            (r#""2019-09-10T10:59:59.999999999Z""#, "2019/09/10/10"),
+            (r#""2019-09-10T10:59:59.9Z""#, "2019/09/10/10"),
+            (r#""2019-09-10T11:00:00.000000000+00:00""#, "2019/09/10/11"),
+            (r#""2016-12-31T23:59:60Z""#, "2016/12/31/23"),
+            (r#""2016-12-31T23:59:60.999Z""#, "2016/12/31/23"),
+            (r#""2017-01-01T00:59:60+01:00""#, "2016/12/31/23"),
+            (r#""2020-02-29T00:00:00Z""#, "2020/02/29/00"),
+            (r#""2000-02-29T00:00:00Z""#, "2000/02/29/00"),
+            (r#""1969-12-31T23:59:59.999999Z""#, "1969/12/31/23"),
+            (r#""0000-01-01T00:00:00Z""#, "0000/01/01/00"),
+            (r#""9999-12-31T23:59:59Z""#, "9999/12/31/23"),
+            (r#""2019-09-10T11\u003a00:00Z""#, "2019/09/10/11"),
+        ],
+    );
+}
+
+#[test]
+fn what_is_no_time_is_a_dead_letter_that_names_the_pointer() {
+    let dead = "dead: no usable time at `/signalTime`: expected an RFC 3339 time with a zone";
+    let times = [
+        r#""2019-09-10T11:00:00""#,
+        r#""2019-09-10""#,
+        r#""2019-09-10T11:00Z""#,
+        r#""2019-09-10T24:00:00Z""#,
+        r#""2019-09-10T11:60:00Z""#,
+        r#""2019-09-10T11:00:60Z""#,
+        r#""2019-09-10T11:00:61Z""#,
+        r#""2019-02-29T11:00:00Z""#,
+        r#""1900-02-29T11:00:00Z""#,
+        r#""2019-13-01T11:00:00Z""#,
+        r#""2019-00-01T11:00:00Z""#,
+        r#""2019-09-31T11:00:00Z""#,
+        r#""2019-9-10T11:00:00Z""#,
+        r#""2019-09-10T11:00:00.Z""#,
+        r#""2019-09-10T11:00:00,5Z""#,
+        r#""2019-09-10T11:00:00+24:00""#,
+        r#""2019-09-10T11:00:00+0200""#,
+        r#""2019-09-10T11:00:00+02""#,
+        r#""2019-09-10T11:00:00 Z""#,
+        r#"" 2019-09-10T11:00:00Z""#,
+        r#""2019-09-10T11:00:00Z ""#,
+        r#""+2019-09-10T11:00:00Z""#,
+        r#""12019-09-10T11:00:00Z""#,
+        r#""0000-01-01T00:00:00+01:00""#,
+        r#""9999-12-31T23:59:59-01:00""#,
+        r#""２019-09-10T11:00:00Z""#,
+        r#""""#,
+        r#""yesterday""#,
+        "1568113200",
+        "null",
+        "true",
+        "{}",
+        r#"["2019-09-10T11:00:00Z"]"#,
+    ];
+    assert_folders("", "", &times.map(|time| (time, dead)));
+}
+
+#[test]
+fn a_record_without_the_time_member_is_a_dead_letter_that_names_the_pointer() {
+    let installation = Installation::new(
+        "[sources.signals]\nfiles = \"in.ndjson\"\ntime = \"/meta/at\"\n[exports.signals]\nsource = \"signals\"\n",
+    );
+    installation.write(
+        "in.ndjson",
+        "{\"name\":\"a\",\"signalTime\":\"2019-09-10T11:00:00Z\"}\n{\"name\":\"a\",\"meta\":{\"at\":\"2019-09-10T11:00:00Z\"}}\n",
+    );
+    installation.run_ok(&["run"]);
+    assert_eq!(installation.lines().len(), 1);
+    let reasons: Vec<_> = installation.dead_letters().iter().map(|letter| letter["reason"].clone()).collect();
+    assert_eq!(reasons, ["no usable time at `/meta/at`: expected an RFC 3339 time with a zone"]);
+}
+
+#[test]
+fn epoch_seconds_and_milliseconds_are_read_where_they_are_configured() {
+    let dead = "dead: no usable time at `/signalTime`: expected seconds since 1970";
+    assert_folders(
+        "time-unit = \"epoch-seconds\"",
+        "",
+        &[
+            ("1568113200", "2019/09/10/11"),
+            ("1568113199.999999999", "2019/09/10/10"),
+            ("1.5681132e9", "2019/09/10/11"),
+            ("-1", "1969/12/31/23"),
+            ("-0.0000001", "1969/12/31/23"),
+            ("0", "1970/01/01/00"),
+            // Milliseconds taken for seconds: far out of range, not a folder of the year 51661.
+            ("1568113200000", dead),
+            (r#""2019-09-10T11:00:00Z""#, dead),
+            ("null", dead),
+        ],
+    );
+    let dead = "dead: no usable time at `/signalTime`: expected milliseconds since 1970";
+    assert_folders(
+        "time-unit = \"epoch-milliseconds\"",
+        "",
+        &[
+            ("1568113200000", "2019/09/10/11"),
+            ("1568113199999", "2019/09/10/10"),
+            ("1568113199999.9999", "2019/09/10/10"),
+            ("-1", "1969/12/31/23"),
+            ("1e30", dead),
+            (r#""2019-09-10T11:00:00Z""#, dead),
+        ],
+    );
+}
+
+#[test]
+fn minutes_and_days_have_folders_of_their_own() {
+    assert_folders(
+        "",
+        "granularity = \"minute\"",
+        &[
+            (r#""2019-09-10T11:05:59.999999Z""#, "2019/09/10/11/05"),
+            (r#""2019-09-10T11:06:00Z""#, "2019/09/10/11/06"),
+            (r#""2019-09-10T11:36:00+00:30""#, "2019/09/10/11/06"),
+        ],
+    );
+    assert_folders(
+        "",
+        "granularity = \"day\"",
+        &[
+            (r#""2019-09-10T23:59:59.999999Z""#, "2019/09/10"),
+            (r#""2019-09-11T00:00:00Z""#, "2019/09/11"),
+            (r#""2019-09-11T01:00:00+02:00""#, "2019/09/10"),
+        ],
+    );
+}
+
+#[test]
+fn the_enqueued_time_counts_where_the_configuration_says_so() {
+    let installation = Installation::exporting("in.ndjson", "event-time-missing = \"enqueued\"");
+    installation.write(
+        "in.ndjson",
+        r#"{"name":"both","signalTime":"2019-09-10T11:00:00Z","serverTime":"2019-09-10T15:00:00Z"}
+{"name":"late","signalTime":"soon","serverTime":"2019-09-10T15:00:00+02:00"}
+{"name":"none","serverTime":"later"}
+"#,
+    );
+    installation.run_ok(&["run"]);
+    let files = installation.files();
+    assert_eq!(
+        files.keys().collect::<Vec<_>>(),
+        ["signals/2019/09/10/11/00.ndjson", "signals/2019/09/10/13/00.ndjson"]
+    );
+    assert_eq!(installation.dead_letters().len(), 1);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the real binary reads the real clock")]
+fn by_write_time_a_record_is_in_the_period_in_which_it_was_written() {
+    let before = Utc::now();
+    let installation = Installation::exporting("in.ndjson", "timestamp = \"write\"\ngranularity = \"minute\"");
+    let lines = ["\"2019-09-10T11:00:00Z\"", "\"no time at all\"", "null"]
+        .map(|time| format!("{{\"name\":\"a\",\"signalTime\":{time}}}"));
+    installation.write("in.ndjson", lines.join("\n"));
+    installation.run_ok(&["run"]);
+    let after = Utc::now();
+    assert_eq!(installation.dead_letters(), [""; 0]);
+    assert_eq!(installation.lines(), lines.map(String::into_bytes));
+
+    let commit = installation.last_commit("signals");
+    let written: DateTime<Utc> = commit["write-time"].as_str().unwrap().parse().unwrap();
+    assert!(before - TimeDelta::seconds(1) <= written && written <= after, "{before} {written} {after}");
+    let path = written.format("signals/%Y/%m/%d/%H/%M/00.ndjson").to_string();
+    assert_eq!(installation.files().into_keys().collect::<Vec<_>>(), [path]);
+}
