@@ -143,6 +143,7 @@ impl Template {
                 return Err(fail(span, format!("segment `{segment}` starts with `.` or `_`"), Some(help.into())));
             }
         }
+        check_data_tokens(text)?;
         let parts = pieces.iter().filter(|piece| **piece == Piece::Token(Token::Part)).count();
         if parts != 1 {
             let help = "late records and rolled files need a number: end the path in `{part}.{ext}`";
@@ -185,6 +186,37 @@ impl Template {
         }
         key
     }
+}
+
+/// One segment takes one value that data makes, and little beside it: two could not be told apart, and names of files end at 255
+/// bytes.
+fn check_data_tokens(text: &str) -> Result<(), TemplateError> {
+    const BESIDE: usize = 64;
+    let is_data = |piece: &str| matches!(Token::parse(piece), Some(Token::Kind | Token::Source | Token::Partition));
+    let mut start = 0;
+    for segment in text.split('/') {
+        let span = start..start + segment.len();
+        start = span.end + 1;
+        let tokens = segment.split('{').skip(1).filter_map(|piece| piece.split_once('}'));
+        let data: Vec<_> = tokens.map(|(name, _)| name).filter(|name| is_data(name)).collect();
+        if let [first, second, ..] = data[..] {
+            return Err(TemplateError {
+                span,
+                message: format!("`{{{first}}}` and `{{{second}}}` in one segment"),
+                help: Some("give each a segment of its own: different values could make the same name".into()),
+            });
+        }
+        if let [only] = data[..]
+            && segment.len() - only.len() > BESIDE
+        {
+            return Err(TemplateError {
+                span,
+                message: format!("more than {BESIDE} characters beside `{{{only}}}` in one segment"),
+                help: Some("make it shorter: a name has at most 255 bytes, and most of them are the value's".into()),
+            });
+        }
+    }
+    Ok(())
 }
 
 const PART: &str = "{part}";
@@ -240,6 +272,7 @@ mod tests {
             ("../{part}", 0..2, "segment `..` starts with `.` or `_`"),
             ("a/{YYYY}", 0..8, "`{part}` must stand once, and stands 0 times"),
             ("a b/{part}", 1..2, "` ` in a path"),
+            ("{kind}-{source}/{part}", 0..15, "`{kind}` and `{source}` in one segment"),
         ] {
             let error = Template::parse(text).unwrap_err();
             assert_eq!((error.span, error.message.as_str()), (span, message), "{text}");
