@@ -4,15 +4,19 @@
 mod builder;
 
 use std::path::{Path, PathBuf};
-use std::{env, fs, process};
+use std::process::ExitCode;
+use std::{env, fs};
 
 /// The name that configurations use, and the crate.
 const BUILT_IN: [(&str, &str); 2] = [("ndjson", "format-ndjson"), ("select", "filter-select")];
 
-fn main() {
-    if let Err(problem) = embed() {
-        eprintln!("\nerror: {problem}\n");
-        process::exit(1);
+fn main() -> ExitCode {
+    match embed() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("\nerror: {problem}\n");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -4,14 +4,18 @@
 mod builder;
 
 use std::path::{Path, PathBuf};
-use std::{env, fs, process};
+use std::process::ExitCode;
+use std::{env, fs};
 
 const GUESTS: [&str; 4] = ["test-filter", "test-transform", "test-format", "test-import"];
 
-fn main() {
-    if let Err(problem) = build() {
-        eprintln!("\nerror: {problem}\n");
-        process::exit(1);
+fn main() -> ExitCode {
+    match build() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("\nerror: {problem}\n");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -109,6 +109,7 @@ impl Filter for Misbehaving {
             Mode::FloodOneLine => (0..10_000).for_each(|_| print!("{}", "x".repeat(1_000))),
             Mode::ForgeLogLine => println!("done\r\u{1b}[2K2026-01-01T00:00:00Z  INFO lakeport: all is well"),
             Mode::Sleep => std::thread::sleep(std::time::Duration::from_secs(3_600)),
+            #[expect(clippy::disallowed_methods, reason = "what the mode is there for")]
             Mode::Exit => std::process::exit(3),
             Mode::Fail => return Err(Error::Other("no luck today".into())),
             Mode::ShortBitmap => return Ok(Verdict { keep: keep[1..].to_vec(), rejected }),

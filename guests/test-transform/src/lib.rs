@@ -72,6 +72,7 @@ impl Transform for Test {
                 parts.into_iter().for_each(|part| output.push(part.to_string()));
             }
             Mode::Chance => {
+                #[expect(clippy::disallowed_methods, reason = "shows which clock a plugin is given")]
                 let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_micros());
                 let map: HashMap<u32, ()> = (0..100).map(|n| (n, ())).collect();
                 output.push(format!(r#"{{"now":{now},"order":{:?}}}"#, map.keys().collect::<Vec<_>>()));

@@ -114,6 +114,6 @@ impl LayoutColumns<'_> {
     }
 }
 
-fn text<'a>(column: Option<&'a StringViewArray>, row: usize) -> Option<&'a str> {
+fn text(column: Option<&StringViewArray>, row: usize) -> Option<&str> {
     column.and_then(|column| column.is_valid(row).then(|| column.value(row)))
 }

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, mpsc};
 use tokio::sync::oneshot;
 
 use super::lane::{Lane, Processed, SpanContext};
-use crate::commit::File;
+use crate::commit::Piece;
 use crate::error::{Error, Result};
 use crate::source::Chunk;
 
 /// Work for a lane.
 enum Task {
     Process(Chunk, Arc<SpanContext>, oneshot::Sender<Result<Processed>>),
-    FinishFiles(oneshot::Sender<Result<Vec<(Arc<File>, bytes::Bytes)>>>),
+    FinishFiles(oneshot::Sender<Result<Vec<Piece>>>),
 }
 
 /// Running lanes.
@@ -81,7 +81,7 @@ impl Lanes {
     ///
     /// # Errors
     /// Of kind `Plugin`.
-    pub async fn finish_files(&mut self) -> Result<Vec<(Arc<File>, bytes::Bytes)>> {
+    pub async fn finish_files(&mut self) -> Result<Vec<Piece>> {
         let (reply, result) = oneshot::channel();
         let _ = self.tasks.send(Task::FinishFiles(reply));
         result.await.unwrap_or_else(|_| Err(died()))
