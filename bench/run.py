@@ -244,11 +244,17 @@ def shares(size):
     if not report:
         return []
     export = report["exports"][0]
-    lines = ["", "| inside Lakeport | ns a record that reached it |", "|---|--:|"]
+    lines = ["", "| inside Lakeport | ns a record read, or that reached the plugin (share of the lanes' time) |", "|---|--:|"]
     records = export["records-read"]
-    lines += [f"| stage {stage} | {ns / records:,.0f} |" for stage, ns in export.get("stages", {}).items()]
+    lanes = sum(export["stages"].values())
+    lines += [f"| stage {stage} | {ns / records:,.0f} ({ns / lanes:.0%}) |" for stage, ns in export["stages"].items()]
     for name, usage in export["plugins"].items():
         lines.append(f"| plugin {name}, {usage['rows-in']:,} records | {usage['nanoseconds'] / usage['rows-in']:,.0f} |")
+    native = size["tools"].get("native")
+    if native:
+        taxed = size["tools"]["lakeport"]
+        wall, processor = (taxed[key] / native[key] - 1 for key in ("seconds", "cpu-seconds"))
+        lines += ["", f"What the sandbox costs: {wall:+.0%} of the seconds, {processor:+.0%} of the CPU seconds."]
     return lines
 
 

@@ -75,7 +75,7 @@ impl Ledger {
 
     /// Ends the span: moves `series` on to the state after it, and says what becomes of its files.
     ///
-    /// `stage_folder` is where the span's files are staged, by id ([`staged_key`]). Sealed files whose period ended at or before
+    /// `stage_folder` is where the span's files are staged, by id. Sealed files whose period ended at or before
     /// `due` are put together. Times are microseconds since 1970-01-01T00:00:00Z.
     pub fn close(
         self,

@@ -76,7 +76,10 @@ impl Layout {
 
     /// Why a record without a usable time is refused.
     pub fn no_time(&self, plan: &ExportPlan) -> String {
-        let pointer = plan.source.mapping.time.as_deref().unwrap_or_default();
+        let Some(pointer) = &plan.source.mapping.time else {
+            let enqueued = plan.source.mapping.enqueued_time.as_deref().unwrap_or_default();
+            return format!("no usable enqueued time at `{enqueued}`, and the source has no `time`");
+        };
         let wanted = match plan.source.mapping.time_unit {
             crate::plan::TimeUnit::Rfc3339 => "an RFC 3339 time with a zone",
             crate::plan::TimeUnit::EpochSeconds => "seconds since 1970",
