@@ -29,4 +29,4 @@ for document in map(Path, tracked):
         target = document.parent / path if path else document
         if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
             wrong.append(f"{document}: `{link}` leads nowhere")
-sys.exit("\n".join(wrong))
+sys.exit("\n".join(wrong) or None)
