@@ -141,7 +141,7 @@ async fn creating_many_files_in_new_folders_at_once_works_while_others_are_remov
     let churn = (0..8).map(|i| {
         let lake = lake.clone();
         tokio::spawn(async move {
-            for round in 0..25 {
+            for round in 0..100 {
                 let key = format!("deep/er/{i}-{round}");
                 assert_eq!(lake.create(&key, "x".into()).await.unwrap(), Created::Created);
                 lake.delete(&key).await.unwrap();

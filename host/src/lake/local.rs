@@ -219,7 +219,9 @@ fn with_parents<T>(path: &FsPath, source: Option<&FsPath>, operation: impl Fn() 
                     return Err(e);
                 }
                 match create_folders(folder) {
-                    Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+                    // `AlreadyExists` is about the folder here, which was there and is gone again; it must never pass for
+                    // an answer about `path`.
+                    Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => return Err(e),
                     _ => {}
                 }
             }
