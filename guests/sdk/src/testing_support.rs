@@ -27,7 +27,7 @@ fn column(request: &ColumnRequest, bodies: &[&str], parsed: &[Value]) -> Column 
         Selector::Attribute(Attribute::Kind) => Some("/name"),
         Selector::Attribute(Attribute::Subject) => Some("/deviceId"),
         Selector::Attribute(Attribute::Id) => Some("/id"),
-        Selector::Attribute(_) => None,
+        Selector::Attribute(_) | Selector::Lookup(_) => None,
     };
     let found: Vec<Option<&Value>> = parsed.iter().map(|body| body.pointer(pointer?)).collect();
     let text = |row: usize| found[row].and_then(Value::as_str).map(|text| text.as_bytes().to_vec());

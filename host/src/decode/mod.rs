@@ -251,6 +251,8 @@ fn column(request: &ColumnRequest, mapping: &Mapping, source: &str, fields: &mut
     let attribute = match &request.selector {
         Selector::Pointer(pointer) => return Ok(Column { as_type, from: From::Pointer(fields.add(pointer)?) }),
         Selector::Attribute(attribute) => attribute,
+        // Filled in by the lane, which knows the tables.
+        Selector::Lookup { .. } => return Ok(Column { as_type, from: From::Nothing }),
     };
     let (pointer, unit) = match attribute {
         Attribute::Id => (&mapping.id, TimeUnit::Rfc3339),

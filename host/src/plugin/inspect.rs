@@ -133,6 +133,7 @@ fn column(request: &ColumnRequest) -> String {
     match &request.selector {
         Selector::Attribute(attribute) => format!("{as_type}({})", attribute_name(*attribute)),
         Selector::Pointer(pointer) => format!("{as_type}({pointer:?})"),
+        Selector::Lookup { table, pointer } => format!("{as_type}(lookup({table:?}, {pointer:?}))"),
     }
 }
 

@@ -75,6 +75,7 @@ impl From<wit::ColumnRequest> for ColumnRequest {
         let selector = match request.selector {
             wit::Selector::Attribute(attribute) => Selector::Attribute(attribute.into()),
             wit::Selector::Pointer(pointer) => Selector::Pointer(pointer),
+            wit::Selector::Lookup(lookup) => Selector::Lookup { table: lookup.table, pointer: lookup.pointer },
         };
         ColumnRequest { selector, as_type: request.as_type.into() }
     }
