@@ -9,22 +9,15 @@ script; a tool whose lines differ fails the run.
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
 from datetime import datetime, timezone
-from importlib.metadata import version
-from pathlib import Path
 
-BENCH = Path(__file__).resolve().parent
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", BENCH.parent / "target")).resolve()
-WORK = TARGET / "bench"
-RELEASE = TARGET / "release"
+import fleet
+from measuring import BENCH, RELEASE, WORK, empty, machine, run, shares, summed, table
+
 SIZES = {"1m": 1_000_000, "10m": 10_000_000}
 KEPT = json.loads((BENCH / "kept-names.json").read_text())
 REFERENCE = "plain-python"
@@ -76,38 +69,6 @@ TOOLS = {
 }
 
 
-def run(command):
-    """Runs a command to its end: what it took, and the last line it printed, as JSON."""
-    with tempfile.TemporaryFile() as out:
-        started = time.monotonic()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            sys.exit(f"`{' '.join(map(str, command))}` ended with code {process.returncode}")
-        out.seek(0)
-        printed = out.read()
-    # The kernel counts in KiB; Darwin's in bytes.
-    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return {
-        "seconds": seconds,
-        "cpu-seconds": usage.ru_utime + usage.ru_stime,
-        "peak-bytes": peak,
-        "report": last_json(printed),
-    }
-
-
-def last_json(printed):
-    """The JSON value that a tool printed last: all of its output, or else its last line."""
-    for text in (printed, printed.strip().split(b"\n")[-1]):
-        try:
-            return json.loads(text)
-        except ValueError:
-            continue
-    return None
-
-
 def generate(size):
     path = WORK / f"signals-{size}.ndjson"
     if not path.exists():
@@ -122,11 +83,6 @@ def digest(folder):
     """What the folder holds, by hour. In a process of its own: memory used here would count as the next tool's peak."""
     printed = subprocess.run([sys.executable, BENCH / "compare" / "digest.py", folder], check=True, capture_output=True)
     return json.loads(printed.stdout)
-
-
-def empty(folder):
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
 
 
 def measure(size, tools, runs):
@@ -151,18 +107,7 @@ def measure(size, tools, runs):
     shutil.rmtree(folder)
 
     input_bytes = source.stat().st_size
-    results = {}
-    for tool, taken in samples.items():
-        seconds = sorted(sample["seconds"] for sample in taken)
-        median = statistics.median(seconds)
-        results[tool] = {
-            "seconds": median,
-            "seconds-all": seconds,
-            "cpu-seconds": statistics.median(sample["cpu-seconds"] for sample in taken),
-            "peak-bytes": max(sample["peak-bytes"] for sample in taken),
-            "mb-per-second": input_bytes / 1e6 / median,
-            "report": min(taken, key=lambda sample: abs(sample["seconds"] - median))["report"],
-        }
+    results = {tool: summed(taken, input_bytes) for tool, taken in samples.items()}
     kept = sum(count for count, _ in wanted.values())
     return {"records": SIZES[size], "input-bytes": input_bytes, "kept": kept, "tools": results}
 
@@ -178,30 +123,6 @@ def startup(runs=11):
         taken.append(run(lakeport(source, folder))["seconds"] * 1e3)
     shutil.rmtree(folder)
     return statistics.median(taken[1:])
-
-
-def machine():
-    model = platform.processor() or platform.machine()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = (line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name"))
-        model = next(names, model)
-    file_system = "unknown"
-    if shutil.which("findmnt"):
-        found = subprocess.run(["findmnt", "-no", "FSTYPE", "-T", WORK], capture_output=True, text=True)
-        file_system = found.stdout.strip() or file_system
-    # Not imported: this process's own memory is the least that its children's peak can be told from.
-    versions = {name: version(name) for name in ("duckdb", "polars", "orjson")}
-    rustc = subprocess.run(["rustc", "--version"], check=True, capture_output=True, text=True).stdout.split()[1]
-    return {
-        "processor": model,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory-bytes": memory,
-        "system": f"{platform.system()} {platform.release()}",
-        "file-system": file_system,
-        "versions": {"rustc": rustc, "python": platform.python_version(), **versions},
-    }
 
 
 def markdown(results):
@@ -222,34 +143,23 @@ def markdown(results):
             "",
             f"## {size['records']:,} signals, {size['input-bytes'] / 1e6:,.0f} MB, {size['kept']:,} kept",
             "",
-            "| tool | MB/s of input | seconds (fastest–slowest) | CPU seconds | peak memory |",
-            "|---|--:|--:|--:|--:|",
+            *table(size["tools"]),
         ]
-        for tool, result in size["tools"].items():
-            spread = f"{result['seconds-all'][0]:.2f}–{result['seconds-all'][-1]:.2f}"
-            lines.append(
-                f"| {tool} | {result['mb-per-second']:,.0f} | {result['seconds']:.2f} ({spread}) "
-                f"| {result['cpu-seconds']:.2f} | {result['peak-bytes'] / 1e6:,.0f} MB |"
-            )
-        lines += shares(size)
+        lines += shares_of(size)
     lines += growth(results["sizes"])
+    if "fleet" in results:
+        lines += fleet.markdown(results["fleet"])
     if "startup-ms" in results:
         lines += ["", "## Start-up", "", f"One record exported, start to exit: {results['startup-ms']:.0f} ms."]
     return "\n".join(lines) + "\n"
 
 
-def shares(size):
-    """What Lakeport says its time went into."""
+def shares_of(size):
+    """What Lakeport's time went into, and what the sandbox costs."""
     report = (size["tools"].get("lakeport") or {}).get("report")
     if not report:
         return []
-    export = report["exports"][0]
-    lines = ["", "| inside Lakeport | ns a record read, or that reached the plugin (share of the lanes' time) |", "|---|--:|"]
-    records = export["records-read"]
-    lanes = sum(export["stages"].values())
-    lines += [f"| stage {stage} | {ns / records:,.0f} ({ns / lanes:.0%}) |" for stage, ns in export["stages"].items()]
-    for name, usage in export["plugins"].items():
-        lines.append(f"| plugin {name}, {usage['rows-in']:,} records | {usage['nanoseconds'] / usage['rows-in']:,.0f} |")
+    lines = shares(report)
     native = size["tools"].get("native")
     if native:
         taxed = size["tools"]["lakeport"]
@@ -289,6 +199,7 @@ def main():
     results["sizes"] = {size: measure(size, tools, arguments.runs) for size in arguments.size or SIZES}
     if "lakeport" in tools:
         results["startup-ms"] = startup()
+        results["fleet"] = fleet.measure(arguments.runs)
 
     text = markdown(results)
     print(text)

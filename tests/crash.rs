@@ -8,12 +8,28 @@ use crate::support::process::signal;
 
 const RECORDS: usize = 1_200;
 
-/// What files an export makes, as its configuration says it.
-const MODES: [(&str, &str); 3] = [
+/// The format `avro`, filed by the hour of the event as the others are.
+macro_rules! avro {
+    ($codec:literal) => {
+        concat!(
+            "format = { plugin = \"avro\", codec = \"",
+            $codec,
+            "\" }\ngranularity = \"hour\"\ntimestamp = \"event\"\n",
+            "path = \"{export}/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}\""
+        )
+    };
+}
+
+/// What files an export makes, as its configuration says it. Avro files have a beginning, blocks, and a sync marker that all
+/// segments of a file must share.
+const MODES: [(&str, &str); 5] = [
     ("rolling", "files = \"rolling\""),
     ("growing", "files = \"growing\"\nroll-size = \"40KiB\""),
     ("sealed", "files = \"sealed\"\nlateness = \"1h\""),
+    ("growing Avro", concat!("files = \"growing\"\nroll-size = \"40KiB\"\n", avro!("deflate"))),
+    ("sealed Avro", concat!("files = \"sealed\"\nlateness = \"1h\"\n", avro!("null"))),
 ];
+
 
 fn installation(mode: &str, bytes: &str) -> Installation {
     let installation = Installation::new(&format!(

@@ -1,5 +1,6 @@
 //! The one integration binary. Every module is a suite; `support` is what they share.
 
+mod changes;
 mod cli;
 mod cloud;
 mod crash;

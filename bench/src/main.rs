@@ -1,5 +1,6 @@
 //! `lakeport-bench`: what `bench/run.py` measures Lakeport with and against. It is no part of what users install.
 
+mod ahead;
 mod floor;
 mod generate;
 mod native;
@@ -40,6 +41,12 @@ enum Command {
         #[arg(long, value_enum, default_value = "host")]
         json: floor::Json,
     },
+    /// Run a configuration as `lakeport run` does, under a clock that is ahead, and print its report as JSON.
+    Ahead {
+        configuration: PathBuf,
+        #[arg(long)]
+        seconds: i64,
+    },
     /// Run the export of a configuration with its plugins linked natively, and print its report as JSON.
     Native { configuration: PathBuf },
 }
@@ -50,6 +57,11 @@ fn main() -> io::Result<()> {
             let mut out = BufWriter::with_capacity(1 << 20, File::create(out)?);
             generate::generate(count, &mut out)?;
             out.flush()
+        }
+        Command::Ahead { configuration, seconds } => {
+            let reports = ahead::export(&configuration, seconds).map_err(io::Error::other)?;
+            println!("{}", serde_json::json!({ "exports": reports }));
+            Ok(())
         }
         Command::Native { configuration } => {
             let report = native::export(&configuration).map_err(io::Error::other)?;

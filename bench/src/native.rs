@@ -11,7 +11,7 @@ use filter_select::Select;
 use format_ndjson::Ndjson;
 use lakeport::clock::Surroundings;
 use lakeport::lake::Lake;
-use lakeport::pipeline::{Job, Options, run};
+use lakeport::pipeline::{Job, Options, Tables, run};
 use lakeport::plan::PluginUse;
 use lakeport::plugin::{Failure, FileId, FileType, Filter, Format, Moment, Segment, Toolbox, Transform, Verdict};
 use lakeport::record::{Attribute, ColumnRequest, ColumnType};
@@ -30,11 +30,14 @@ pub fn export(configuration: &Path) -> lakeport::Result<ExportReport> {
         let job = Job {
             lake: Lake::open(&export.lake).await?,
             export,
+            tables: Tables::default(),
+            settled: None,
             toolbox: Arc::new(Native),
             plugins: BTreeMap::new(),
             surroundings: Surroundings::system(),
             options: Options {
                 follow: false,
+                full: Vec::new(),
                 lanes: std::thread::available_parallelism().map_or(1, usize::from),
                 writer: "bench".into(),
             },

@@ -17,8 +17,26 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     fn now(&self) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX).saturating_add(ahead())
     }
+}
+
+/// Microseconds by which `LAKEPORT_CLOCK_AHEAD`, in seconds, sets the clock forward: for tests of what waits for a later
+/// period. In release builds there is no such thing.
+#[cfg(debug_assertions)]
+fn ahead() -> i64 {
+    use std::sync::OnceLock;
+
+    static AHEAD: OnceLock<i64> = OnceLock::new();
+    *AHEAD.get_or_init(|| {
+        let seconds = std::env::var("LAKEPORT_CLOCK_AHEAD").ok().and_then(|seconds| seconds.parse::<i64>().ok());
+        seconds.unwrap_or_default().saturating_mul(1_000_000)
+    })
+}
+
+#[cfg(not(debug_assertions))]
+fn ahead() -> i64 {
+    0
 }
 
 /// What a run knows of time and chance.

@@ -3,6 +3,7 @@
 //! Parse → resolve → run. [`crate::config`] is the only place that makes a [`Plan`], nothing later reads configuration, and
 //! whatever can be found wrong without touching a lake or a record was found before a `Plan` exists.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::layout::Template;
+use crate::table::Shape;
 
 /// Everything an installation runs.
 #[derive(Debug, Clone)]
@@ -18,12 +20,15 @@ pub struct Plan {
     pub path: PathBuf,
     /// In the order of the file.
     pub exports: Vec<ExportPlan>,
+    /// The lakes of all exports that keep a table, by the exports' names: what lookups may look into, whatever is run.
+    pub tables: BTreeMap<String, Arc<LakePlan>>,
 }
 
 /// One configured flow.
 #[derive(Debug, Clone)]
 pub struct ExportPlan {
     pub name: String,
+    pub exports: Exports,
     pub source: Arc<SourcePlan>,
     pub lake: Arc<LakePlan>,
     pub filters: Vec<PluginUse>,
@@ -48,6 +53,19 @@ impl ExportPlan {
     pub fn plugins(&self) -> impl Iterator<Item = &PluginUse> {
         self.filters.iter().chain(&self.transforms).chain([&self.format])
     }
+}
+
+/// What an export makes of its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exports {
+    /// Each record as it is.
+    Events,
+    /// The newest document of each key that changed. `docs/changes.md` says when.
+    Changes {
+        shape: Shape,
+        /// Whether a deleted key is written as a tombstone.
+        mark_deletes: bool,
+    },
 }
 
 /// How long a file covers.

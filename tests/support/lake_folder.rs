@@ -7,6 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
+use super::avro;
+
 /// The real binary.
 pub const LAKEPORT: &str = env!("CARGO_BIN_EXE_lakeport");
 
@@ -139,13 +141,21 @@ pub fn visible_files(lake: &Path) -> BTreeMap<String, Vec<u8>> {
 pub fn ids_of(files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, usize> {
     let mut ids = BTreeMap::new();
     for (path, bytes) in files {
-        assert!(bytes.ends_with(b"\n"), "`{path}` ends in half a line");
-        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let record: Value = serde_json::from_slice(line).unwrap_or_else(|e| panic!("`{path}`: {e}"));
+        for record in records_of(&path, &bytes) {
             *ids.entry(record["id"].as_str().unwrap().to_owned()).or_default() += 1;
         }
     }
     ids
+}
+
+/// The JSON records of a whole file of lines, or of the bodies in an Avro file of messages.
+pub fn records_of(path: &str, bytes: &[u8]) -> Vec<Value> {
+    let json = |line: &[u8]| serde_json::from_slice(line).unwrap_or_else(|e| panic!("`{path}`: {e}"));
+    if path.ends_with(".avro") {
+        return avro::bodies(bytes).iter().map(|body| json(body)).collect();
+    }
+    assert!(bytes.ends_with(b"\n"), "`{path}` ends in half a line");
+    bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(json).collect()
 }
 
 /// One compile cache for all tests.

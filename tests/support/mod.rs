@@ -1,5 +1,6 @@
 //! What the suites share.
 
+pub mod avro;
 pub mod gcs;
 pub mod golden;
 pub mod lake_folder;

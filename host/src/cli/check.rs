@@ -14,7 +14,7 @@ use crate::commit::read_last;
 use crate::config::Role;
 use crate::error::{Error, Result};
 use crate::lake::Lake;
-use crate::pipeline::{self, Options, PARTITION};
+use crate::pipeline::{self, Options, PARTITION, Tables};
 use crate::plan::{ExportPlan, Input, PluginUse, SourcePlan};
 use crate::plugin::{Loaded, Sandbox, Usage};
 use crate::session::Session;
@@ -148,7 +148,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
         plan: Arc::new(args.config.load()?),
         sandbox: Sandbox::new(None)?,
         surroundings: Surroundings::system(),
-        options: Options { follow: false, lanes: 1, writer: super::writer() },
+        options: Options { follow: false, full: Vec::new(), lanes: 1, writer: super::writer() },
     };
     session.pin(false)?;
     let runtime = super::runtime()?;
@@ -190,11 +190,12 @@ async fn look(session: &Session, export: &ExportPlan, sample: Option<&Path>) -> 
         }
     };
     let toolbox = Arc::new(session.sandbox.toolbox());
+    let tables = Tables::new(session.table_lakes().await?, BTreeMap::new());
     let (opened, export, surroundings) = (toolbox.clone(), Arc::new(export.clone()), session.surroundings.clone());
     let previewed = tokio::task::spawn_blocking(move || {
         let options = ReadOptions { follow: false, live: Arc::default(), run: "preview".to_owned() };
         let reader = source::open(&source, &position, options)?;
-        pipeline::preview(export, &lake, opened, reader, &surroundings, limit)
+        pipeline::preview(export, &lake, opened, tables, reader, &surroundings, limit)
     });
     let preview = previewed.await.map_err(|e| Error::internal(format!("the preview died: {e}")))??;
     let files = preview.files.into_iter();

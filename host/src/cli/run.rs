@@ -13,7 +13,7 @@ use crate::clock::Surroundings;
 use crate::config::suggest;
 use crate::error::{Error, Result};
 use crate::pipeline::Options;
-use crate::plan::{Input, Plan, SourcePlan};
+use crate::plan::{ExportPlan, Exports, Input, Plan, SourcePlan};
 use crate::plugin::Sandbox;
 use crate::session::Session;
 use crate::telemetry::{ExportReport, Live, LogFormat, Progress, init_logging, summary, summary_json};
@@ -37,6 +37,9 @@ pub struct Args {
     /// Run this export only; may be given several times
     #[arg(long = "export", value_name = "NAME")]
     pub exports: Vec<String>,
+    /// Write everything again: the next snapshot of this export of changes holds every document; may be given several times
+    #[arg(long, value_name = "EXPORT")]
+    pub full: Vec<String>,
     /// Keep standard input in this folder until it is committed, so that a later run can go on
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub spool: Option<PathBuf>,
@@ -62,7 +65,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
         plan: Arc::new(plan),
         sandbox: Sandbox::new(None)?,
         surroundings: Surroundings::system(),
-        options: Options { follow: args.follow, lanes: super::lanes(), writer: super::writer() },
+        options: Options {
+            follow: args.follow,
+            full: args.full.clone(),
+            lanes: super::lanes(),
+            writer: super::writer(),
+        },
     };
     session.pin(true)?;
     let reports = super::runtime()?.block_on(async {
@@ -101,9 +109,17 @@ impl Args {
     /// `plan` as these arguments narrow it.
     ///
     /// # Errors
-    /// Of kind `Config`: an export that there is not; a spool without standard input.
+    /// Of kind `Config`: an export that there is not, or whose documents are not kept; a spool without standard input.
     pub fn apply(&self, mut plan: Plan) -> Result<Plan> {
         plan = only(plan, &self.exports)?;
+        for name in &self.full {
+            let of_changes = |export: &&ExportPlan| export.exports != Exports::Events;
+            if !plan.exports.iter().filter(of_changes).any(|export| export.name == *name) {
+                let known = plan.exports.iter().filter(of_changes).map(|export| export.name.as_str());
+                let message = format!("`--full {name}`: no export that runs has this name and `type = \"changes\"`");
+                return Err(Error::config(message).with_help(suggest(name, known)));
+            }
+        }
         if let Some(most) = self.max_dead_letters {
             plan.exports.iter_mut().for_each(|export| export.max_dead_letters = Some(most));
         }

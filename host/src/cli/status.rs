@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat};
 use futures::future::try_join_all;
 use serde::Serialize;
 
@@ -46,6 +46,15 @@ async fn look(export: &ExportPlan) -> Result<ExportStatus> {
         dead_letters: totals.dead_letters,
         commits: totals.commits,
         position: last.iter().flat_map(|(_, commit)| commit.position.cursors.iter().map(reached)).collect(),
+        documents: last.as_ref().and_then(|(_, commit)| commit.table.as_ref()).map(|table| Documents {
+            keys: table.keys,
+            waiting: table.waiting,
+            ignored: table.ignored,
+            next_snapshot: table
+                .written_until
+                .and_then(DateTime::from_timestamp_micros)
+                .map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true)),
+        }),
         last_commit: last.map(|(number, commit)| LastCommit {
             number,
             epoch: commit.epoch,
@@ -68,6 +77,23 @@ pub struct ExportStatus {
     /// `None` where nothing was ever committed.
     pub last_commit: Option<LastCommit>,
     pub position: Vec<Reached>,
+    /// Of exports of changes only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub documents: Option<Documents>,
+}
+
+/// The table of an export of changes.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Documents {
+    /// How many there are.
+    pub keys: u64,
+    /// Keys that changed since the last snapshot.
+    pub waiting: u64,
+    /// Changes that were not newer than what was known, since the export began.
+    pub ignored: u64,
+    /// When the next snapshot may be written, RFC 3339; `None` where there was none yet.
+    pub next_snapshot: Option<String>,
 }
 
 /// The newest commit of an export.
@@ -121,6 +147,21 @@ pub fn render(exports: &[ExportStatus], json: bool) -> String {
         ]);
     }
     let mut text = table.to_string();
+    let kept = exports.iter().filter_map(|export| Some((export, export.documents.as_ref()?)));
+    let mut documents = Table::new([
+        ("documents of", Align::Left),
+        ("keys", Align::Right),
+        ("waiting", Align::Right),
+        ("ignored", Align::Right),
+        ("next snapshot", Align::Left),
+    ]);
+    for (export, kept) in kept {
+        let next = kept.next_snapshot.as_deref().unwrap_or("first").to_owned();
+        documents.row([export.export.clone(), count(kept.keys), count(kept.waiting), count(kept.ignored), next]);
+    }
+    if !documents.is_empty() {
+        write!(text, "\n{documents}").expect("a String takes everything");
+    }
     for export in exports.iter().filter(|export| !export.position.is_empty()) {
         let mut positions = Table::new([("read", Align::Right), ("", Align::Left)]);
         for reached in export.position.iter().take(MOST_ORIGINS) {
@@ -151,6 +192,7 @@ mod tests {
             records: 203_114,
             dead_letters: 2,
             commits: 3,
+            documents: None,
             last_commit: Some(LastCommit { number: 7, epoch: 2, time: "2019-09-10T11:12:13.000001Z".into() }),
             position: (0..origins)
                 .map(|number| Reached { origin: format!("/data/{number}.ndjson"), next: number as u64 * 1_000 })
@@ -160,9 +202,12 @@ mod tests {
 
     #[test]
     fn a_status_shows_every_export_and_where_it_stands() {
+        let documents =
+            Documents { keys: 1_000, waiting: 12, ignored: 3, next_snapshot: Some("2019-09-10T11:13:00Z".into()) };
+        let devices = ExportStatus { documents: Some(documents), ..export("devices", 1) };
         let new =
             ExportStatus { files: 0, records: 0, dead_letters: 0, commits: 0, last_commit: None, ..export("new", 0) };
-        let exports = [export("signals", 2), export("brews", 25), new];
+        let exports = [export("signals", 2), export("brews", 25), new, devices];
         expect(&Path::new(FOLDER).join("three.txt"), &render(&exports, false));
         let json: serde_json::Value = serde_json::from_str(&render(&exports, true)).unwrap();
         assert_eq!(json["exports"][1]["position"].as_array().unwrap().len(), 25);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::protocol::{Seen, Slot};
 use crate::lake::Version;
 use crate::source::{Extent, Position};
+use crate::table::TableState;
 
 /// The version of the entries' form. A reader refuses newer ones.
 pub const FORMAT_VERSION: u32 = 1;
@@ -65,6 +66,9 @@ pub struct Commit {
     pub obsolete: Vec<String>,
     /// The state of the files, by series: a path with `{part}` left open.
     pub series: BTreeMap<String, Series>,
+    /// The documents of an export of changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<TableState>,
     /// Every commit up to this slot is published.
     pub published_through: Slot,
     /// Since the export began.
@@ -126,7 +130,7 @@ pub enum Publication {
     New,
     /// In the place of the version it extends; `null` where the file is new.
     Over(Option<Version>),
-    /// Not yet: it waits, staged, until its file is sealed.
+    /// Not now: it stays staged, until its file is sealed or for as long as the table needs it.
     Segment,
 }
 
@@ -194,9 +198,11 @@ impl Entry {
 }
 
 impl Commit {
-    /// Staged objects that must outlive this commit: segments of files that are not sealed.
+    /// Staged objects that must outlive this commit: segments of files that are not sealed, and the files of its table.
     pub fn needs(&self, staged: &str) -> bool {
-        self.series.values().any(|series| series.pending.iter().any(|pending| pending.staged == staged))
+        let mut runs = self.table.iter().flat_map(|table| &table.runs);
+        runs.any(|run| run.key == staged)
+            || self.series.values().any(|series| series.pending.iter().any(|pending| pending.staged == staged))
     }
 }
 

@@ -22,6 +22,7 @@ use crate::fail;
 use crate::lake::{Created, Lake, Publish, Staged};
 use crate::layout::encode_segment;
 use crate::source::Position;
+use crate::table::TableState;
 
 /// How often a store may contradict itself.
 const PUBLISH_ATTEMPTS: u32 = 5;
@@ -50,6 +51,7 @@ pub struct Draft {
     pub objects: Vec<Object>,
     pub obsolete: Vec<String>,
     pub series: std::collections::BTreeMap<String, Series>,
+    pub table: Option<TableState>,
     pub totals: Totals,
 }
 
@@ -137,6 +139,7 @@ impl Partition {
             objects: draft.objects,
             obsolete: draft.obsolete,
             series: draft.series,
+            table: draft.table,
             published_through: self.owner.last_commit(),
             totals: draft.totals,
         };

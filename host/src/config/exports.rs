@@ -7,12 +7,15 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::plugins::{Plugins, Role};
+use super::defaults::Defaults;
+use super::paths::path;
 use super::section::{At, Section};
 use super::sources::Source;
 use super::value::suggest;
 use crate::error::Result;
-use crate::layout::{Template, Token};
-use crate::plan::{ExportPlan, Files, Flush, Granularity, LakePlan, OnError, PluginUse, Timestamp};
+use crate::layout::Token;
+use crate::plan::{ExportPlan, Exports, Files, Flush, Granularity, LakePlan, OnError, PluginUse, Timestamp};
+use crate::table::Shape;
 
 /// Larger records are always dead letters: a body's length must fit into an Arrow view.
 const LARGEST_RECORD: u64 = 1 << 30;
@@ -33,20 +36,21 @@ pub struct Export {
 
 /// Resolves `[exports.NAME]`.
 pub fn resolve(name: &str, section: &Section<'_>, known: &Known) -> Result<Export> {
-    section.choice("type")?;
+    let exports = exports(section)?;
     let (source, source_span) = source(section, known)?;
     let lake = lake(section, known)?;
     let filters = known.plugins.uses(section, "filters", Role::Filter)?;
     let transforms = known.plugins.uses(section, "transforms", Role::Transform)?;
     let format = known.plugins.format(section)?;
-    let granularity = match section.choice("granularity")? {
+    let defaults = Defaults::of(exports, &format);
+    let granularity = match section.choice_or("granularity", defaults.granularity)? {
         "minute" => Granularity::Minute,
         "hour" => Granularity::Hour,
         _ => Granularity::Day,
     };
-    let timestamp = timestamp(name, section, source)?;
-    let files = files(section)?;
-    let (path, path_span) = path(section, granularity, files)?;
+    let timestamp = timestamp(name, section, source, exports, &defaults)?;
+    let files = files(section, exports, &defaults)?;
+    let (path, path_span) = path(section, &defaults, granularity, files)?;
     if path.has(Token::Kind) && source.plan.mapping.kind.is_none() && transforms.is_empty() {
         let message = format!("export `{name}` has `{{kind}}` in its path, and its source has no kind");
         let error = section.cx.doc.fail(source.kind.clone(), message);
@@ -60,6 +64,7 @@ pub fn resolve(name: &str, section: &Section<'_>, known: &Known) -> Result<Expor
     };
     let mut plan = ExportPlan {
         name: name.to_owned(),
+        exports,
         source: source.plan.clone(),
         lake,
         filters,
@@ -75,8 +80,26 @@ pub fn resolve(name: &str, section: &Section<'_>, known: &Known) -> Result<Expor
         max_dead_letters: section.count("max-dead-letters")?,
         settings: Value::Null,
     };
-    plan.settings = settings(&plan, section)?;
+    plan.settings = settings(&plan, section, &defaults)?;
     Ok(Export { plan, path: path_span, source: source_span })
+}
+
+/// What the export makes of its records.
+fn exports(section: &Section<'_>) -> Result<Exports> {
+    if section.choice("type")? == "changes" {
+        let shape = match section.choice("shape")? {
+            "twin" => Shape::Twin,
+            _ => Shape::Document,
+        };
+        return Ok(Exports::Changes { shape, mark_deletes: section.choice("deletes")? == "mark" });
+    }
+    match ["deletes", "shape"].into_iter().find(|key| section.has(key)) {
+        None => Ok(Exports::Events),
+        Some(key) => {
+            let error = section.cx.doc.fail(section.key_span(key), format!("`{key}` is for changes, and these are events"));
+            Err(error.with_help("set `type = \"changes\"`, or take it out"))
+        }
+    }
 }
 
 fn source<'k>(section: &Section<'_>, known: &'k Known) -> Result<(&'k Source, Range<usize>)> {
@@ -117,9 +140,20 @@ fn lake(section: &Section<'_>, known: &Known) -> Result<Arc<LakePlan>> {
 }
 
 /// Which time counts, and whether the source has it.
-fn timestamp(name: &str, section: &Section<'_>, source: &Source) -> Result<Timestamp> {
+fn timestamp(
+    name: &str,
+    section: &Section<'_>,
+    source: &Source,
+    exports: Exports,
+    defaults: &Defaults,
+) -> Result<Timestamp> {
     let or_enqueued = section.choice("event-time-missing")? == "enqueued";
-    if section.choice("timestamp")? == "write" {
+    let written = section.choice_or("timestamp", defaults.timestamp)?;
+    if written != "write" && exports != Exports::Events {
+        let error = section.cx.doc.fail(section.key_span("timestamp"), "changes are filed by the time of writing them");
+        return Err(error.with_help("set `timestamp = \"write\"`, or take it out"));
+    }
+    if written == "write" {
         if section.has("event-time-missing") {
             let span = section.key_span("event-time-missing");
             let error = section.cx.doc.fail(span, "`event-time-missing` says nothing where `timestamp = \"write\"`");
@@ -145,8 +179,12 @@ fn timestamp(name: &str, section: &Section<'_>, source: &Source) -> Result<Times
     Ok(Timestamp::Event { or_enqueued })
 }
 
-fn files(section: &Section<'_>) -> Result<Files> {
-    let files = section.choice("files")?;
+fn files(section: &Section<'_>, exports: Exports, defaults: &Defaults) -> Result<Files> {
+    let files = section.choice_or("files", defaults.files)?;
+    if files != "rolling" && exports != Exports::Events {
+        let error = section.cx.doc.fail(section.key_span("files"), "a file of changes is final when it appears");
+        return Err(error.with_help("set `files = \"rolling\"`, or take it out"));
+    }
     for (key, of) in [("roll-size", "growing"), ("lateness", "sealed")] {
         if section.has(key) && files != of {
             let message = format!("`{key}` is for {of} files, and `files` is `\"{files}\"`");
@@ -161,66 +199,8 @@ fn files(section: &Section<'_>) -> Result<Files> {
     })
 }
 
-/// The tokens of time, coarse to fine, with how many of them each granularity shows.
-const TIME_TOKENS: [Token; 5] = [Token::Year, Token::Month, Token::Day, Token::Hour, Token::Minute];
-
-const fn shown_by(granularity: Granularity) -> usize {
-    match granularity {
-        Granularity::Day => 3,
-        Granularity::Hour => 4,
-        Granularity::Minute => 5,
-    }
-}
-
-fn path(section: &Section<'_>, granularity: Granularity, files: Files) -> Result<(Template, Range<usize>)> {
-    let folders: String =
-        TIME_TOKENS[..shown_by(granularity)].iter().map(|token| format!("{{{}}}/", name_of(*token))).collect();
-    let default = format!("{{export}}/{folders}{{part}}.{{ext}}");
-    let Some(At { value, span }) = section.text("path")? else {
-        let template = Template::parse(&default).expect("the default path is a template");
-        return Ok((template, section.span.clone()));
-    };
-    // A caret inside the text, where the file has it as it is.
-    let raw = section.cx.doc.text(span.clone());
-    let verbatim = raw.get(1..raw.len().saturating_sub(1)) == Some(value);
-    let inside = |part: Range<usize>| match verbatim {
-        true => span.start + 1 + part.start..span.start + 1 + part.end,
-        false => span.clone(),
-    };
-    let template = Template::parse(value).map_err(|error| {
-        let help = error.help.unwrap_or_else(|| format!("for example `{default}`"));
-        section.cx.doc.fail(inside(error.span), error.message).with_help(help)
-    })?;
-    let written = section.choice("granularity")?;
-    if let Some(fine) = TIME_TOKENS[shown_by(granularity)..].iter().find(|token| template.has(**token)) {
-        let name = format!("{{{}}}", name_of(*fine));
-        // A token has a second spelling; then all of the path is meant.
-        let at = value.find(&name).map_or(0..value.len(), |at| at..at + name.len());
-        let error = section.cx.doc.fail(inside(at), format!("`{name}` is finer than `granularity = \"{written}\"`"));
-        return Err(error.with_help(format!(
-            "take it out, or set `granularity = \"{}\"`",
-            if *fine == Token::Minute { "minute" } else { "hour" }
-        )));
-    }
-    let missing = TIME_TOKENS[..shown_by(granularity)].iter().find(|token| !template.has(**token));
-    if let Some(missing) = missing
-        && files != Files::Rolling
-    {
-        let message =
-            format!("the path does not tell one {written} from another: it has no `{{{}}}`", name_of(*missing));
-        let help = format!("for example `{default}`; or set `files = \"rolling\"`");
-        return Err(section.cx.doc.fail(span, message).with_help(help));
-    }
-    Ok((template, span))
-}
-
-fn name_of(token: Token) -> &'static str {
-    let (_, names) = Token::ALL.iter().find(|(known, _)| *known == token).expect("`ALL` has every token");
-    names[0]
-}
-
 /// The settings that decide which files there are and what is in them. Object keys come out sorted.
-fn settings(plan: &ExportPlan, section: &Section<'_>) -> Result<Value> {
+fn settings(plan: &ExportPlan, section: &Section<'_>, defaults: &Defaults) -> Result<Value> {
     let uses = |uses: &[PluginUse]| uses.iter().map(one_use).collect::<Vec<_>>();
     let mapping = &plan.source.mapping;
     let mut settings = json!({
@@ -240,15 +220,20 @@ fn settings(plan: &ExportPlan, section: &Section<'_>) -> Result<Value> {
         "filters": uses(&plan.filters),
         "transforms": uses(&plan.transforms),
         "format": one_use(&plan.format),
-        "granularity": section.choice("granularity")?,
-        "timestamp": section.choice("timestamp")?,
+        "granularity": section.choice_or("granularity", defaults.granularity)?,
+        "timestamp": section.choice_or("timestamp", defaults.timestamp)?,
         "event-time-missing": section.choice("event-time-missing")?,
         "path": plan.path.to_string(),
-        "files": section.choice("files")?,
+        "files": section.choice_or("files", defaults.files)?,
         "flush": { "every": humantime::format_duration(plan.flush.every).to_string(), "bytes": plan.flush.bytes },
         "on-error": section.choice("on-error")?,
         "max-record-size": plan.max_record_size,
     });
+    if let Exports::Changes { .. } = plan.exports {
+        settings["type"] = "changes".into();
+        settings["shape"] = section.choice("shape")?.into();
+        settings["deletes"] = section.choice("deletes")?.into();
+    }
     match plan.files {
         Files::Growing { roll_size } => settings["roll-size"] = roll_size.into(),
         Files::Sealed { lateness } => settings["lateness"] = humantime::format_duration(lateness).to_string().into(),

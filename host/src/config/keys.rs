@@ -176,9 +176,9 @@ pub static EXPORT: Group = Group {
     keys: &[
         key(
             "type",
-            Form::Choice { known: &["events"], later: &["changes", "table"] },
+            Form::Choice { known: &["events", "changes"], later: &["table"] },
             Is("events"),
-            "What is exported: each record as it is.",
+            "What is exported. `events`: each record as it is; `changes`: the newest document of each key that is new or changed.",
         ),
         key("source", Form::Text, Required, "The source to read, the NAME of a `[sources.NAME]`."),
         key(
@@ -205,11 +205,16 @@ pub static EXPORT: Group = Group {
             Means("`{ plugin = \"ndjson\" }`"),
             "The plugin that writes the files' bytes.",
         ),
-        key("granularity", choice(&["minute", "hour", "day"]), Is("hour"), "How long a file covers, in UTC."),
+        key(
+            "granularity",
+            choice(&["minute", "hour", "day"]),
+            Means("`\"hour\"`; `\"minute\"` for a fleet's records and for changes. See “Defaults”"),
+            "How long a file covers, in UTC.",
+        ),
         key(
             "timestamp",
             choice(&["event", "write"]),
-            Is("event"),
+            Means("`\"event\"`; `\"write\"` for a fleet's records and for changes"),
             "Which time decides a record's file: its own, or that of writing it.",
         ),
         key(
@@ -221,13 +226,13 @@ pub static EXPORT: Group = Group {
         key(
             "path",
             Form::Text,
-            Means("`{export}/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}`, as far as `granularity` goes"),
+            Means("`{export}/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}`, as far as `granularity` goes; for a fleet's records see “Defaults”"),
             "Where files are, below the lake's URL. See “Paths”.",
         ),
         key(
             "files",
             choice(&["growing", "rolling", "sealed"]),
-            Is("growing"),
+            Means("`\"growing\"`; changes are always `\"rolling\"`"),
             "What readers see. `growing`: a file that grows; `rolling`: numbered parts, final at once; `sealed`: one file, when its time is over.",
         ),
         key(
@@ -241,6 +246,18 @@ pub static EXPORT: Group = Group {
             Form::Duration,
             Is("10m"),
             "How long a file waits for late records after its time is over. With `files = \"sealed\"` only.",
+        ),
+        key(
+            "deletes",
+            choice(&["omit", "mark"]),
+            Is("omit"),
+            "What is written of a deleted key: nothing, or a tombstone. With `type = \"changes\"` only.",
+        ),
+        key(
+            "shape",
+            choice(&["document", "twin"]),
+            Is("document"),
+            "What bodies are. `document`: the document itself, or a merge patch of it; `twin`: an IoT Hub device twin, or a change of one. With `type = \"changes\"` only.",
         ),
         key("flush", Form::Table(&FLUSH), Means("see `[exports.NAME.flush]`"), "When what was read is committed."),
         key(
@@ -257,7 +274,7 @@ pub static EXPORT: Group = Group {
             "More dead letters than this in one run stop the export.",
         ),
     ],
-    later: &["deletes", "root", "public-url", "snapshots", "tables"],
+    later: &["root", "public-url", "snapshots", "tables"],
 };
 
 pub static FLUSH: Group = Group {

@@ -3,12 +3,14 @@
 //! Parse → resolve → check. Every key is one of `keys.rs`, every error shows its line with a caret and says what to do, and
 //! secrets come from references only and never enter an error. Touches no lake and no record.
 
+mod defaults;
 mod document;
 mod exports;
 mod keys;
 mod lakes;
 mod mask;
 mod overlap;
+mod paths;
 mod plugins;
 mod reference;
 mod section;
@@ -31,7 +33,7 @@ use self::document::Document;
 use self::exports::{Export, Known};
 use self::section::{Context, Section};
 use crate::error::{Error, Result};
-use crate::plan::{Input, Plan};
+use crate::plan::{Exports, Input, Plan};
 
 const SMALLEST: &str = "the smallest configuration has a source and an export:\n\n    \
      [sources.signals]\n    files = \"signals/*.ndjson\"\n\n    \
@@ -85,7 +87,10 @@ pub fn parse(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> R
     if exports.is_empty() {
         return Err(file.fail("the configuration has no export").with_help(SMALLEST));
     }
-    Ok(Plan { path: path.to_owned(), exports: exports.into_iter().map(|export| export.plan).collect() })
+    let exports: Vec<_> = exports.into_iter().map(|export| export.plan).collect();
+    let keep_tables = exports.iter().filter(|export| export.exports != Exports::Events);
+    let tables = keep_tables.map(|export| (export.name.clone(), export.lake.clone())).collect();
+    Ok(Plan { path: path.to_owned(), exports, tables })
 }
 
 /// Refuses two exports that would get into each other's way.

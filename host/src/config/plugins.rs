@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::Value;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
 use super::keys::PLUGIN_NAME;
 use super::section::{Context, Section, in_order};
@@ -33,10 +33,10 @@ impl fmt::Display for Role {
 }
 
 /// The plugins that the binary brings along.
-pub const BUILT_IN: &[(&str, Role)] = &[("select", Role::Filter), ("ndjson", Role::Format)];
+pub const BUILT_IN: &[(&str, Role)] = &[("select", Role::Filter), ("ndjson", Role::Format), ("avro", Role::Format)];
 
 /// Built-in plugins of later versions.
-const LATER: &[&str] = &["avro", "cdm-csv"];
+const LATER: &[&str] = &["cdm-csv"];
 
 /// The format of an export that names none.
 const DEFAULT_FORMAT: &str = "ndjson";
@@ -206,12 +206,28 @@ fn json(cx: &Context<'_>, value: &DeValue<'_>, span: Range<usize>) -> Result<Val
         DeValue::Array(values) => {
             values.iter().map(|value| json(cx, value.get_ref(), value.span())).collect::<Result<_>>()?
         }
+        DeValue::Table(table) if table.len() == 1 && table.contains_key(FROM_FILE) => text_of_file(cx, table)?,
         DeValue::Table(table) => {
             let entries = in_order(table).into_iter();
             let entries = entries
                 .map(|(key, value)| Ok((key.get_ref().as_ref().to_owned(), json(cx, value.get_ref(), value.span())?)));
             Value::Object(entries.collect::<Result<_>>()?)
         }
+    })
+}
+
+/// `{ from-file = "PATH" }` in a plugin's settings stands for the file's text: plugins cannot read files.
+const FROM_FILE: &str = "from-file";
+
+fn text_of_file(cx: &Context<'_>, table: &DeTable<'_>) -> Result<Value> {
+    let value = &table[FROM_FILE];
+    let DeValue::String(path) = value.get_ref() else {
+        let error = cx.doc.fail(value.span(), format!("`{FROM_FILE}` wants a path"));
+        return Err(error.with_help(format!("for example `{{ {FROM_FILE} = \"schemas/reading.avsc\" }}`")));
+    };
+    std::fs::read_to_string(cx.resolve(path)).map(Value::from).map_err(|error| {
+        let message = format!("cannot read `{path}`: {}", error.to_string().to_lowercase());
+        cx.doc.fail(value.span(), message).with_help("mend the path; it starts at this file's folder")
     })
 }
 

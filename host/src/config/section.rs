@@ -154,6 +154,11 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// One of the key's choices; `default` where it is absent, and what that means follows from other keys.
+    pub fn choice_or(&self, name: &str, default: &'static str) -> Result<&'static str> {
+        if self.has(name) { self.choice(name) } else { Ok(default) }
+    }
+
     /// `true` or `false`.
     pub fn flag(&self, name: &str) -> Result<bool> {
         let key = self.key(name);

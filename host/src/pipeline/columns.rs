@@ -1,9 +1,9 @@
 //! Which columns an export's batches have: what its plugins and its layout ask for, each once.
 
 use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array, StringViewArray, TimestampMicrosecondArray};
 
-use super::lane::timestamps;
 use crate::layout::Token;
 use crate::plan::{ExportPlan, Timestamp};
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType};
@@ -29,6 +29,11 @@ impl ColumnTable {
     /// Where the columns of `requests` stand in a batch, in their order.
     pub fn add_all(&mut self, requests: &[ColumnRequest]) -> Vec<usize> {
         requests.iter().map(|request| self.add(request.clone())).collect()
+    }
+
+    /// What was asked for so far.
+    pub fn requests(&self) -> &[ColumnRequest] {
+        &self.requests
     }
 
     /// The columns of a batch, in order.
@@ -67,8 +72,8 @@ impl Layout {
     pub fn columns<'a>(&self, batch: &'a Batch) -> LayoutColumns<'a> {
         let column = |at: Option<usize>| at.map(|at| &batch.columns[at]);
         LayoutColumns {
-            time: column(self.time).map(timestamps),
-            enqueued: column(self.enqueued).map(timestamps),
+            time: column(self.time).map(|column| column.as_primitive::<TimestampMicrosecondType>()),
+            enqueued: column(self.enqueued).map(|column| column.as_primitive::<TimestampMicrosecondType>()),
             kind: column(self.kind).map(|column| column.as_string_view()),
             source: column(self.source).map(|column| column.as_string_view()),
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::run::Tabled;
 use crate::commit::{Closing, Draft, Outcome, Partition, Published, SpanEntry, Stager, Totals};
 use crate::error::{Error, Kind, Result};
 use crate::source::Position;
@@ -22,6 +23,8 @@ pub struct Ended {
     pub span: SpanEntry,
     pub position: Position,
     pub series: BTreeMap<String, crate::commit::Series>,
+    /// What the span made of the export's table, where it has one.
+    pub table: Option<Tabled>,
 }
 
 /// What every commit of a run says alike.
@@ -49,7 +52,12 @@ pub async fn commit_all(
         let stager = span.stager.await.map_err(|e| Error::internal(format!("the staging task died: {e}")))??;
         let (rows, bytes, files) = (span.closing.rows, span.closing.bytes, span.closing.visible);
         let dead_letters = span.letters.as_ref().map_or(0, |(_, _, count)| *count);
-        let objects = stager.finish(span.closing, span.letters).await?;
+        let mut objects = stager.finish(span.closing, span.letters).await?;
+        let table = span.table.map(|table| {
+            objects.objects.extend(table.written);
+            objects.obsolete.extend(table.obsolete);
+            table.state
+        });
         let before = partition.last().map_or(Totals::default(), |commit| commit.totals);
         let totals = Totals {
             bytes_read: before.bytes_read + span.span.bytes,
@@ -72,6 +80,7 @@ pub async fn commit_all(
             objects: objects.objects,
             obsolete: objects.obsolete,
             series: span.series,
+            table,
             totals,
         };
         match partition.commit(draft).await? {

@@ -3,111 +3,49 @@
 //! A lane owns one instance of every plugin of its export. Any lane can take any chunk; what comes out is put back in order by
 //! the caller. Files are shared between the lanes of a span: one of them writes a file's beginning, all of them its segments.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::TimestampMicrosecondType;
-use arrow_array::{ArrayRef, UInt32Array};
+use arrow_array::{Array, UInt32Array};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::bisect::bisect;
-use super::columns::{ColumnTable, Layout};
-use crate::commit::{File, FileTable};
+use super::changes::ChangeColumns;
+use super::columns::ColumnTable;
+use super::lookup::{Lookups, Tables};
+use super::processed::{Processed, SpanContext, letter, nanos, timed, u32_of};
+use super::stage::Stage;
+use super::writer::Writer;
+use crate::commit::File;
 use crate::decode::Decoder;
 use crate::error::{Error, Result};
-use crate::layout::{Period, Values};
-use crate::plan::{ExportPlan, OnError, PluginUse, Timestamp};
-use crate::plugin::{Failure, FileId, Filter, Format, Moment, Rejection, Toolbox, Transform, Transformed};
-use crate::record::{Batch, ColumnRequest, DeadLetter, Selector};
+use crate::plan::{ExportPlan, Exports, OnError};
+use crate::plugin::{Filter, Moment, Rejection, Toolbox, Transform, Transformed};
+use crate::record::{Batch, ColumnRequest, Selector};
 use crate::source::Chunk;
-
-/// What every chunk of one span shares.
-#[derive(Debug)]
-pub struct SpanContext {
-    pub number: u64,
-    pub moment: Moment,
-    pub files: FileTable,
-}
-
-/// What became of one chunk.
-#[derive(Debug, Default)]
-pub struct Processed {
-    pub records: u64,
-    /// What files begin with, from every lane that meets one: the first in the order of chunks counts.
-    pub headers: Vec<(Arc<File>, Bytes)>,
-    /// Bytes of files, in order.
-    pub segments: Vec<(Arc<File>, Bytes, u32)>,
-    pub dead: Vec<DeadLetter>,
-    /// The latest event time met. Microseconds since 1970-01-01T00:00:00Z.
-    pub latest: Option<i64>,
-    /// Nanoseconds, by stage.
-    pub stages: Stages,
-}
-
-/// Time that lanes spent, in nanoseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Stages {
-    pub decode: u64,
-    pub filter: u64,
-    pub transform: u64,
-    pub partition: u64,
-    pub encode: u64,
-}
-
-impl Stages {
-    /// Adds `other` up.
-    pub fn add(&mut self, other: Stages) {
-        self.decode += other.decode;
-        self.filter += other.filter;
-        self.transform += other.transform;
-        self.partition += other.partition;
-        self.encode += other.encode;
-    }
-}
 
 /// One lane.
 pub struct Lane {
     plan: Arc<ExportPlan>,
     toolbox: Arc<dyn Toolbox>,
-    runtime: Handle,
-    layout: Layout,
     decoder: Decoder,
     /// What the columns of a batch are.
     requests: Vec<ColumnRequest>,
+    lookups: Lookups,
     filters: Vec<Stage<dyn Filter>>,
     transforms: Vec<Stage<dyn Transform>>,
-    format: Stage<dyn Format>,
-    extension: String,
-    /// Files of the current span that this lane's format has begun.
-    begun: HashMap<FileId, Arc<File>>,
-    /// The current span's files by period, kind and source: what most rows need, without asking the table.
-    routes: HashMap<Route, Arc<File>>,
+    end: End,
+    writer: Writer,
     span: u64,
 }
 
-/// What decides a record's file.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Route {
-    period: Period,
-    kind: Option<String>,
-    source: Option<String>,
-}
-
-/// A plugin in its place: the instance, and where its columns stand in the batch.
-struct Stage<P: ?Sized> {
-    instance: Box<P>,
-    plugin: PluginUse,
-    columns: Vec<usize>,
-}
-
-impl<P: ?Sized> Stage<P> {
-    fn pick(&self, batch: &Batch) -> Vec<ArrayRef> {
-        self.columns.iter().map(|column| batch.columns[*column].clone()).collect()
-    }
+/// What becomes of records that went through every filter and transform.
+enum End {
+    /// They are written.
+    Files,
+    /// They change documents. What is written comes back from the table as change records, which `documents` decodes.
+    Table { columns: ChangeColumns, documents: Decoder },
 }
 
 impl Lane {
@@ -115,9 +53,14 @@ impl Lane {
     ///
     /// # Errors
     /// Of kind `Config` or `Plugin`, naming the plugin.
-    pub fn open(plan: Arc<ExportPlan>, toolbox: Arc<dyn Toolbox>, runtime: Handle, moment: Moment) -> Result<Self> {
+    pub fn open(
+        plan: Arc<ExportPlan>,
+        toolbox: Arc<dyn Toolbox>,
+        tables: &Tables,
+        runtime: Handle,
+        moment: Moment,
+    ) -> Result<Self> {
         let mut table = ColumnTable::default();
-        let layout = Layout::new(&plan, &mut table);
         let mut filters = Vec::new();
         for plugin in &plan.filters {
             let instance = toolbox.filter(plugin, moment)?;
@@ -130,49 +73,64 @@ impl Lane {
             let columns = table.add_all(instance.columns());
             transforms.push(Stage { instance, plugin: plugin.clone(), columns });
         }
-        let instance = toolbox.format(&plan.format, moment)?;
-        let columns = table.add_all(instance.columns());
-        let extension = instance.file_type().extension.clone();
-        let format = Stage { instance, plugin: plan.format.clone(), columns };
+        let writer = Writer::open(plan.clone(), toolbox.clone(), runtime.clone(), moment, &mut table)?;
+        let changes = match plan.exports {
+            Exports::Events => None,
+            Exports::Changes { shape, .. } => Some(ChangeColumns::new(shape, &mut table)),
+        };
+        let lookups = Lookups::new(&mut table, tables, runtime)?;
         let requests = table.into_requests();
-        let decoder = Decoder::new(&plan.source.mapping, &plan.source.name, requests.clone(), plan.max_record_size)?;
-        Ok(Lane {
-            plan,
-            toolbox,
-            runtime,
-            layout,
-            decoder,
-            requests,
-            filters,
-            transforms,
-            format,
-            extension,
-            begun: HashMap::new(),
-            routes: HashMap::new(),
-            span: 0,
-        })
+        let decoder = Decoder::new(&plan.source, requests.clone(), plan.max_record_size)?;
+        let end = match changes {
+            None => End::Files,
+            Some(columns) => End::Table { columns, documents: super::changes::documents(&requests)? },
+        };
+        Ok(Lane { plan, toolbox, decoder, requests, lookups, filters, transforms, end, writer, span: 0 })
     }
 
     /// Whether segments of the format may be encoded by several lanes and at several times.
     pub fn appendable(&self) -> bool {
-        self.format.instance.file_type().appendable
+        self.writer.appendable()
     }
 
     /// Runs one chunk through every stage.
     ///
     /// # Errors
     /// Of kind `Plugin` where a plugin fails and the export says stop, or fails altogether; of kind `Lake` where it cannot be
-    /// found out which object a period's records go to.
+    /// found out which object a period's records go to, or what a table holds.
     pub fn process(&mut self, chunk: &Chunk, span: &SpanContext) -> Result<Processed> {
         self.enter(span);
         let mut out = Processed::default();
         let decoded = timed(&mut out.stages.decode, || self.decoder.decode(chunk, span.moment.write_time));
         out.records = decoded.records;
         out.dead = decoded.dead;
-        for batch in decoded.batches {
+        for mut batch in decoded.batches {
+            timed(&mut out.stages.decode, || self.lookups.fill(&mut batch, span))?;
             let batch = self.filter(batch, span, &mut out)?;
             let batch = self.transform(batch, span, &mut out)?;
-            self.write(&batch, span, &mut out)?;
+            match &self.end {
+                End::Files => self.writer.write(&batch, span, &mut out)?,
+                End::Table { columns, .. } => columns.take(&batch, &mut out),
+            }
+        }
+        Ok(out)
+    }
+
+    /// Encodes documents of the export's table, which `chunk` holds as change records.
+    ///
+    /// # Errors
+    /// As [`Lane::process`].
+    pub fn write_documents(&mut self, chunk: &Chunk, span: &SpanContext) -> Result<Processed> {
+        self.enter(span);
+        let mut out = Processed::default();
+        let End::Table { documents, .. } = &mut self.end else {
+            return Err(Error::internal("only exports of changes have documents"));
+        };
+        let decoded = timed(&mut out.stages.decode, || documents.decode(chunk, span.moment.write_time));
+        out.dead = decoded.dead;
+        for mut batch in decoded.batches {
+            timed(&mut out.stages.decode, || self.lookups.fill(&mut batch, span))?;
+            self.writer.write(&batch, span, &mut out)?;
         }
         Ok(out)
     }
@@ -182,33 +140,22 @@ impl Lane {
     /// # Errors
     /// Of kind `Plugin`.
     pub fn finish_files(&mut self) -> Result<Vec<(Arc<File>, Bytes)>> {
-        let mut out = Vec::new();
-        for (id, file) in std::mem::take(&mut self.begun) {
-            let bytes = self.format.instance.finish(id).map_err(|failure| Error::plugin(failure.to_string()))?;
-            out.push((file, bytes.into()));
-        }
-        self.routes.clear();
-        Ok(out)
+        self.writer.finish_files()
     }
 
-    /// Leaves the files of the span before, and sets the plugins' clock.
+    /// Leaves the span before, and sets the plugins' clock.
     fn enter(&mut self, span: &SpanContext) {
         if self.span == span.number {
             return;
         }
         self.span = span.number;
-        self.routes.clear();
-        for (id, _) in std::mem::take(&mut self.begun) {
-            // An appendable file has no last bytes; a failure here shows at the next call.
-            let _ = self.format.instance.finish(id);
-        }
         for filter in &mut self.filters {
             filter.instance.set_moment(span.moment);
         }
         for transform in &mut self.transforms {
             transform.instance.set_moment(span.moment);
         }
-        self.format.instance.set_moment(span.moment);
+        self.writer.enter(span.moment);
     }
 
     fn filter(&mut self, mut batch: Batch, span: &SpanContext, out: &mut Processed) -> Result<Batch> {
@@ -234,7 +181,7 @@ impl Lane {
             for outcome in outcomes {
                 match outcome.answer {
                     Ok(verdict) => {
-                        refuse(&batch, outcome.start, &verdict.rejected, &stage.plugin, out);
+                        out.refuse(&batch, outcome.start, &verdict.rejected, &stage.plugin);
                         // Indices straight from the bitmap; a rejected row is not kept, whatever its bit says.
                         let start = u32_of(outcome.start);
                         let mut rejected = verdict.rejected.iter().map(|rejection| rejection.row).peekable();
@@ -279,10 +226,10 @@ impl Lane {
             for outcome in outcomes {
                 match outcome.answer {
                     Ok(transformed) => {
-                        refuse(&batch, outcome.start, &transformed.rejected, &stage.plugin, out);
+                        out.refuse(&batch, outcome.start, &transformed.rejected, &stage.plugin);
                         let shaped = reshape(&mut self.decoder, &self.requests, &batch, outcome.start, transformed)
                             .map_err(|error| error.context(format!("plugin `{}`", stage.plugin.plugin.name)))?;
-                        refuse(&shaped.0, 0, &shaped.1, &stage.plugin, out);
+                        out.refuse(&shaped.0, 0, &shaped.1, &stage.plugin);
                         pieces.push(without(shaped.0, &shaped.1));
                     }
                     Err(failure) => out.dead.push(letter(&batch, outcome.start, failure.to_string())),
@@ -293,139 +240,6 @@ impl Lane {
         out.stages.transform += nanos(started);
         Ok(batch)
     }
-
-    /// Sorts a batch's rows by file, and encodes each file's.
-    fn write(&mut self, batch: &Batch, span: &SpanContext, out: &mut Processed) -> Result<()> {
-        if batch.rows() == 0 {
-            return Ok(());
-        }
-        let started = Instant::now();
-        let groups = self.route(batch, span, out)?;
-        out.stages.partition += nanos(started);
-        let started = Instant::now();
-        for (file, rows) in groups {
-            let whole = rows.len() == batch.rows();
-            let taken;
-            let part = if whole {
-                batch
-            } else {
-                taken = batch.take(&UInt32Array::from(rows));
-                &taken
-            };
-            self.encode(part, &file, span, out)?;
-        }
-        out.stages.encode += nanos(started);
-        Ok(())
-    }
-
-    fn route(&mut self, batch: &Batch, span: &SpanContext, out: &mut Processed) -> Result<Vec<(Arc<File>, Vec<u32>)>> {
-        let columns = self.layout.columns(batch);
-        let granularity = self.plan.granularity;
-        let mut groups: BTreeMap<FileId, (Arc<File>, Vec<u32>)> = BTreeMap::new();
-        let mut last: Option<(Route, FileId)> = None;
-        for row in 0..batch.rows() {
-            let time = match self.plan.timestamp {
-                Timestamp::Write => span.moment.write_time,
-                Timestamp::Event { or_enqueued } => match columns.time(row, or_enqueued) {
-                    Some(time) => time,
-                    None => {
-                        out.dead.push(letter(batch, row, self.layout.no_time(&self.plan)));
-                        continue;
-                    }
-                },
-            };
-            out.latest = out.latest.max(Some(time));
-            let period = Period::of(time, granularity);
-            let (kind, source) = (columns.kind(row), columns.source(row));
-            let same = |route: &Route| {
-                route.period == period && route.kind.as_deref() == kind && route.source.as_deref() == source
-            };
-            if let Some((route, id)) = &last
-                && same(route)
-            {
-                groups.get_mut(id).expect("the row before went there").1.push(u32_of(row));
-                continue;
-            }
-            let route = Route { period, kind: kind.map(str::to_owned), source: source.map(str::to_owned) };
-            let file = match self.routes.get(&route) {
-                Some(file) => file.clone(),
-                None => {
-                    let Some(fields) = period.fields() else {
-                        out.dead.push(letter(
-                            batch,
-                            row,
-                            format!("its time is outside of the years 0000 to 9999 ({time} µs)"),
-                        ));
-                        continue;
-                    };
-                    let series = self.plan.path.series(&Values {
-                        export: &self.plan.name,
-                        kind: route.kind.as_deref().unwrap_or_default(),
-                        source: route.source.as_deref().unwrap_or(&self.plan.source.name),
-                        partition: super::PARTITION,
-                        period: fields,
-                        extension: &self.extension,
-                    });
-                    let file = self.runtime.block_on(span.files.file(&series, period.end()))?;
-                    self.routes.insert(route.clone(), file.clone());
-                    file
-                }
-            };
-            groups.entry(file.id).or_insert_with(|| (file.clone(), Vec::new())).1.push(u32_of(row));
-            last = Some((route, file.id));
-        }
-        Ok(groups.into_values().collect())
-    }
-
-    fn encode(&mut self, batch: &Batch, file: &Arc<File>, span: &SpanContext, out: &mut Processed) -> Result<()> {
-        let isolate = self.plan.on_error == OnError::DeadLetter;
-        if !self.begun.contains_key(&file.id) {
-            let header = self
-                .format
-                .instance
-                .begin(file.id, file.seed, file.resumed)
-                .map_err(|f| Error::plugin(f.to_string()))?;
-            if !file.resumed {
-                out.headers.push((file.clone(), header.into()));
-            }
-            self.begun.insert(file.id, file.clone());
-        }
-        let toolbox = &self.toolbox;
-        let begun = &self.begun;
-        let appendable = self.format.instance.file_type().appendable;
-        let columns = self.format.pick(batch);
-        let outcomes = bisect(
-            &mut self.format,
-            batch.rows(),
-            &columns,
-            isolate && appendable,
-            |stage, rows, columns| stage.instance.encode(file.id, rows, columns),
-            |stage| {
-                stage.instance = toolbox.format(&stage.plugin, span.moment)?;
-                // The fresh instance goes on with every file that the failed one had begun.
-                for file in begun.values() {
-                    let again = stage.instance.begin(file.id, file.seed, true);
-                    again.map_err(|failure: Failure| Error::plugin(failure.to_string()))?;
-                }
-                Ok(())
-            },
-        )?;
-        for outcome in outcomes {
-            match outcome.answer {
-                Ok(segment) => {
-                    refuse(batch, outcome.start, &segment.rejected, &self.format.plugin, out);
-                    out.segments.push((file.clone(), segment.bytes.into(), segment.rows));
-                }
-                Err(failure) => out.dead.push(letter(batch, outcome.start, failure.to_string())),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The export's time column as numbers, for the layout.
-pub(super) fn timestamps(column: &ArrayRef) -> &arrow_array::TimestampMicrosecondArray {
-    column.as_primitive::<TimestampMicrosecondType>()
 }
 
 /// The batch that a transform made of rows of `batch` from `start` on, and the rows of it whose new bodies are not JSON.
@@ -453,7 +267,13 @@ fn reshape(
     let mut rejected = Vec::new();
     if let Some(bodies) = transformed.bodies {
         let extracted = decoder.extract(&bodies, &shaped.columns);
-        (shaped.columns, shaped.bodies, rejected) = (extracted.columns, bodies, extracted.rejected);
+        rejected = extracted.rejected;
+        // What a transform passes on as it was need not be JSON.
+        rejected.retain(|rejection| {
+            let row = rejection.row as usize;
+            shaped.bodies.is_null(row) || shaped.bodies.value(row) != bodies.value(row)
+        });
+        (shaped.columns, shaped.bodies) = (extracted.columns, bodies);
     }
     Ok((shaped, rejected))
 }
@@ -466,36 +286,4 @@ fn without(batch: Batch, rejected: &[Rejection]) -> Batch {
     let mut refused = rejected.iter().map(|rejection| rejection.row).peekable();
     let kept: UInt32Array = (0..u32_of(batch.rows())).filter(|row| refused.next_if_eq(row).is_none()).collect();
     batch.take(&kept)
-}
-
-fn refuse(batch: &Batch, start: usize, rejected: &[Rejection], plugin: &PluginUse, out: &mut Processed) {
-    for rejection in rejected {
-        let reason = format!("plugin `{}`: {}", plugin.plugin.name, rejection.reason);
-        out.dead.push(letter(batch, start + rejection.row as usize, reason));
-    }
-}
-
-/// The dead letter for a row of a batch.
-fn letter(batch: &Batch, row: usize, reason: String) -> DeadLetter {
-    DeadLetter {
-        reason,
-        origin: batch.origin.clone(),
-        offset: batch.offsets.value(row),
-        raw: Bytes::copy_from_slice(batch.raw.value(row)),
-    }
-}
-
-fn u32_of(row: usize) -> u32 {
-    u32::try_from(row).expect("a batch has at most 8,192 rows")
-}
-
-fn nanos(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn timed<T>(total: &mut u64, work: impl FnOnce() -> T) -> T {
-    let started = Instant::now();
-    let out = work();
-    *total += nanos(started);
-    out
 }

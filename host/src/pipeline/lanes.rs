@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use tokio::sync::oneshot;
 
-use super::lane::{Lane, Processed, SpanContext};
+use super::lane::Lane;
+use super::processed::{Processed, SpanContext};
 use crate::commit::Piece;
 use crate::error::{Error, Result};
 use crate::source::Chunk;
@@ -13,6 +14,7 @@ use crate::source::Chunk;
 /// Work for a lane.
 enum Task {
     Process(Chunk, Arc<SpanContext>, oneshot::Sender<Result<Processed>>),
+    WriteDocuments(Chunk, Arc<SpanContext>, oneshot::Sender<Result<Processed>>),
     FinishFiles(oneshot::Sender<Result<Vec<Piece>>>),
 }
 
@@ -63,9 +65,18 @@ impl Lanes {
 
     /// Sends a chunk to the next free lane.
     pub fn send(&mut self, chunk: Chunk, span: Arc<SpanContext>) {
+        self.give(|reply| Task::Process(chunk, span, reply));
+    }
+
+    /// Sends documents of the export's table to the next free lane, to be written.
+    pub fn write_documents(&mut self, chunk: Chunk, span: Arc<SpanContext>) {
+        self.give(|reply| Task::WriteDocuments(chunk, span, reply));
+    }
+
+    fn give(&mut self, task: impl FnOnce(oneshot::Sender<Result<Processed>>) -> Task) {
         let (reply, result) = oneshot::channel();
         // A lane that is gone shows where its result is awaited.
-        let _ = self.tasks.send(Task::Process(chunk, span, reply));
+        let _ = self.tasks.send(task(reply));
         self.under_way.push_back(result);
     }
 
@@ -102,6 +113,9 @@ fn work(mut lane: Lane, tasks: &Mutex<mpsc::Receiver<Task>>) {
         match task {
             Ok(Task::Process(chunk, span, reply)) => {
                 let _ = reply.send(lane.process(&chunk, &span));
+            }
+            Ok(Task::WriteDocuments(chunk, span, reply)) => {
+                let _ = reply.send(lane.write_documents(&chunk, &span));
             }
             Ok(Task::FinishFiles(reply)) => {
                 let _ = reply.send(lane.finish_files());

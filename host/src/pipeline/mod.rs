@@ -12,17 +12,23 @@
 //! 4. `committer.rs` commits spans, one after the other, while the next one is processed.
 
 mod bisect;
+mod changes;
 mod columns;
 mod committer;
 mod feed;
 mod lane;
 mod lanes;
+mod lookup;
 mod preview;
+mod processed;
 mod run;
+mod stage;
 #[cfg(test)]
 mod tests;
+mod writer;
 
-pub use lane::Stages;
+pub use lookup::Tables;
+pub use processed::Stages;
 pub use preview::{Preview, PreviewFile, preview};
 pub use run::{Job, Options, run};
 

@@ -4,17 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use object_store::memory::InMemory;
+use tokio::sync::{mpsc, watch};
 
-use super::PARTITION;
-use super::lane::{Lane, SpanContext};
+use super::lane::Lane;
+use super::lookup::Tables;
+use super::processed::{Processed, SpanContext};
+use super::{PARTITION, changes};
 use crate::clock::Surroundings;
 use crate::commit::{FileTable, Published, read_last};
 use crate::error::Result;
 use crate::lake::Lake;
-use crate::plan::ExportPlan;
+use crate::plan::{ExportPlan, Exports};
 use crate::plugin::{Moment, Toolbox};
 use crate::source::{Read, Reader};
+use crate::table::{self, Apply, Cache, Change, Document, Emit, TableState};
 
 /// What records would become.
 #[derive(Debug, Default)]
@@ -46,6 +50,7 @@ pub fn preview(
     plan: Arc<ExportPlan>,
     lake: &Lake,
     toolbox: Arc<dyn Toolbox>,
+    tables: Tables,
     mut reader: Box<dyn Reader>,
     surroundings: &Surroundings,
     limit: u64,
@@ -56,20 +61,38 @@ pub fn preview(
     let moment = Moment { write_time: surroundings.clock.now(), seed: (surroundings.chance)() };
     let (_, published) = watch::channel(Published { number: 0, write_time: i64::MAX });
     let files = FileTable::new(lake.clone(), (&plan.name, PARTITION), plan.files, Arc::new(series), published, 0);
-    let span = SpanContext { number: 1, moment, files };
-    let mut lane = Lane::open(plan, toolbox, runtime, moment)?;
+    let span = SpanContext { number: 1, moment, files, tables: tables.clone() };
+    let mut lane = Lane::open(plan.clone(), toolbox, &tables, runtime.clone(), moment)?;
     let mut preview = Preview::default();
     let mut files = BTreeMap::new();
+    let mut changes = Vec::new();
     while preview.bytes < limit {
         let chunk = match reader.read(Duration::ZERO)? {
             Read::Chunk(chunk) => chunk,
             Read::Idle | Read::End => break,
         };
         preview.bytes += chunk.data.len() as u64;
-        let processed = lane.process(&chunk, &span)?;
+        let mut processed = lane.process(&chunk, &span)?;
         preview.records += processed.records;
+        changes.append(&mut processed.changes);
+        preview.note(processed, &mut files);
+    }
+    if let Exports::Changes { mark_deletes, .. } = plan.exports {
+        for documents in runtime.block_on(snapshot(changes, mark_deletes))? {
+            preview.note(lane.write_documents(&changes::chunk(&plan.name, &documents), &span)?, &mut files);
+        }
+    }
+    for (file, bytes) in lane.finish_files()? {
+        add(files.entry(file.key.clone()).or_insert_with(|| new_file(&file)), &bytes, 0);
+    }
+    preview.files = files.into_values().filter(|file: &PreviewFile| file.rows > 0).collect();
+    Ok(preview)
+}
+
+impl Preview {
+    fn note(&mut self, processed: Processed, files: &mut BTreeMap<String, PreviewFile>) {
         for dead in processed.dead {
-            *preview.dead_letters.entry(dead.reason).or_default() += 1;
+            *self.dead_letters.entry(dead.reason).or_default() += 1;
         }
         for (file, header) in processed.headers {
             if file.claim_beginning() {
@@ -80,11 +103,23 @@ pub fn preview(
             add(files.entry(file.key.clone()).or_insert_with(|| new_file(&file)), &bytes, rows);
         }
     }
-    for (file, bytes) in lane.finish_files()? {
-        add(files.entry(file.key.clone()).or_insert_with(|| new_file(&file)), &bytes, 0);
-    }
-    preview.files = files.into_values().filter(|file: &PreviewFile| file.rows > 0).collect();
-    Ok(preview)
+}
+
+/// The first snapshot of a table that holds nothing but what `changes` made.
+async fn snapshot(changes: Vec<Change>, mark_deletes: bool) -> Result<Vec<Vec<Document>>> {
+    let memory = Lake::with_store(Arc::new(InMemory::new()), "preview", "_lakeport");
+    let request = Apply { changes, emit: Emit::Everything, mark_deletes, staged_key: "table".into() };
+    let (documents, mut received) = mpsc::channel(1);
+    let (cache, state) = (Cache::default(), TableState::default());
+    let collect = async {
+        let mut all = Vec::new();
+        while let Some(documents) = received.recv().await {
+            all.push(documents);
+        }
+        all
+    };
+    let (applied, all) = tokio::join!(table::apply(&memory, &cache, &state, request, documents), collect);
+    applied.map(|_| all)
 }
 
 fn new_file(file: &crate::commit::File) -> PreviewFile {

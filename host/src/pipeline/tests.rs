@@ -11,14 +11,14 @@ use arrow_array::{Array, ArrayRef};
 use object_store::memory::InMemory;
 use tokio::sync::watch;
 
-use super::{Job, Options, run};
+use super::{Job, Options, Tables, run};
 use crate::clock::{Clock, Surroundings};
 use crate::error::Result;
 use crate::lake::Lake;
 use crate::lake::faulty::{Fault, FaultPlan, FaultyStore, Operation};
 use crate::layout::Template;
 use crate::plan::{
-    ExportPlan, Files, Flush, Granularity, Input, LakePlan, Limits, Location, Mapping, OnError, PluginOrigin,
+    ExportPlan, Exports, Files, Flush, Granularity, Input, LakePlan, Limits, Location, Mapping, OnError, PluginOrigin,
     PluginPlan, PluginUse, SourcePlan, TimeUnit, Timestamp,
 };
 use crate::plugin::{Failure, FileId, FileType, Filter, Format, Moment, Segment, Toolbox, Transform};
@@ -124,13 +124,15 @@ impl Fixture {
         run(Job {
             export: self.plan.clone(),
             lake: lake.clone(),
+            tables: Tables::default(),
+            settled: None,
             toolbox: Arc::new(OnlyLines),
             plugins: BTreeMap::new(),
             surroundings: Surroundings {
                 clock: self.clock.clone(),
                 chance: Arc::new(move || chance.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed)),
             },
-            options: Options { follow: false, lanes: 2, writer: "test".into() },
+            options: Options { follow: false, full: Vec::new(), lanes: 2, writer: "test".into() },
             live: Arc::new(Live::default()),
             stop,
         })
@@ -166,6 +168,7 @@ fn plan(files: Files, input: &Path) -> ExportPlan {
     let format = PluginPlan { name: "ndjson".into(), origin: PluginOrigin::BuiltIn, limits: Limits::default() };
     ExportPlan {
         name: "signals".into(),
+        exports: Exports::Events,
         source: Arc::new(source),
         lake: Arc::new(LakePlan {
             name: "main".into(),

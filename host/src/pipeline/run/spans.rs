@@ -1,231 +1,94 @@
-//! Runs one export: cuts its stream into spans, and sees each one through lanes, stager and committer.
+//! The loop of a run: cuts the stream into spans, and hands each one, done, to the committer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat};
-use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::PARTITION;
-use super::committer::{Ended, Provenance, commit_all, overtaken};
-use super::feed::{Event, Feed};
-use super::lane::{Lane, Processed, SpanContext, Stages};
-use super::lanes::Lanes;
+use super::died;
+use super::table::Table;
 use crate::clock::Surroundings;
 use crate::commit::letters::{self, Letter};
-use crate::commit::{
-    FileTable, Identity, Ledger, Outcome, Partition, Piece, Published, Series, SpanEntry, Stager, any_due, newest_owner,
-};
+use crate::commit::{FileTable, Ledger, Piece, Published, Series, SpanEntry, Stager, any_due};
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
 use crate::layout::Period;
-use crate::plan::{ExportPlan, Files, Timestamp};
-use crate::plugin::{Moment, Toolbox};
-use crate::source::{self, Extent, Position, ReadOptions};
-use crate::telemetry::{ExportReport, Live};
-
-/// Everything one run of an export needs.
-pub struct Job {
-    pub export: Arc<ExportPlan>,
-    pub lake: Lake,
-    pub toolbox: Arc<dyn Toolbox>,
-    /// SHA-256 of every plugin, by name.
-    pub plugins: BTreeMap<String, String>,
-    pub surroundings: Surroundings,
-    pub options: Options,
-    pub live: Arc<Live>,
-    /// Turns true when the run shall commit what it has read and stop.
-    pub stop: watch::Receiver<bool>,
-}
-
-/// How to run.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Keep reading what is appended or added.
-    pub follow: bool,
-    /// Threads that process.
-    pub lanes: usize,
-    /// Host and process, for people who read the log.
-    pub writer: String,
-}
-
-/// Runs an export until its source ends or it is stopped. What was committed is in the report, whether or not an error ended it.
-pub async fn run(job: Job) -> ExportReport {
-    let started = Instant::now();
-    let name = job.export.name.clone();
-    let (report, counts) = watch::channel(ExportReport { export: name.clone(), ..ExportReport::default() });
-    let mut stages = Stages::default();
-    let mut warnings = Vec::new();
-    let (lake, nonce) = (job.lake.clone(), job.surroundings.nonce());
-    let mut result = export(job, nonce, report, &mut stages, &mut warnings).await;
-    // An owner that was replaced meets files that it did not write, before it meets the log.
-    if let Err(Error { kind: Kind::Lake, .. }) = &result
-        && let Ok(Some(owner)) = newest_owner(&lake, &name, PARTITION).await
-        && owner != nonce
-    {
-        result = Err(overtaken());
-    }
-    let mut report = counts.borrow().clone();
-    report.seconds = started.elapsed().as_secs_f64();
-    report.stages = stages;
-    report.warnings = warnings;
-    report.error = result.err();
-    report
-}
-
-async fn export(
-    job: Job,
-    nonce: u128,
-    report: watch::Sender<ExportReport>,
-    stages: &mut Stages,
-    warnings: &mut Vec<String>,
-) -> Result<()> {
-    let identity = Identity { nonce, writer: job.options.writer.clone() };
-    let (finals, final_positions) = std::sync::mpsc::channel();
-    let acknowledge = move |position: &Position| {
-        let _ = finals.send(position.clone());
-    };
-    let (partition, outcome) =
-        Partition::open(job.lake.clone(), &job.export.name, PARTITION, identity, acknowledge).await?;
-    if outcome == Outcome::Overtaken {
-        return Err(overtaken());
-    }
-    let last = partition.last();
-    let position = last.map(|commit| commit.position.clone()).unwrap_or_default();
-    let series = last.map(|commit| commit.series.clone()).unwrap_or_default();
-    let last_write = last.map_or(i64::MIN, |commit| commit.write_time.timestamp_micros());
-
-    let moment = Moment { write_time: job.surroundings.clock.now(), seed: (job.surroundings.chance)() };
-    let runtime = tokio::runtime::Handle::current();
-    let (plan, toolbox, most) = (job.export.clone(), job.toolbox.clone(), job.options.lanes);
-    // Plugins may block while they are opened.
-    let lanes = tokio::task::spawn_blocking(move || open_lanes(&plan, &toolbox, &runtime, moment, most)).await;
-    let lanes = lanes.map_err(|e| died(&e))??;
-    let lanes = Lanes::start(lanes)?;
-
-    let read = ReadOptions {
-        follow: job.options.follow,
-        live: job.live.clone(),
-        run: format!("{:032x}", job.surroundings.nonce()),
-    };
-    let reader = source::open(&job.export.source, &position, read)?;
-    let mut feed = Feed::start(reader, final_positions, job.export.flush.bytes)?;
-
-    let settings = serde_json::to_vec(&job.export.settings).expect("settings have string keys only");
-    let provenance = Provenance { configuration: hex::encode(Sha256::digest(settings)), plugins: job.plugins.clone() };
-    let (ended, spans) = mpsc::channel(1);
-    let (published_sender, published) = watch::channel(Published { number: 0, write_time: last_write });
-    let folder = partition.folder().to_owned();
-    let stage_root = partition.stage_root();
-    let committer = tokio::spawn(commit_all(partition, provenance, spans, published_sender, report));
-
-    let mut run = Run {
-        plan: job.export,
-        lake: job.lake,
-        surroundings: job.surroundings,
-        live: job.live,
-        lanes,
-        ended,
-        published,
-        folder,
-        stage_root,
-        position,
-        series: Arc::new(series),
-        last_write,
-        number: 0,
-        span: None,
-        latest: None,
-        caught_up: false,
-        dead_letters: 0,
-        stages,
-    };
-    let result = run.go(&mut feed, job.stop).await;
-    warnings.extend(feed.warnings());
-    drop(feed);
-    // The committer ends when its sender is gone, after what it was sent.
-    drop(run);
-    let committed = committer.await.map_err(|e| died(&e))?;
-    // Where the committer failed, the run failed only because nobody took its span.
-    committed.and(result)
-}
-
-/// A lane for each of `most` threads; one where segments must be made in order, by one encoder.
-fn open_lanes(
-    plan: &Arc<ExportPlan>,
-    toolbox: &Arc<dyn Toolbox>,
-    runtime: &tokio::runtime::Handle,
-    moment: Moment,
-    most: usize,
-) -> Result<Vec<Lane>> {
-    let open = || Lane::open(plan.clone(), toolbox.clone(), runtime.clone(), moment);
-    let mut lanes = vec![open()?];
-    let appendable = lanes[0].appendable();
-    if !appendable && plan.files != Files::Rolling {
-        let format = &plan.format.plugin.name;
-        return Err(Error::config(format!(
-            "format `{format}` is not appendable: its files can neither grow nor be sealed"
-        ))
-        .with_help(format!("set `files = \"rolling\"` in [exports.{}]", plan.name)));
-    }
-    while appendable && lanes.len() < most {
-        lanes.push(open()?);
-    }
-    Ok(lanes)
-}
+use crate::pipeline::PARTITION;
+use crate::pipeline::committer::Ended;
+use crate::pipeline::feed::{Event, Feed};
+use crate::pipeline::lanes::Lanes;
+use crate::pipeline::lookup::Tables;
+use crate::pipeline::processed::{Processed, SpanContext, Stages};
+use crate::plan::{ExportPlan, Timestamp};
+use crate::plugin::Moment;
+use crate::source::{self, Extent, Position};
+use crate::table::Change;
+use crate::telemetry::Live;
 
 /// Files of one span after which it ends: each is an open descriptor or an upload while it is staged.
 const MAX_FILES: usize = 256;
 /// Bytes of dead letters after which a span ends: they wait in memory.
 const MAX_LETTERS: usize = 16 << 20;
+/// Bytes of changes after which it ends: they wait in memory until they meet the documents that they change.
+const MAX_CHANGES: usize = 64 << 20;
 
 /// A run under way.
-struct Run<'a> {
-    plan: Arc<ExportPlan>,
-    lake: Lake,
-    surroundings: Surroundings,
-    live: Arc<Live>,
-    lanes: Lanes,
-    ended: mpsc::Sender<Ended>,
-    published: watch::Receiver<Published>,
-    folder: String,
-    stage_root: String,
+pub(super) struct Run<'a> {
+    pub(super) plan: Arc<ExportPlan>,
+    pub(super) lake: Lake,
+    pub(super) surroundings: Surroundings,
+    pub(super) live: Arc<Live>,
+    pub(super) lanes: Lanes,
+    pub(super) ended: mpsc::Sender<Ended>,
+    pub(super) published: watch::Receiver<Published>,
+    pub(super) folder: String,
+    pub(super) stage_root: String,
     /// Where the source continues, after everything that was sent to lanes.
-    position: Position,
+    pub(super) position: Position,
     /// The files' state after the last span that ended.
-    series: Arc<BTreeMap<String, Series>>,
-    last_write: i64,
+    pub(super) series: Arc<BTreeMap<String, Series>>,
+    pub(super) last_write: i64,
     /// The span under way, or the last one; the first is 1.
-    number: u64,
-    span: Option<Span>,
+    pub(super) number: u64,
+    pub(super) span: Option<Span>,
     /// The latest event time met. Microseconds since 1970-01-01T00:00:00Z.
-    latest: Option<i64>,
+    pub(super) latest: Option<i64>,
+    /// What the documents of the export are, where it exports changes.
+    pub(super) table: Option<Table>,
+    /// The tables of other exports, for lookups.
+    pub(super) tables: Tables,
+    /// Told once the table holds what the source had when the run began.
+    pub(super) settled: Option<watch::Sender<bool>>,
     /// The source has nothing more for now.
-    caught_up: bool,
-    dead_letters: u64,
-    stages: &'a mut Stages,
+    pub(super) caught_up: bool,
+    pub(super) dead_letters: u64,
+    pub(super) stages: &'a mut Stages,
 }
 
 /// A span under way.
-struct Span {
-    context: Arc<SpanContext>,
-    ledger: Ledger,
-    pieces: mpsc::Sender<Vec<Piece>>,
-    stager: JoinHandle<Result<Stager>>,
-    letters: Vec<u8>,
-    letter_count: u64,
-    entry: SpanEntry,
-    hash: Xxh3,
-    encoded: u64,
-    deadline: Instant,
+pub(super) struct Span {
+    pub(super) context: Arc<SpanContext>,
+    pub(super) ledger: Ledger,
+    pub(super) pieces: mpsc::Sender<Vec<Piece>>,
+    pub(super) stager: JoinHandle<Result<Stager>>,
+    pub(super) letters: Vec<u8>,
+    pub(super) letter_count: u64,
+    pub(super) changes: Vec<Change>,
+    pub(super) change_bytes: usize,
+    pub(super) entry: SpanEntry,
+    pub(super) hash: Xxh3,
+    pub(super) encoded: u64,
+    pub(super) deadline: Instant,
 }
 
 impl Run<'_> {
-    async fn go(&mut self, feed: &mut Feed, mut stop: watch::Receiver<bool>) -> Result<()> {
+    /// Runs until the source ends or `stop` turns true.
+    pub(super) async fn go(&mut self, feed: &mut Feed, mut stop: watch::Receiver<bool>) -> Result<()> {
         let mut reading = true;
         loop {
             let cut = self.span.as_ref().is_some_and(|span| self.is_full(span) || span.deadline <= Instant::now());
@@ -263,6 +126,7 @@ impl Run<'_> {
         span.entry.bytes.max(span.encoded) >= self.plan.flush.bytes
             || span.ledger.files() >= MAX_FILES
             || span.letters.len() >= MAX_LETTERS
+            || span.change_bytes >= MAX_CHANGES
     }
 
     /// Sends a chunk to the lanes, as part of the span under way or of a new one.
@@ -282,11 +146,31 @@ impl Run<'_> {
     /// Nothing to read: files may be due all the same.
     fn idle(&mut self) {
         self.caught_up = true;
-        if self.span.is_none() && any_due(&self.series, self.plan.files, self.surroundings.clock.now()) {
+        self.settle();
+        if self.span.is_none() && self.is_due(self.surroundings.clock.now()) {
             let mut span = self.begin_span();
             span.deadline = Instant::now();
             self.span = Some(span);
         }
+    }
+
+    /// Commits at once what the source had when the run began, and says so: lookups of other exports wait for it.
+    fn settle(&mut self) {
+        match &mut self.span {
+            Some(span) if self.settled.is_some() => span.deadline = Instant::now(),
+            None if self.published.borrow().number == self.number => {
+                if let Some(settled) = self.settled.take() {
+                    settled.send_replace(true);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether there is something to write without reading anything.
+    fn is_due(&self, due: i64) -> bool {
+        let snapshot = self.table.as_ref().is_some_and(|table| table.is_due(self.surroundings.clock.now()));
+        snapshot || any_due(&self.series, self.plan.files, due)
     }
 
     fn begin_span(&mut self) -> Span {
@@ -303,7 +187,8 @@ impl Run<'_> {
             self.published.clone(),
             self.number - 1,
         );
-        let context = Arc::new(SpanContext { number: self.number, moment, files });
+        let context =
+            Arc::new(SpanContext { number: self.number, moment, files, tables: self.tables.as_of_now() });
         let stager =
             Stager::new(self.lake.clone(), self.stage_folder(self.number), self.published.clone(), self.number);
         let (pieces, received) = mpsc::channel(4);
@@ -320,6 +205,8 @@ impl Run<'_> {
             stager: tokio::spawn(stager.take_all(received)),
             letters: Vec::new(),
             letter_count: 0,
+            changes: Vec::new(),
+            change_bytes: 0,
             entry: SpanEntry::default(),
             hash: Xxh3::new(),
             encoded: 0,
@@ -327,12 +214,12 @@ impl Run<'_> {
         }
     }
 
-    fn stage_folder(&self, number: u64) -> String {
+    pub(super) fn stage_folder(&self, number: u64) -> String {
         format!("{}/{number:010}", self.stage_root)
     }
 
     /// Takes in what became of the oldest chunk.
-    async fn take(&mut self, processed: Processed) -> Result<()> {
+    pub(super) async fn take(&mut self, processed: Processed) -> Result<()> {
         let span = self.span.as_mut().expect("a chunk is processed in a span");
         span.entry.records += processed.records;
         // One record from the future must not end every period.
@@ -343,6 +230,8 @@ impl Run<'_> {
         for dead in &processed.dead {
             Letter::new(dead, time).write(&mut span.letters);
         }
+        span.change_bytes += processed.changes.iter().map(Change::size).sum::<usize>();
+        span.changes.extend(processed.changes);
         let dead = processed.dead.len() as u64;
         span.letter_count += dead;
         self.dead_letters += dead;
@@ -387,10 +276,15 @@ impl Run<'_> {
     /// Ends the span under way, if there is one, and hands it to the committer.
     async fn end_span(&mut self, last: bool) -> Result<()> {
         let due = self.due();
-        if last && self.span.is_none() && any_due(&self.series, self.plan.files, due) {
+        let unsaved = self.table.as_ref().is_some_and(Table::is_unsaved);
+        if last && self.span.is_none() && (unsaved || self.is_due(due)) {
             self.span = Some(self.begin_span());
         }
-        let Some(mut span) = self.span.take() else { return Ok(()) };
+        if self.span.is_none() {
+            return Ok(());
+        }
+        let table = if self.table.is_some() { Some(self.write_table(last).await?) } else { None };
+        let mut span = self.span.take().expect("it was there three lines above");
         if !self.lanes.appendable() {
             let mut trailers = Vec::new();
             for (file, bytes) in self.lanes.finish_files().await? {
@@ -418,6 +312,7 @@ impl Run<'_> {
             span: span.entry,
             position: self.position.clone(),
             series: series.clone(),
+            table,
         };
         drop(span.pieces);
         self.series = Arc::new(series);
@@ -433,10 +328,6 @@ impl Run<'_> {
             _ => now,
         }
     }
-}
-
-fn died(why: &dyn std::fmt::Display) -> Error {
-    Error::internal(format!("a task of the export died: {why}"))
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {

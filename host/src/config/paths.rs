@@ -1,0 +1,73 @@
+//! The path template of an export: parsed, and checked against how long a file covers.
+
+use std::ops::Range;
+
+use super::defaults::Defaults;
+use super::section::{At, Section};
+use crate::error::Result;
+use crate::layout::{Template, Token};
+use crate::plan::{Files, Granularity};
+
+/// The tokens of time, coarse to fine, with how many of them each granularity shows.
+const TIME_TOKENS: [Token; 5] = [Token::Year, Token::Month, Token::Day, Token::Hour, Token::Minute];
+
+const fn shown_by(granularity: Granularity) -> usize {
+    match granularity {
+        Granularity::Day => 3,
+        Granularity::Hour => 4,
+        Granularity::Minute => 5,
+    }
+}
+
+/// The path of an export's files, and where the file says it.
+pub fn path(
+    section: &Section<'_>,
+    defaults: &Defaults,
+    granularity: Granularity,
+    files: Files,
+) -> Result<(Template, Range<usize>)> {
+    let folders: String =
+        TIME_TOKENS[..shown_by(granularity)].iter().map(|token| format!("{{{}}}/", name_of(*token))).collect();
+    let default = format!("{}/{folders}{{part}}.{{ext}}", defaults.folder);
+    let Some(At { value, span }) = section.text("path")? else {
+        let template = Template::parse(&default).expect("the default path is a template");
+        return Ok((template, section.span.clone()));
+    };
+    // A caret inside the text, where the file has it as it is.
+    let raw = section.cx.doc.text(span.clone());
+    let verbatim = raw.get(1..raw.len().saturating_sub(1)) == Some(value);
+    let inside = |part: Range<usize>| match verbatim {
+        true => span.start + 1 + part.start..span.start + 1 + part.end,
+        false => span.clone(),
+    };
+    let template = Template::parse(value).map_err(|error| {
+        let help = error.help.unwrap_or_else(|| format!("for example `{default}`"));
+        section.cx.doc.fail(inside(error.span), error.message).with_help(help)
+    })?;
+    let written = section.choice_or("granularity", defaults.granularity)?;
+    if let Some(fine) = TIME_TOKENS[shown_by(granularity)..].iter().find(|token| template.has(**token)) {
+        let name = format!("{{{}}}", name_of(*fine));
+        // A token has a second spelling; then all of the path is meant.
+        let at = value.find(&name).map_or(0..value.len(), |at| at..at + name.len());
+        let error = section.cx.doc.fail(inside(at), format!("`{name}` is finer than `granularity = \"{written}\"`"));
+        return Err(error.with_help(format!(
+            "take it out, or set `granularity = \"{}\"`",
+            if *fine == Token::Minute { "minute" } else { "hour" }
+        )));
+    }
+    let missing = TIME_TOKENS[..shown_by(granularity)].iter().find(|token| !template.has(**token));
+    if let Some(missing) = missing
+        && files != Files::Rolling
+    {
+        let message =
+            format!("the path does not tell one {written} from another: it has no `{{{}}}`", name_of(*missing));
+        let help = format!("for example `{default}`; or set `files = \"rolling\"`");
+        return Err(section.cx.doc.fail(span, message).with_help(help));
+    }
+    Ok((template, span))
+}
+
+fn name_of(token: Token) -> &'static str {
+    let (_, names) = Token::ALL.iter().find(|(known, _)| *known == token).expect("`ALL` has every token");
+    names[0]
+}

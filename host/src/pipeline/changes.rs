@@ -1,0 +1,125 @@
+//! Between batches and the table: records become changes of documents, and documents become records again.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int64Type, TimestampMicrosecondType};
+use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat};
+
+use super::columns::ColumnTable;
+use super::processed::{Processed, letter};
+use crate::decode::Decoder;
+use crate::error::Result;
+use crate::record::{Attribute, Batch, ColumnRequest, ColumnType};
+use crate::source::{Chunk, Extent, Origin};
+use crate::table::{Change, Document, Key, Operation, Shape};
+
+/// Where the parts of a change stand in a batch.
+pub struct ChangeColumns {
+    shape: Shape,
+    source: usize,
+    kind: usize,
+    subject: usize,
+    operation: usize,
+    version: usize,
+    time: usize,
+}
+
+impl ChangeColumns {
+    /// Asks `table` for them.
+    pub fn new(shape: Shape, table: &mut ColumnTable) -> Self {
+        let mut ask = |attribute, as_type| table.add(ColumnRequest::attribute(attribute, as_type));
+        ChangeColumns {
+            shape,
+            source: ask(Attribute::Source, ColumnType::Text),
+            kind: ask(Attribute::Kind, ColumnType::Text),
+            subject: ask(Attribute::Subject, ColumnType::Text),
+            operation: ask(Attribute::Operation, ColumnType::Text),
+            version: ask(Attribute::Version, ColumnType::Int64),
+            time: ask(Attribute::Time, ColumnType::Timestamp),
+        }
+    }
+
+    /// Adds the changes that the records of `batch` are to `out`; what is none is a dead letter.
+    pub fn take(&self, batch: &Batch, out: &mut Processed) {
+        let text = |at: usize| batch.columns[at].as_string_view();
+        let (sources, kinds, subjects) = (text(self.source), text(self.kind), text(self.subject));
+        let operations = text(self.operation);
+        let versions = batch.columns[self.version].as_primitive::<Int64Type>();
+        let times = batch.columns[self.time].as_primitive::<TimestampMicrosecondType>();
+        for row in 0..batch.rows() {
+            let text = |column: &arrow_array::StringViewArray| {
+                column.is_valid(row).then(|| column.value(row).to_owned()).unwrap_or_default()
+            };
+            let key = Key { source: text(sources), kind: text(kinds), subject: text(subjects) };
+            // What does not say what it does is the document.
+            let operation = match operations.is_valid(row) {
+                true => operations.value(row).parse(),
+                false => Ok(Operation::Update),
+            };
+            let version = versions.is_valid(row).then(|| versions.value(row));
+            let time = times.is_valid(row).then(|| times.value(row));
+            let body = batch.bodies.is_valid(row).then(|| batch.bodies.value(row)).unwrap_or_default();
+            let change = operation.and_then(|operation| {
+                Change::new(self.shape, key, operation, version, time, Bytes::copy_from_slice(body))
+            });
+            match change {
+                Ok(change) => out.changes.push(change),
+                Err(reason) => out.dead.push(letter(batch, row, reason)),
+            }
+        }
+    }
+}
+
+/// What decodes the lines of [`chunk`].
+///
+/// # Errors
+/// Of kind `Config`, naming a pointer that is none.
+pub fn documents(columns: &[ColumnRequest]) -> Result<Decoder> {
+    Decoder::of_changes(columns.to_vec())
+}
+
+/// Documents of an export's table as change records, a line each: so that they get their columns as every record does.
+pub fn chunk(export: &str, documents: &[Document]) -> Chunk {
+    let mut data = Vec::with_capacity(documents.iter().map(|document| 256 + document.body.as_ref().map_or(0, |body| body.len())).sum());
+    for document in documents {
+        line(document, &mut data);
+    }
+    let origin = Origin { name: format!("table of {export}").into(), inode: 0, hashed: 0, hash: String::new() };
+    let next = data.len() as u64;
+    Chunk::of_lines(data.into(), Extent { origin: Arc::new(origin), first: 0, next, dropped: 0 })
+}
+
+fn line(document: &Document, out: &mut Vec<u8>) {
+    let Document { key, operation, version, time, body } = document;
+    let text = |text: &str| serde_json::Value::from(text).to_string();
+    let subject = text(&key.subject);
+    let head = format!(
+        "{{\"operation\":\"{}\",\"kind\":{},\"key\":{subject},\"source\":{}",
+        operation.as_str(),
+        text(&key.kind),
+        text(&key.source),
+    );
+    out.extend_from_slice(head.as_bytes());
+    if let Some(version) = version {
+        write!(out, ",\"version\":{version}").expect("a Vec takes everything");
+    }
+    if let Some(time) = time.and_then(DateTime::from_timestamp_micros) {
+        let time = time.to_rfc3339_opts(SecondsFormat::Micros, true);
+        write!(out, ",\"time\":\"{time}\"").expect("a Vec takes everything");
+    }
+    out.extend_from_slice(b",\"body\":");
+    match body {
+        Some(body) => {
+            let start = out.len();
+            out.extend_from_slice(body);
+            // Between tokens only: a line feed inside a string is escaped.
+            out[start..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+        }
+        None => write!(out, "{{\"id\":{subject},\"deleted\":true}}").expect("a Vec takes everything"),
+    }
+    out.extend_from_slice(b"}\n");
+}

@@ -1,0 +1,171 @@
+//! Lookups: columns that come from another export's table, by a record's subject, as last committed when the span began.
+//!
+//! Between decoding and the plugins. Each distinct subject of a batch is looked up once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, BinaryViewArray, UInt32Array};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, watch};
+
+use super::PARTITION;
+use super::columns::ColumnTable;
+use super::processed::SpanContext;
+use crate::commit::read_last;
+use crate::config::suggest;
+use crate::decode::Decoder;
+use crate::error::{Error, Result};
+use crate::lake::Lake;
+use crate::record::{Attribute, Batch, ColumnRequest, ColumnType, Selector};
+use crate::table::{Cache, Reader, Wanted};
+
+/// How often a table may move on while it is read.
+const ATTEMPTS: usize = 5;
+
+/// The tables that an installation's exports of changes keep, for one span. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Tables {
+    /// The lake of every such export, by its name.
+    lakes: Arc<BTreeMap<String, Lake>>,
+    /// Turn true when the exports of this process that keep tables have committed what there was when they began.
+    settled: Arc<BTreeMap<String, watch::Receiver<bool>>>,
+    cache: Cache,
+    /// The tables that this span has looked into, as they were then.
+    open: Arc<Mutex<HashMap<String, Arc<Reader>>>>,
+}
+
+impl Tables {
+    /// Tables in these lakes, by the names of the exports that keep them.
+    ///
+    /// A lookup waits for those that are in `settled` until they are, so that what one configuration exports finds what it
+    /// keeps, on the first run already. A receiver whose sender is gone is settled.
+    pub fn new(lakes: BTreeMap<String, Lake>, settled: BTreeMap<String, watch::Receiver<bool>>) -> Self {
+        Tables { lakes: Arc::new(lakes), settled: Arc::new(settled), ..Tables::default() }
+    }
+
+    /// The same tables for another span, which sees what was committed since.
+    pub fn as_of_now(&self) -> Self {
+        Tables { open: Arc::default(), ..self.clone() }
+    }
+
+    fn check(&self, table: &str) -> Result<()> {
+        if self.lakes.contains_key(table) {
+            return Ok(());
+        }
+        let message = format!("there is no export `{table}` of type `changes` to look values up in");
+        Err(Error::config(message).with_help(match self.lakes.is_empty() {
+            true => format!("add it: `[exports.{table}]` with `type = \"changes\"`"),
+            false => suggest(table, self.lakes.keys().map(String::as_str)),
+        }))
+    }
+
+    /// The documents of `wanted`, one each; null where there is none.
+    async fn find(&self, table: &str, wanted: &[Wanted<'_>]) -> Result<BinaryViewArray> {
+        for _ in 0..ATTEMPTS {
+            let reader = self.reader(table).await?;
+            if let Some(documents) = reader.find(wanted).await? {
+                return Ok(documents.iter().map(Option::as_deref).collect());
+            }
+            // Its files are gone: a newer commit has taken their place.
+            self.open.lock().await.remove(table);
+        }
+        Err(Error::lake(format!("the table of export `{table}` moved on {ATTEMPTS} times while it was read"))
+            .with_help("run again; if it happens often, commit that export less often: a longer `flush.every`"))
+    }
+
+    async fn reader(&self, table: &str) -> Result<Arc<Reader>> {
+        if let Some(settled) = self.settled.get(table) {
+            let _ = settled.clone().wait_for(|settled| *settled).await;
+        }
+        let mut open = self.open.lock().await;
+        if let Some(reader) = open.get(table) {
+            return Ok(reader.clone());
+        }
+        let lake = self.lakes.get(table).ok_or_else(|| Error::internal(format!("the table `{table}` was checked")))?;
+        let commit = read_last(lake, table, PARTITION).await?;
+        let state = commit.and_then(|(_, commit)| commit.table).unwrap_or_default();
+        let reader = Arc::new(Reader::new(lake.clone(), state, self.cache.clone()));
+        open.insert(table.to_owned(), reader.clone());
+        Ok(reader)
+    }
+}
+
+/// The lookups that the plugins of a lane asked for.
+pub struct Lookups {
+    tables: Vec<Table>,
+    subject: usize,
+    source: usize,
+    runtime: Handle,
+}
+
+/// What is wanted of one table.
+struct Table {
+    name: String,
+    /// Takes the wanted values out of documents.
+    decoder: Decoder,
+    /// Where they stand in a batch.
+    columns: Vec<usize>,
+}
+
+impl Lookups {
+    /// The lookups among `columns`, to which it adds what finds the documents.
+    ///
+    /// # Errors
+    /// Of kind `Config`: there is no such table.
+    pub fn new(columns: &mut ColumnTable, tables: &Tables, runtime: Handle) -> Result<Self> {
+        let mut wanted: BTreeMap<String, Vec<(usize, ColumnRequest)>> = BTreeMap::new();
+        for (at, request) in columns.requests().iter().enumerate() {
+            if let Selector::Lookup { table, pointer } = &request.selector {
+                let value = ColumnRequest::pointer(pointer.clone(), request.as_type);
+                wanted.entry(table.clone()).or_default().push((at, value));
+            }
+        }
+        let mut ask = |attribute| match wanted.is_empty() {
+            true => 0,
+            false => columns.add(ColumnRequest::attribute(attribute, ColumnType::Text)),
+        };
+        let (subject, source) = (ask(Attribute::Subject), ask(Attribute::Source));
+        let open = |(name, values): (String, Vec<(usize, ColumnRequest)>)| {
+            tables.check(&name)?;
+            let (columns, requests) = values.into_iter().unzip();
+            Ok(Table { decoder: Decoder::of_bodies(requests)?, columns, name })
+        };
+        Ok(Lookups { tables: wanted.into_iter().map(open).collect::<Result<_>>()?, subject, source, runtime })
+    }
+
+    /// Puts what was looked up into the columns of `batch`. Blocks.
+    ///
+    /// # Errors
+    /// Of kind `Lake`.
+    pub fn fill(&mut self, batch: &mut Batch, span: &SpanContext) -> Result<()> {
+        if self.tables.is_empty() {
+            return Ok(());
+        }
+        let (subjects, sources) = (batch.columns[self.subject].clone(), batch.columns[self.source].clone());
+        let (subjects, sources) = (subjects.as_string_view(), sources.as_string_view());
+        let mut known = HashMap::new();
+        let mut wanted = Vec::new();
+        let rows: UInt32Array = subjects
+            .iter()
+            .zip(sources)
+            .map(|(subject, source)| {
+                let one = Wanted { subject: subject?, source: source.unwrap_or_default() };
+                Some(*known.entry(one).or_insert_with(|| {
+                    wanted.push(one);
+                    u32::try_from(wanted.len() - 1).expect("a batch has at most 8,192 rows")
+                }))
+            })
+            .collect();
+        for table in &mut self.tables {
+            let documents = self.runtime.block_on(span.tables.find(&table.name, &wanted))?;
+            let values = table.decoder.extract(&documents, &vec![Arc::new(documents.clone()) as ArrayRef; table.columns.len()]);
+            for (at, values) in table.columns.iter().zip(values.columns) {
+                batch.columns[*at] =
+                    arrow_select::take::take(&values, &rows, None).expect("the rows are those of the documents");
+            }
+        }
+        Ok(())
+    }
+}

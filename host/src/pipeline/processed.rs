@@ -1,0 +1,99 @@
+//! What becomes of a chunk in a lane, and what all lanes of a span share.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::lookup::Tables;
+use crate::commit::{File, FileTable};
+use crate::plan::PluginUse;
+use crate::plugin::{Moment, Rejection};
+use crate::record::{Batch, DeadLetter};
+use crate::table::Change;
+
+/// What every chunk of one span shares.
+#[derive(Debug)]
+pub struct SpanContext {
+    pub number: u64,
+    pub moment: Moment,
+    pub files: FileTable,
+    pub tables: Tables,
+}
+
+/// What became of one chunk.
+#[derive(Debug, Default)]
+pub struct Processed {
+    pub records: u64,
+    /// What files begin with, from every lane that meets one: the first in the order of chunks counts.
+    pub headers: Vec<(Arc<File>, Bytes)>,
+    /// Bytes of files, in order.
+    pub segments: Vec<(Arc<File>, Bytes, u32)>,
+    pub dead: Vec<DeadLetter>,
+    /// Changes of documents, in order: what an export of changes makes instead of segments.
+    pub changes: Vec<Change>,
+    /// The latest event time met. Microseconds since 1970-01-01T00:00:00Z.
+    pub latest: Option<i64>,
+    /// Nanoseconds, by stage.
+    pub stages: Stages,
+}
+
+/// Time that lanes spent, in nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Stages {
+    pub decode: u64,
+    pub filter: u64,
+    pub transform: u64,
+    pub partition: u64,
+    pub encode: u64,
+}
+
+impl Stages {
+    /// Adds `other` up.
+    pub fn add(&mut self, other: Stages) {
+        self.decode += other.decode;
+        self.filter += other.filter;
+        self.transform += other.transform;
+        self.partition += other.partition;
+        self.encode += other.encode;
+    }
+}
+
+impl Processed {
+    /// Notes the rows of `batch` that a plugin rejected; `start` is the row that its row 0 is.
+    pub fn refuse(&mut self, batch: &Batch, start: usize, rejected: &[Rejection], plugin: &PluginUse) {
+        for rejection in rejected {
+            let reason = format!("plugin `{}`: {}", plugin.plugin.name, rejection.reason);
+            self.dead.push(letter(batch, start + rejection.row as usize, reason));
+        }
+    }
+}
+
+/// The dead letter for a row of a batch.
+pub fn letter(batch: &Batch, row: usize, reason: String) -> DeadLetter {
+    DeadLetter {
+        reason,
+        origin: batch.origin.clone(),
+        offset: batch.offsets.value(row),
+        raw: Bytes::copy_from_slice(batch.raw.value(row)),
+    }
+}
+
+/// A row's number as Arrow indices have it.
+pub fn u32_of(row: usize) -> u32 {
+    u32::try_from(row).expect("a batch has at most 8,192 rows")
+}
+
+/// Nanoseconds since an instant.
+pub fn nanos(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Does `work`, and adds its nanoseconds to `total`.
+pub fn timed<T>(total: &mut u64, work: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    let out = work();
+    *total += nanos(started);
+    out
+}

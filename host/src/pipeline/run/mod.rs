@@ -1,0 +1,200 @@
+//! Runs one export: opens everything, lets `spans.rs` loop, and answers with what was committed.
+
+mod spans;
+mod table;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use self::spans::Run;
+use self::table::Table;
+use super::PARTITION;
+use super::committer::{Provenance, commit_all, overtaken};
+use super::feed::Feed;
+use super::lane::Lane;
+use super::lanes::Lanes;
+use super::lookup::Tables;
+use super::processed::Stages;
+use crate::clock::Surroundings;
+use crate::commit::{Identity, Outcome, Partition, Published, newest_owner};
+use crate::error::{Error, Kind, Result};
+use crate::lake::Lake;
+use crate::plan::{ExportPlan, Exports, Files};
+use crate::plugin::{Moment, Toolbox};
+use crate::source::{self, Position, ReadOptions};
+use crate::telemetry::{ExportReport, Live};
+
+pub use self::table::Tabled;
+
+/// Everything one run of an export needs.
+pub struct Job {
+    pub export: Arc<ExportPlan>,
+    pub lake: Lake,
+    /// What lookups may look into.
+    pub tables: Tables,
+    /// Told once this export's own table is as its source was when the run began.
+    pub settled: Option<watch::Sender<bool>>,
+    pub toolbox: Arc<dyn Toolbox>,
+    /// SHA-256 of every plugin, by name.
+    pub plugins: BTreeMap<String, String>,
+    pub surroundings: Surroundings,
+    pub options: Options,
+    pub live: Arc<Live>,
+    /// Turns true when the run shall commit what it has read and stop.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Keep reading what is appended or added.
+    pub follow: bool,
+    /// Exports whose next snapshot holds every document.
+    pub full: Vec<String>,
+    /// Threads that process.
+    pub lanes: usize,
+    /// Host and process, for people who read the log.
+    pub writer: String,
+}
+
+/// Runs an export until its source ends or it is stopped. What was committed is in the report, whether or not an error ended it.
+pub async fn run(job: Job) -> ExportReport {
+    let started = Instant::now();
+    let name = job.export.name.clone();
+    let (report, counts) = watch::channel(ExportReport { export: name.clone(), ..ExportReport::default() });
+    let mut stages = Stages::default();
+    let mut warnings = Vec::new();
+    let (lake, nonce) = (job.lake.clone(), job.surroundings.nonce());
+    let mut result = export(job, nonce, report, &mut stages, &mut warnings).await;
+    // An owner that was replaced meets files that it did not write, before it meets the log.
+    if let Err(Error { kind: Kind::Lake, .. }) = &result
+        && let Ok(Some(owner)) = newest_owner(&lake, &name, PARTITION).await
+        && owner != nonce
+    {
+        result = Err(overtaken());
+    }
+    let mut report = counts.borrow().clone();
+    report.seconds = started.elapsed().as_secs_f64();
+    report.stages = stages;
+    report.warnings = warnings;
+    report.error = result.err();
+    report
+}
+
+async fn export(
+    job: Job,
+    nonce: u128,
+    report: watch::Sender<ExportReport>,
+    stages: &mut Stages,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    let identity = Identity { nonce, writer: job.options.writer.clone() };
+    let (finals, final_positions) = std::sync::mpsc::channel();
+    let acknowledge = move |position: &Position| {
+        let _ = finals.send(position.clone());
+    };
+    let (partition, outcome) =
+        Partition::open(job.lake.clone(), &job.export.name, PARTITION, identity, acknowledge).await?;
+    if outcome == Outcome::Overtaken {
+        return Err(overtaken());
+    }
+    let last = partition.last();
+    let position = last.map(|commit| commit.position.clone()).unwrap_or_default();
+    let series = last.map(|commit| commit.series.clone()).unwrap_or_default();
+    let table = match job.export.exports {
+        Exports::Events => None,
+        Exports::Changes { mark_deletes, .. } => {
+            let state = last.and_then(|commit| commit.table.clone()).unwrap_or_default();
+            let full = job.options.full.contains(&job.export.name);
+            Some(Table::new(state, mark_deletes, job.export.granularity, full))
+        }
+    };
+    let last_write = last.map_or(i64::MIN, |commit| commit.write_time.timestamp_micros());
+
+    let moment = Moment { write_time: job.surroundings.clock.now(), seed: (job.surroundings.chance)() };
+    let runtime = tokio::runtime::Handle::current();
+    let (plan, toolbox, most) = (job.export.clone(), job.toolbox.clone(), job.options.lanes);
+    let tables = job.tables.clone();
+    // Plugins may block while they are opened.
+    let lanes = tokio::task::spawn_blocking(move || {
+        let open = || Lane::open(plan.clone(), toolbox.clone(), &tables, runtime.clone(), moment);
+        open_lanes(&plan, open, most)
+    });
+    let lanes = lanes.await;
+    let lanes = lanes.map_err(|e| died(&e))??;
+    let lanes = Lanes::start(lanes)?;
+
+    let read = ReadOptions {
+        follow: job.options.follow,
+        live: job.live.clone(),
+        run: format!("{:032x}", job.surroundings.nonce()),
+    };
+    let reader = source::open(&job.export.source, &position, read)?;
+    let mut feed = Feed::start(reader, final_positions, job.export.flush.bytes)?;
+
+    let settings = serde_json::to_vec(&job.export.settings).expect("settings have string keys only");
+    let provenance = Provenance { configuration: hex::encode(Sha256::digest(settings)), plugins: job.plugins.clone() };
+    let (ended, spans) = mpsc::channel(1);
+    let (published_sender, published) = watch::channel(Published { number: 0, write_time: last_write });
+    let folder = partition.folder().to_owned();
+    let stage_root = partition.stage_root();
+    let committer = tokio::spawn(commit_all(partition, provenance, spans, published_sender, report));
+
+    let mut run = Run {
+        plan: job.export,
+        lake: job.lake,
+        surroundings: job.surroundings,
+        live: job.live,
+        lanes,
+        ended,
+        published,
+        folder,
+        stage_root,
+        position,
+        series: Arc::new(series),
+        last_write,
+        number: 0,
+        span: None,
+        latest: None,
+        table,
+        tables: job.tables,
+        settled: job.settled,
+        caught_up: false,
+        dead_letters: 0,
+        stages,
+    };
+    let result = run.go(&mut feed, job.stop).await;
+    warnings.extend(feed.warnings());
+    warnings.extend(run.table.as_ref().and_then(Table::note));
+    drop(feed);
+    // The committer ends when its sender is gone, after what it was sent.
+    drop(run);
+    let committed = committer.await.map_err(|e| died(&e))?;
+    // Where the committer failed, the run failed only because nobody took its span.
+    committed.and(result)
+}
+
+/// A lane for each of `most` threads; one where segments must be made in order, by one encoder.
+fn open_lanes(plan: &ExportPlan, open: impl Fn() -> Result<Lane>, most: usize) -> Result<Vec<Lane>> {
+    let mut lanes = vec![open()?];
+    let appendable = lanes[0].appendable();
+    if !appendable && plan.files != Files::Rolling {
+        let format = &plan.format.plugin.name;
+        return Err(Error::config(format!(
+            "format `{format}` is not appendable: its files can neither grow nor be sealed"
+        ))
+        .with_help(format!("set `files = \"rolling\"` in [exports.{}]", plan.name)));
+    }
+    while appendable && lanes.len() < most {
+        lanes.push(open()?);
+    }
+    Ok(lanes)
+}
+
+fn died(why: &dyn std::fmt::Display) -> Error {
+    Error::internal(format!("a task of the export died: {why}"))
+}

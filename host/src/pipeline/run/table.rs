@@ -1,0 +1,143 @@
+//! The table of an export of changes: what a span changed goes into it, and a snapshot of what is new comes out.
+//!
+//! A snapshot is written once a period at most, so that a key stands in a period's files once: what changes after it waits in
+//! the table, and with the commit, for the first span of a later period. The first snapshot waits until the source was read to
+//! its end: it holds everything there is.
+
+use tokio::sync::mpsc;
+
+use super::spans::Run;
+use crate::commit::{Content, Object, Publication};
+use crate::error::Result;
+use crate::layout::Period;
+use crate::pipeline::changes;
+use crate::plan::Granularity;
+use crate::table::{self, Apply, Cache, Emit, TableState};
+
+/// The documents of a run's export, as of the last span that ended.
+pub struct Table {
+    state: TableState,
+    cache: Cache,
+    mark_deletes: bool,
+    granularity: Granularity,
+    /// The state holds something that no commit does.
+    unsaved: bool,
+}
+
+/// What a span made of the table.
+#[derive(Debug)]
+pub struct Tabled {
+    pub state: TableState,
+    /// The file of the state that the span wrote, and those that it made superfluous.
+    pub written: Option<Object>,
+    pub obsolete: Vec<String>,
+}
+
+impl Table {
+    /// The table as the last commit has it. `full`: the next snapshot shall hold every document.
+    pub fn new(state: TableState, mark_deletes: bool, granularity: Granularity, full: bool) -> Self {
+        let unsaved = full && !state.full;
+        let state = TableState { full: state.full || full, ..state };
+        Table { state, cache: Cache::default(), mark_deletes, granularity, unsaved }
+    }
+
+    /// Whether a snapshot would be written at `now`, in microseconds since 1970-01-01T00:00:00Z.
+    pub fn is_due(&self, now: i64) -> bool {
+        self.has_news(0) && self.is_free(now)
+    }
+
+    /// Whether something has to be committed though nothing was read.
+    pub fn is_unsaved(&self) -> bool {
+        self.unsaved
+    }
+
+    /// What waits for the next period, for people; `None` where nothing does.
+    pub fn note(&self) -> Option<String> {
+        let until = self.state.written_until.filter(|_| self.has_news(0))?;
+        let time = chrono::DateTime::from_timestamp_micros(until)?.format("%Y-%m-%dT%H:%MZ");
+        let what = match self.state.full {
+            true => "a full snapshot waits".to_owned(),
+            false => format!("{} changed keys wait", self.state.waiting),
+        };
+        Some(format!("{what} for the next snapshot: run again at {time} or later, or use --follow"))
+    }
+
+    fn has_news(&self, changes: usize) -> bool {
+        self.state.full || self.state.waiting > 0 || changes > 0
+    }
+
+    /// Whether the period of `time` has no snapshot yet.
+    fn is_free(&self, time: i64) -> bool {
+        self.state.written_until.is_none_or(|until| time >= until)
+    }
+
+    /// What the span that is written at `write_time` and ends now writes of the table.
+    fn emit(&self, write_time: i64, now: i64, caught_up: bool, last: bool) -> Emit {
+        let complete = match self.state.written_until {
+            None => caught_up,
+            Some(_) => caught_up || last || now >= Period::of(write_time, self.granularity).end(),
+        };
+        match self.state.full {
+            _ if !complete || !self.is_free(write_time) => Emit::Nothing,
+            true => Emit::Everything,
+            false => Emit::Waiting,
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Applies the changes of the span under way to the table, and encodes the snapshot that is due, if one is.
+    ///
+    /// # Errors
+    /// Of kind `Lake` or `Plugin`.
+    pub(super) async fn write_table(&mut self, last: bool) -> Result<Tabled> {
+        let now = self.surroundings.clock.now();
+        let table = self.table.as_mut().expect("the caller saw it");
+        let span = self.span.as_mut().expect("the caller has begun one");
+        let context = span.context.clone();
+        let write_time = context.moment.write_time;
+        let emit = table.emit(write_time, now, self.caught_up, last);
+        let (documents, mut received) = mpsc::channel(1);
+        let request = Apply {
+            changes: std::mem::take(&mut span.changes),
+            emit,
+            mark_deletes: table.mark_deletes,
+            staged_key: format!("{}/table", self.stage_folder(context.number)),
+        };
+        let (lake, cache, state) = (self.lake.clone(), table.cache.clone(), table.state.clone());
+        let apply = async move { table::apply(&lake, &cache, &state, request, documents).await };
+        let mut apply = std::pin::pin!(apply);
+        let mut applied = None;
+        let mut more = true;
+        while more || applied.is_none() || !self.lanes.is_empty() {
+            tokio::select! {
+                processed = self.lanes.next(), if !self.lanes.is_empty() => self.take(processed?).await?,
+                batch = received.recv(), if more && self.lanes.has_room() => match batch {
+                    Some(batch) => self.lanes.write_documents(changes::chunk(&self.plan.name, &batch), context.clone()),
+                    None => more = false,
+                },
+                done = &mut apply, if applied.is_none() => applied = Some(done?),
+            }
+        }
+        let applied = applied.expect("the loop waits for it");
+        let mut state = applied.state;
+        if emit != Emit::Nothing && applied.emitted > 0 {
+            state.written_until = Some(Period::of(write_time, self.plan.granularity).end());
+        }
+        if emit != Emit::Nothing {
+            state.full = false;
+        }
+        let table = self.table.as_mut().expect("the caller saw it");
+        table.state = state.clone();
+        table.unsaved = false;
+        let written = applied.written.map(|run| Object {
+            key: run.key.clone(),
+            content: Content::Staged(run.key),
+            length: run.length,
+            sha256: run.sha256,
+            rows: run.entries,
+            publication: Publication::Segment,
+        });
+        Ok(Tabled { state, written, obsolete: applied.obsolete })
+    }
+}
