@@ -80,7 +80,7 @@ impl Lane {
         };
         let lookups = Lookups::new(&mut table, tables, runtime)?;
         let requests = table.into_requests();
-        let decoder = Decoder::new(&plan.source, requests.clone(), plan.max_record_size)?;
+        let decoder = Decoder::new(&plan.source.mapping, &plan.source.name, requests.clone(), plan.max_record_size)?;
         let end = match changes {
             None => End::Files,
             Some(columns) => End::Table { columns, documents: super::changes::documents(&requests)? },

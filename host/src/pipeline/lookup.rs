@@ -86,7 +86,7 @@ impl Tables {
         let lake = self.lakes.get(table).ok_or_else(|| Error::internal(format!("the table `{table}` was checked")))?;
         let commit = read_last(lake, table, PARTITION).await?;
         let state = commit.and_then(|(_, commit)| commit.table).unwrap_or_default();
-        let reader = Arc::new(Reader::new(lake.clone(), state, self.cache.clone()));
+        let reader = Arc::new(Reader::new(lake.clone(), &state, self.cache.clone()));
         open.insert(table.to_owned(), reader.clone());
         Ok(reader)
     }

@@ -118,7 +118,9 @@ async fn snapshot(changes: Vec<Change>, mark_deletes: bool) -> Result<Vec<Vec<Do
         }
         all
     };
-    let (applied, all) = tokio::join!(table::apply(&memory, &cache, &state, request, documents), collect);
+    // The sender goes when everything was sent.
+    let apply = async move { table::apply(&memory, &cache, &state, request, &documents).await };
+    let (applied, all) = tokio::join!(apply, collect);
     applied.map(|_| all)
 }
 

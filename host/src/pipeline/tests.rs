@@ -1,7 +1,7 @@
 //! Whole runs in this process: a file, natively linked plugins, a lake in memory that misbehaves.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,6 +24,8 @@ use crate::plan::{
 use crate::plugin::{Failure, FileId, FileType, Filter, Format, Moment, Segment, Toolbox, Transform};
 use crate::record::{Attribute, ColumnRequest, ColumnType};
 use crate::telemetry::{ExportReport, Live};
+
+mod changes;
 
 const RECORDS: usize = 240;
 const MODES: [Files; 3] =
@@ -98,7 +100,7 @@ impl Clock for TestClock {
 }
 
 struct Fixture {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     plan: Arc<ExportPlan>,
     clock: Arc<TestClock>,
     chance: Arc<AtomicU64>,
@@ -106,16 +108,25 @@ struct Fixture {
 
 impl Fixture {
     fn new(files: Files, seed: u64) -> Self {
+        let fixture = Fixture::with(seed, |input| plan(files, input));
+        std::fs::write(fixture.input(), input_lines()).unwrap();
+        fixture
+    }
+
+    /// A fixture whose plan reads the file that it is given.
+    fn with(seed: u64, plan: impl FnOnce(&Path) -> ExportPlan) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let input = folder.path().join("in.ndjson");
-        std::fs::write(&input, input_lines()).unwrap();
         Fixture {
-            plan: Arc::new(plan(files, &input)),
-            _folder: folder,
+            plan: Arc::new(plan(&folder.path().join("in.ndjson"))),
+            folder,
             // 2026-01-01T00:00:00Z: long after the records' times.
             clock: Arc::new(TestClock(AtomicI64::new(1_767_225_600_000_000))),
             chance: Arc::new(AtomicU64::new(seed)),
         }
+    }
+
+    fn input(&self) -> PathBuf {
+        self.folder.path().join("in.ndjson")
     }
 
     async fn run(&self, lake: &Lake) -> ExportReport {

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::layout::Period;
 use crate::pipeline::changes;
 use crate::plan::Granularity;
-use crate::table::{self, Apply, Cache, Emit, TableState};
+use crate::table::{self, Apply, Cache, Document, Emit, TableState};
 
 /// The documents of a run's export, as of the last span that ended.
 pub struct Table {
@@ -97,7 +97,7 @@ impl Run<'_> {
         let context = span.context.clone();
         let write_time = context.moment.write_time;
         let emit = table.emit(write_time, now, self.caught_up, last);
-        let (documents, mut received) = mpsc::channel(1);
+        let (documents, mut received) = mpsc::channel::<Vec<Document>>(1);
         let request = Apply {
             changes: std::mem::take(&mut span.changes),
             emit,
@@ -105,7 +105,7 @@ impl Run<'_> {
             staged_key: format!("{}/table", self.stage_folder(context.number)),
         };
         let (lake, cache, state) = (self.lake.clone(), table.cache.clone(), table.state.clone());
-        let apply = async move { table::apply(&lake, &cache, &state, request, documents).await };
+        let apply = async move { table::apply(&lake, &cache, &state, request, &documents).await };
         let mut apply = std::pin::pin!(apply);
         let mut applied = None;
         let mut more = true;
