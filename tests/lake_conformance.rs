@@ -137,6 +137,7 @@ async fn conforms(new: Factory<'_>) {
     a_created_object_is_never_replaced(&lake).await;
     one_of_many_creators_wins(&lake).await;
     absent_objects_read_as_none(&lake).await;
+    a_range_is_read_whole_or_not_at_all(&lake).await;
     keys_are_stored_as_they_are(&lake).await;
     lists_are_sorted_complete_and_of_one_folder(&lake).await;
     staging_keeps_every_byte(&lake).await;
@@ -243,6 +244,22 @@ async fn absent_objects_read_as_none(lake: &Lake) {
     assert_eq!(lake.get("absent/a").await.unwrap(), None);
     assert_eq!(lake.head("absent/a").await.unwrap(), None);
     assert_eq!(lake.list("absent").await.unwrap(), []);
+}
+
+async fn a_range_is_read_whole_or_not_at_all(lake: &Lake) {
+    let bytes = noise(100_000);
+    put(lake, "range/a", &bytes).await;
+    for range in [0..1, 0..100_000, 17..4242, 99_999..100_000, 5..5] {
+        let expected = &bytes[range.start as usize..range.end as usize];
+        assert!(lake.get_range("range/a", range.clone()).await.unwrap().unwrap() == expected, "{range:?}");
+    }
+    for range in [99_999..100_001, 100_000..100_001, 200_000..200_010] {
+        let refused = lake.get_range("range/a", range.clone()).await.unwrap_err();
+        assert_eq!(refused.kind, Kind::Lake, "{range:?}: {refused}");
+        assert!(refused.message.contains("range/a"), "{range:?}: {refused}");
+    }
+    assert_eq!(lake.get_range("range/absent", 0..10).await.unwrap(), None);
+    assert_eq!(lake.get_range("range/absent", 5..5).await.unwrap(), None);
 }
 
 async fn keys_are_stored_as_they_are(lake: &Lake) {

@@ -9,6 +9,7 @@
 //! 5. [`layout`] says which period and which object a record belongs to. Pure.
 //! 6. [`commit`] makes the bytes of a span final, exactly once, in a [`lake`]. Nothing else writes.
 //!
+//! [`table`] keeps the latest state per key in the lake, for exports of changes and for lookups.
 //! [`pipeline`] joins the stages; [`cli`] is what people type.
 
 pub mod cli;
@@ -26,6 +27,7 @@ pub mod plugin;
 pub mod record;
 pub mod session;
 pub mod source;
+pub mod table;
 pub mod telemetry;
 
 pub use error::{Error, Kind, Result};

@@ -11,9 +11,9 @@
 
 mod columns;
 mod fields;
-mod reason;
-mod scan;
-mod stops;
+pub(crate) mod reason;
+pub(crate) mod scan;
+pub(crate) mod stops;
 pub mod time;
 
 use std::sync::Arc;

@@ -21,6 +21,7 @@ mod stage;
 mod store;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use bytes::Bytes;
@@ -199,6 +200,29 @@ impl Lake {
         let version = self.version_of(&result.meta);
         let bytes = result.bytes().await.map_err(|e| self.error("read", key, e))?;
         Ok(Some(Object { bytes, version }))
+    }
+
+    /// Reads the bytes `range` of an object; `None` where there is no such object.
+    ///
+    /// # Errors
+    ///
+    /// Of [`crate::Kind::Lake`], also where the object ends before the range does.
+    pub async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
+        if range.is_empty() {
+            return Ok(self.head(key).await?.map(|_| Bytes::new()));
+        }
+        let bytes = match self.store.get_range(&self.path("read", key)?, range.clone()).await {
+            Ok(bytes) => bytes,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(e) => return Err(self.error("read", key, e)),
+        };
+        let (asked, found) = (range.end - range.start, bytes.len() as u64);
+        if found != asked {
+            let url = self.url(key);
+            let message = format!("cannot read `{url}`: asked for {asked} bytes at {}, found {found}", range.start);
+            return Err(Error::lake(message).with_help("the object was cut short: restore it from a backup"));
+        }
+        Ok(Some(bytes))
     }
 
     /// Size and version of an object; `None` where there is none.

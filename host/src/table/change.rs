@@ -1,0 +1,151 @@
+//! What happens to a document: changes as they come in, checked, and documents as they go out.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bytes::Bytes;
+
+use super::twin;
+use crate::decode::reason;
+use crate::decode::scan::Scanner;
+use crate::decode::stops::Stops;
+
+/// What a document is known by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    pub source: String,
+    pub kind: String,
+    pub subject: String,
+}
+
+/// What a change does, and what a document's changes since the last snapshot amount to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// The body is the whole document.
+    Create,
+    /// The body is the whole document.
+    Update,
+    /// The body is a merge patch (RFC 7396) of the document.
+    Patch,
+    /// The document goes; there is no body.
+    Delete,
+}
+
+/// What bodies are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// Documents and their patches.
+    #[default]
+    Document,
+    /// Device twins of an IoT hub and their changes, kept as device documents.
+    Twin,
+}
+
+/// A change that can be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub(super) key: Key,
+    pub(super) shape: Shape,
+    pub(super) operation: Operation,
+    pub(super) version: Option<i64>,
+    pub(super) time: Option<i64>,
+    pub(super) body: Bytes,
+}
+
+/// A document, or that it is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    pub key: Key,
+    /// Create if it was not there at the last snapshot, delete if it is gone, else update.
+    pub operation: Operation,
+    /// The newest that was given.
+    pub version: Option<i64>,
+    /// Of its last change; microseconds since 1970-01-01T00:00:00Z.
+    pub time: Option<i64>,
+    /// None where it is gone.
+    pub body: Option<Bytes>,
+}
+
+impl Change {
+    /// Checks a change. A change without `version` always applies; `time` is in microseconds since 1970-01-01T00:00:00Z. What a
+    /// delete has for a body does not matter.
+    ///
+    /// # Errors
+    ///
+    /// The reason for a dead letter.
+    pub fn new(
+        shape: Shape,
+        key: Key,
+        operation: Operation,
+        version: Option<i64>,
+        time: Option<i64>,
+        body: Bytes,
+    ) -> Result<Change, String> {
+        if key.subject.is_empty() {
+            return Err("no key: the subject is absent or empty; set `subject` to where records have it".into());
+        }
+        let body = match (operation, shape) {
+            (Operation::Delete, _) => Bytes::new(),
+            (_, Shape::Document) => check_object(body)?,
+            (_, Shape::Twin) => {
+                let mapped = twin::map(&check_object(body)?, operation != Operation::Patch)?;
+                // One level deeper than the twin was.
+                check_object(mapped.into())?
+            }
+        };
+        Ok(Change { key, shape, operation, version, time, body })
+    }
+
+    /// What is changed.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+}
+
+/// Refuses a body that is not one JSON object.
+fn check_object(body: Bytes) -> Result<Bytes, String> {
+    let say = |reason| format!("the body of the change is {reason}");
+    if body.is_empty() {
+        return Err(say("empty, expected a JSON object".into()));
+    }
+    if body.len() > u32::MAX as usize {
+        return Err(say(format!("{} bytes, at most {} are possible", body.len(), u32::MAX)));
+    }
+    reason::check_utf8(&body, false).map_err(say)?;
+    let span = Scanner::new(&body, body.len(), &mut Stops::default())
+        .document(0, |_, _| {})
+        .map_err(|fault| say(reason::fault(&body, 0, body.len(), fault)))?;
+    match body[span.start as usize] {
+        b'{' => Ok(body),
+        other => Err(say(reason::no_object(other))),
+    }
+}
+
+impl Operation {
+    /// As records have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Operation::Create => "create",
+            Operation::Update => "update",
+            Operation::Patch => "patch",
+            Operation::Delete => "delete",
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Operation {
+    /// The reason for a dead letter.
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Operation::Create, Operation::Update, Operation::Patch, Operation::Delete];
+        let known = all.into_iter().find(|operation| operation.as_str() == text);
+        known.ok_or_else(|| format!("unknown operation `{text}`: expected `create`, `update`, `patch` or `delete`"))
+    }
+}

@@ -1,0 +1,249 @@
+//! What an apply does to one shard. Pure: bytes in, bytes out.
+
+use bytes::Bytes;
+
+use super::patch::Patcher;
+use super::prefetch::Stored;
+use super::run;
+pub use super::run::Packed;
+use super::shard::{Entry, Facts, Shard, merge, push_entry};
+use super::{Change, Document, Emit, Operation, Shape, twin};
+use crate::decode::scan::Fault;
+use crate::{Error, Result};
+
+/// Documents that are handed over at once: this many, or bytes.
+const PORTION: usize = 4096;
+const PORTION_BYTES: usize = 4 << 20;
+
+/// What holds for all shards of an apply.
+#[derive(Clone, Copy)]
+pub struct Terms {
+    /// The count that changes are marked with.
+    pub change: u64,
+    /// [`super::TableState::snapshot`] before and after.
+    pub snapshot: u64,
+    pub next_snapshot: u64,
+    pub emit: Emit,
+    pub mark_deletes: bool,
+    /// The run that is written becomes the oldest one.
+    pub oldest: bool,
+}
+
+/// A change and the key that it is stored under.
+pub struct Keyed {
+    pub key: Vec<u8>,
+    pub change: Change,
+}
+
+/// One shard's work.
+pub struct Step {
+    pub shard: u8,
+    /// By key; those of one key in order. Where there is one, all runs are in `layers`.
+    pub changes: Vec<Keyed>,
+    /// What runs have of the shard, oldest first.
+    pub layers: Vec<Stored>,
+    /// The layers from here on may hold what is waiting.
+    pub recent: usize,
+    /// The layers from here on become part of the run that is written.
+    pub absorbed: usize,
+}
+
+/// What became of one shard.
+#[derive(Default)]
+pub struct Outcome {
+    pub shard: u8,
+    /// What is added to the table's counts.
+    pub keys: i64,
+    pub waiting: i64,
+    pub ignored: u64,
+    pub unchanged: u64,
+    pub documents: Vec<Vec<Document>>,
+    /// The shard for the new run; none where nothing changed.
+    pub written: Option<Packed>,
+}
+
+impl Step {
+    pub fn run(self, terms: &Terms) -> Result<Outcome> {
+        let mut outcome = Outcome { shard: self.shard, ..Outcome::default() };
+        let mut layers = self.layers.iter().map(Stored::unpack).collect::<Result<Vec<Shard>>>()?;
+        let delta = change_all(self.changes, &layers, terms, &mut outcome)?;
+        let changed = delta.len() > 0;
+        if changed {
+            layers.push(delta);
+        }
+        let layers: Vec<&Shard> = layers.iter().collect();
+        match terms.emit {
+            Emit::Nothing => {}
+            Emit::Waiting => emit(&layers[self.recent..], terms, &mut outcome)?,
+            Emit::Everything => emit(&layers, terms, &mut outcome)?,
+        }
+        if changed {
+            outcome.written = Some(pack_merged(&layers[self.absorbed..], terms)?.0);
+        }
+        Ok(outcome)
+    }
+}
+
+/// The shard for the new run where nothing changed in it: what the absorbed runs have of it.
+pub fn absorb(layers: &[Stored], terms: &Terms) -> Result<Packed> {
+    let unpacked = layers.iter().map(Stored::unpack).collect::<Result<Vec<_>>>()?;
+    let (packed, same) = pack_merged(&unpacked.iter().collect::<Vec<_>>(), terms)?;
+    match same {
+        // Byte for byte what was checked.
+        Some(layer) => Ok(Packed { bytes: layers[layer].bytes.clone(), checksum: layers[layer].checksum, ..packed }),
+        None => Ok(packed),
+    }
+}
+
+/// The newest entries of `layers`, compressed, unless they are those of one layer, whose number is returned then.
+fn pack_merged(layers: &[&Shard], terms: &Terms) -> Result<(Packed, Option<usize>)> {
+    let mut out = Vec::with_capacity(layers.iter().map(|layer| layer.weight()).sum());
+    let mut count = 0;
+    merge(layers, |entry| {
+        let facts = entry.facts();
+        let needed = facts.live || facts.version.is_some() || facts.is_waiting(terms.next_snapshot);
+        if needed || !terms.oldest {
+            out.extend_from_slice(entry.raw);
+            count += 1;
+        }
+    });
+    let mut filled = layers.iter().enumerate().filter(|(_, layer)| layer.len() > 0);
+    if let (Some((only, layer)), None) = (filled.next(), filled.next())
+        && layer.len() as u64 == count
+    {
+        return Ok((Packed { bytes: Bytes::new(), checksum: 0, entries: count }, Some(only)));
+    }
+    Ok((run::pack(&out, count)?, None))
+}
+
+/// Applies all changes; returns the new entries.
+fn change_all(changes: Vec<Keyed>, layers: &[Shard], terms: &Terms, outcome: &mut Outcome) -> Result<Shard> {
+    let mut patcher = Patcher::default();
+    let mut out = Vec::new();
+    let mut changes = changes.into_iter().peekable();
+    while let Some(first) = changes.next() {
+        let key = first.key;
+        let stored = layers.iter().rev().find_map(|layer| layer.find(&key));
+        let before = stored.map(Entry::facts);
+        let mut latest = Latest {
+            facts: before.unwrap_or_default(),
+            body: stored.map(Entry::shared_body).unwrap_or_default(),
+            terms,
+        };
+        let mut change = Some(first.change);
+        while let Some(next) = change {
+            let subject = next.key.subject.clone();
+            latest.apply(next, &mut patcher, outcome).map_err(|fault| broken(&subject, fault))?;
+            change = changes.next_if(|next| next.key == key).map(|next| next.change);
+        }
+        let facts = latest.facts;
+        // Of a key that never was, only a version has to be remembered.
+        let is_new = before.is_none() && (facts.live || facts.version.is_some());
+        if is_new || before.is_some_and(|before| before != facts) {
+            let before = before.unwrap_or_default();
+            outcome.keys += i64::from(facts.live) - i64::from(before.live);
+            let waiting = |facts: &Facts| i64::from(facts.is_waiting(terms.snapshot));
+            outcome.waiting += waiting(&facts) - waiting(&before);
+            push_entry(&mut out, &key, &facts, &latest.body);
+        }
+    }
+    Shard::parse(out.into()).ok_or_else(|| Error::internal("the entries of a table cannot be read back"))
+}
+
+/// A document under change.
+struct Latest<'a> {
+    facts: Facts,
+    body: Bytes,
+    terms: &'a Terms,
+}
+
+impl Latest<'_> {
+    fn apply(&mut self, change: Change, patcher: &mut Patcher, outcome: &mut Outcome) -> Result<(), Fault> {
+        if let (Some(new), Some(old)) = (change.version, self.facts.version)
+            && new <= old
+        {
+            outcome.ignored += 1;
+            return Ok(());
+        }
+        let changed = match change.operation {
+            Operation::Delete => self.facts.live.then(Bytes::new),
+            _ => {
+                let body = self.new_body(&change, patcher)?;
+                let same = self.facts.live && patcher.same(&self.body, &body)?;
+                (!same).then_some(body)
+            }
+        };
+        // A change without a version must not let older ones in.
+        self.facts.version = change.version.or(self.facts.version);
+        self.facts.time = change.time;
+        match changed {
+            Some(body) => {
+                self.facts.known = self.facts.was_known(self.terms.snapshot);
+                self.facts.live = change.operation != Operation::Delete;
+                self.facts.change = self.terms.change;
+                self.body = body;
+            }
+            None => outcome.unchanged += 1,
+        }
+        Ok(())
+    }
+
+    /// The document after a change that does not delete it.
+    fn new_body(&self, change: &Change, patcher: &mut Patcher) -> Result<Bytes, Fault> {
+        let stored = self.facts.live.then_some(&*self.body);
+        let merged = match (change.shape, change.operation) {
+            (Shape::Document, Operation::Patch) => patcher.merge(stored, &change.body)?,
+            (Shape::Document, _) => return Ok(change.body.clone()),
+            (Shape::Twin, operation) => {
+                let mut device = stored.map_or_else(|| twin::new_device(&change.key.subject), <[u8]>::to_vec);
+                if operation != Operation::Patch {
+                    device = patcher.merge(Some(&device), twin::CLEAR)?;
+                }
+                patcher.merge(Some(&device), &change.body)?
+            }
+        };
+        Ok(merged.into())
+    }
+}
+
+/// Adds the documents of `layers` that are to be emitted, by key.
+fn emit(layers: &[&Shard], terms: &Terms, outcome: &mut Outcome) -> Result<()> {
+    let mut portion = Vec::new();
+    let mut bytes = 0;
+    let mut nameless = false;
+    merge(layers, |entry| {
+        let facts = entry.facts();
+        let waiting = facts.is_waiting(terms.snapshot);
+        let wanted = if facts.live { waiting || terms.emit == Emit::Everything } else { waiting && terms.mark_deletes };
+        if !wanted {
+            return;
+        }
+        let Some(key) = entry.named() else {
+            nameless = true;
+            return;
+        };
+        let operation = match (facts.live, facts.was_known(terms.snapshot)) {
+            (true, false) => Operation::Create,
+            (true, true) => Operation::Update,
+            (false, _) => Operation::Delete,
+        };
+        let body = facts.live.then(|| entry.shared_body());
+        bytes += entry.raw.len();
+        portion.push(Document { key, operation, version: facts.version, time: facts.time, body });
+        if portion.len() == PORTION || bytes >= PORTION_BYTES {
+            outcome.documents.push(std::mem::take(&mut portion));
+            bytes = 0;
+        }
+    });
+    if !portion.is_empty() {
+        outcome.documents.push(portion);
+    }
+    match nameless {
+        true => Err(Error::internal("a table holds a key that is none")),
+        false => Ok(()),
+    }
+}
+
+fn broken(subject: &str, fault: Fault) -> Error {
+    Error::internal(format!("the document of `{subject}` in a table is not valid JSON: {fault:?}"))
+}
