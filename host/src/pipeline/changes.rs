@@ -90,7 +90,7 @@ pub fn chunk(export: &str, documents: &[Document]) -> Chunk {
     }
     let origin = Origin { name: format!("table of {export}").into(), inode: 0, hashed: 0, hash: String::new() };
     let next = data.len() as u64;
-    Chunk::of_lines(data.into(), Extent { origin: Arc::new(origin), first: 0, next, dropped: 0 })
+    Chunk { data: data.into(), extent: Extent { origin: Arc::new(origin), first: 0, next, dropped: 0 } }
 }
 
 fn line(document: &Document, out: &mut Vec<u8>) {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, BinaryViewArray, UInt32Array};
+use arrow_array::{ArrayRef, BinaryViewArray, UInt32Array};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 

@@ -96,9 +96,10 @@ impl Change {
         Ok(Change { key, shape, operation, version, time, body })
     }
 
-    /// What is changed.
-    pub fn key(&self) -> &Key {
-        &self.key
+    /// Bytes of memory.
+    pub fn size(&self) -> usize {
+        let Key { source, kind, subject } = &self.key;
+        size_of::<Change>() + self.body.len() + source.len() + kind.len() + subject.len()
     }
 }
 

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use apply::{Applied, Apply, Emit, apply};
 pub use cache::Cache;
 pub use change::{Change, Document, Key, Operation, Shape};
-pub use reader::Reader;
+pub use reader::{Reader, Wanted};
 
 /// Parts of a table, by a hash of the key. What is read and merged at once is one of them.
 pub const SHARDS: usize = 256;

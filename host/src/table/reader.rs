@@ -1,13 +1,14 @@
 //! Looks documents up in a table as it was committed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::cache::Cache;
-use super::shard::{Shard, encode_key, shard_of};
-use super::{Key, Run, TableState, run};
+use super::shard::{Entry, Shard, encode_subject, shard_of};
+use super::{Run, TableState, run};
 use crate::lake::Lake;
 use crate::{Error, Result};
 
@@ -23,8 +24,15 @@ pub struct Reader {
     runs: Arc<[(Arc<str>, Run)]>,
 }
 
-/// A key that is looked for, and its place in the answer.
-type Wanted = (Vec<u8>, usize);
+/// What is looked for: the document of a subject, that of `source` before any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Wanted<'a> {
+    pub subject: &'a str,
+    pub source: &'a str,
+}
+
+/// Wanted documents of one shard, each with the beginning of its keys and its place in the answer.
+type Group = Vec<(Vec<u8>, String, usize)>;
 
 impl Reader {
     /// A reader of the table as it is in `state`. What it reads stays in `cache`, for later readers too.
@@ -33,49 +41,47 @@ impl Reader {
         Reader { lake, cache, runs }
     }
 
-    /// The documents of `keys`, each `None` where there is none. `None` altogether where a file of the table is gone: then there
-    /// is a newer commit, which a new reader has to be made for.
+    /// The documents of `wanted`, each `None` where there is none. `None` altogether where a file of the table is gone: then
+    /// there is a newer commit, which a new reader has to be made for.
     ///
     /// # Errors
     ///
     /// Of [`crate::Kind::Lake`], also where a file is damaged.
-    pub async fn get_many(&self, keys: &[Key]) -> Result<Option<Vec<Option<Bytes>>>> {
-        let mut wanted: Vec<Vec<Wanted>> = Vec::new();
-        let mut places = [usize::MAX; super::SHARDS];
-        for (at, key) in keys.iter().enumerate() {
-            let key = encode_key(key);
-            let place = &mut places[usize::from(shard_of(&key))];
-            if *place == usize::MAX {
-                *place = wanted.len();
-                wanted.push(Vec::new());
-            }
-            wanted[*place].push((key, at));
+    pub async fn find(&self, wanted: &[Wanted<'_>]) -> Result<Option<Vec<Option<Bytes>>>> {
+        let mut groups: BTreeMap<u8, Group> = BTreeMap::new();
+        for (at, one) in wanted.iter().enumerate() {
+            let prefix = encode_subject(one.subject);
+            groups.entry(shard_of(&prefix)).or_default().push((prefix, one.source.to_owned(), at));
         }
-        let found = stream::iter(wanted).map(|wanted| self.look_up(wanted)).buffer_unordered(AT_ONCE);
+        let found = stream::iter(groups).map(|(shard, group)| self.find_in(shard, group)).buffer_unordered(AT_ONCE);
         let found: Option<Vec<_>> = found.try_collect::<Vec<_>>().await?.into_iter().collect();
         let Some(found) = found else { return Ok(None) };
-        let mut documents = vec![None; keys.len()];
+        let mut documents = vec![None; wanted.len()];
         for (at, document) in found.into_iter().flatten() {
             documents[at] = Some(document);
         }
         Ok(Some(documents))
     }
 
-    /// The documents of keys that are all in one shard; `None` where a file is gone.
-    async fn look_up(&self, mut wanted: Vec<Wanted>) -> Result<Option<Vec<(usize, Bytes)>>> {
-        let mut found = Vec::new();
+    /// The documents that one shard has; `None` where a file is gone.
+    async fn find_in(&self, shard: u8, group: Group) -> Result<Option<Vec<(usize, Bytes)>>> {
+        let mut layers = Vec::with_capacity(self.runs.len());
         for (hash, run) in self.runs.iter() {
-            let Some((key, _)) = wanted.first() else { break };
-            let Some(shard) = self.shard(hash, run, shard_of(key)).await? else { return Ok(None) };
-            wanted.retain(|(key, at)| match shard.find(key) {
-                Some(entry) => {
-                    if entry.facts().live {
-                        found.push((*at, entry.shared_body()));
-                    }
-                    false
-                }
-                None => true,
-            });
+            let Some(layer) = self.shard(hash, run, shard).await? else { return Ok(None) };
+            layers.push(layer);
+        }
+        let mut found = Vec::new();
+        for (prefix, source, at) in group {
+            // Of each key the newest entry counts, which the first layer that has it holds.
+            let mut newest: BTreeMap<&[u8], Entry<'_>> = BTreeMap::new();
+            for entry in layers.iter().flat_map(|layer| layer.with_prefix(&prefix)) {
+                newest.entry(entry.key()).or_insert(entry);
+            }
+            let live = || newest.values().filter(|entry| entry.facts().live);
+            let of_source = live().find(|entry| entry.named().is_some_and(|key| key.source == source));
+            if let Some(entry) = of_source.or_else(|| live().next()) {
+                found.push((at, entry.shared_body()));
+            }
         }
         Ok(Some(found))
     }

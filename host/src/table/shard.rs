@@ -1,7 +1,7 @@
 //! Entries of one shard, sorted by key: how they are written, found and merged.
 //!
-//! An entry is a head of fixed size, the key and the document. A key begins with the lengths of its source and its kind, so that
-//! different keys are different bytes. The same bytes are in memory and, compressed, in a run.
+//! An entry is a head of fixed size, the key and the document. A key begins with its subject, so that what is known by one subject
+//! stands together, in one shard. The same bytes are in memory and, compressed, in a run.
 
 use std::ops::Range;
 
@@ -19,25 +19,34 @@ const TIME: u8 = 8;
 
 /// A key as it is stored.
 pub fn encode_key(key: &Key) -> Vec<u8> {
-    let mut out = Vec::with_capacity(8 + key.source.len() + key.kind.len() + key.subject.len());
+    let mut out = encode_subject(&key.subject);
+    out.reserve_exact(4 + key.source.len() + key.kind.len());
     out.extend_from_slice(&(key.source.len() as u32).to_le_bytes());
-    out.extend_from_slice(&(key.kind.len() as u32).to_le_bytes());
     out.extend_from_slice(key.source.as_bytes());
     out.extend_from_slice(key.kind.as_bytes());
-    out.extend_from_slice(key.subject.as_bytes());
+    out
+}
+
+/// What every key of a subject begins with, and no other key.
+pub fn encode_subject(subject: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(4 + subject.len());
+    out.extend_from_slice(&(subject.len() as u32).to_le_bytes());
+    out.extend_from_slice(subject.as_bytes());
     out
 }
 
 fn decode_key(key: &[u8]) -> Option<Key> {
-    let source = 8 + word(key, 0)? as usize;
-    let kind = source.checked_add(word(key, 4)? as usize)?;
+    let subject = 4usize.checked_add(word(key, 0)? as usize)?;
+    let source = subject.checked_add(4)?;
+    let kind = source.checked_add(word(key, subject)? as usize)?;
     let text = |range: Range<usize>| Some(std::str::from_utf8(key.get(range)?).ok()?.to_owned());
-    Some(Key { source: text(8..source)?, kind: text(source..kind)?, subject: text(kind..key.len())? })
+    Some(Key { subject: text(4..subject)?, source: text(source..kind)?, kind: text(kind..key.len())? })
 }
 
-/// The shard of a stored key.
+/// The shard of a stored key, or of the beginning that all keys of its subject have.
 pub fn shard_of(key: &[u8]) -> u8 {
-    (xxh3_64(key) >> 56) as u8
+    let subject = word(key, 0).map_or(key.len(), |length| 4 + length as usize);
+    (xxh3_64(&key[..subject.min(key.len())]) >> 56) as u8
 }
 
 /// What is known of a document besides its bytes.
@@ -119,17 +128,27 @@ impl Shard {
     }
 
     pub fn find(&self, key: &[u8]) -> Option<Entry<'_>> {
+        let at = self.first_from(key);
+        (at < self.starts.len()).then(|| self.entry(at)).filter(|entry| entry.key() == key)
+    }
+
+    /// The entries whose keys begin with `prefix`, by key.
+    pub fn with_prefix(&self, prefix: &[u8]) -> impl Iterator<Item = Entry<'_>> {
+        let first = self.first_from(prefix);
+        (first..self.starts.len()).map(|at| self.entry(at)).take_while(move |entry| entry.key().starts_with(prefix))
+    }
+
+    /// The place of the first entry whose key is not less.
+    fn first_from(&self, key: &[u8]) -> usize {
         let (mut low, mut high) = (0, self.starts.len());
         while low < high {
             let middle = low + (high - low) / 2;
-            let entry = self.entry(middle);
-            match entry.key().cmp(key) {
-                std::cmp::Ordering::Equal => return Some(entry),
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
+            match self.entry(middle).key() < key {
+                true => low = middle + 1,
+                false => high = middle,
             }
         }
-        None
+        low
     }
 
     fn entry(&self, at: usize) -> Entry<'_> {

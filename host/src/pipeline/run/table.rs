@@ -92,7 +92,8 @@ impl Run<'_> {
     /// Of kind `Lake` or `Plugin`.
     pub(super) async fn write_table(&mut self, last: bool) -> Result<Tabled> {
         let now = self.surroundings.clock.now();
-        let table = self.table.as_mut().expect("the caller saw it");
+        let staged_key = format!("{}/table", self.stage_folder(self.number));
+        let table = self.table.as_ref().expect("the caller saw it");
         let span = self.span.as_mut().expect("the caller has begun one");
         let context = span.context.clone();
         let write_time = context.moment.write_time;
@@ -102,7 +103,7 @@ impl Run<'_> {
             changes: std::mem::take(&mut span.changes),
             emit,
             mark_deletes: table.mark_deletes,
-            staged_key: format!("{}/table", self.stage_folder(context.number)),
+            staged_key,
         };
         let (lake, cache, state) = (self.lake.clone(), table.cache.clone(), table.state.clone());
         let apply = async move { table::apply(&lake, &cache, &state, request, &documents).await };
