@@ -17,9 +17,9 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
 use chrono::DateTime;
 use lakeport::decode::Decoder;
-use lakeport::plan::{Mapping, TimeUnit};
+use lakeport::plan::Mapping;
 use lakeport::record::{Attribute, ColumnRequest, ColumnType};
-use lakeport::source::{Chunk, Extent, Origin};
+use lakeport::source::{Chunk, Extent, Framing, Origin};
 use sonic_rs::LazyValue;
 
 const CHUNK: usize = 1 << 20;
@@ -60,15 +60,7 @@ pub fn run(input: File, out: &Path, threads: usize, json: Json) -> io::Result<Ta
 
 fn with_the_decoder(input: &Mutex<Lines>, files: &Mutex<Files>) -> io::Result<Tally> {
     let kept: HashSet<String> = crate::kept_names().into_iter().collect();
-    let mapping = Mapping {
-        kind: Some("/name".into()),
-        time: Some("/signalTime".into()),
-        time_unit: TimeUnit::Rfc3339,
-        subject: None,
-        id: None,
-        source: None,
-        enqueued_time: None,
-    };
+    let mapping = Mapping::plain();
     let columns = vec![
         ColumnRequest::attribute(Attribute::Kind, ColumnType::Text),
         ColumnRequest::attribute(Attribute::Time, ColumnType::Timestamp),
@@ -84,7 +76,7 @@ fn with_the_decoder(input: &Mutex<Lines>, files: &Mutex<Files>) -> io::Result<Ta
             return Ok(tally);
         }
         let extent = Extent { origin: origin.clone(), first: 1, next: 1 + bytes.len() as u64, dropped: 0 };
-        let decoded = decoder.decode(&Chunk { data: bytes.into(), extent }, 0);
+        let decoded = decoder.decode(&Chunk { data: bytes.into(), extent, framing: Framing::Lines }, 0);
         tally.read += decoded.records;
         if let Some(dead) = decoded.dead.first() {
             return Err(io::Error::other(dead.reason.clone()));

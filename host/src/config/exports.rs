@@ -14,7 +14,8 @@ use super::sources::Source;
 use super::value::suggest;
 use crate::error::Result;
 use crate::layout::Token;
-use crate::plan::{ExportPlan, Exports, Files, Flush, Granularity, LakePlan, OnError, PluginUse, Timestamp};
+use crate::plan::{ExportPlan, Exports, Files, Flush, Granularity, LakePlan, OnError, Place, PluginUse, Timestamp};
+use crate::record::Attribute;
 use crate::table::Shape;
 
 /// Larger records are always dead letters: a body's length must fit into an Arrow view.
@@ -51,10 +52,15 @@ pub fn resolve(name: &str, section: &Section<'_>, known: &Known) -> Result<Expor
     let timestamp = timestamp(name, section, source, exports, &defaults)?;
     let files = files(section, exports, &defaults)?;
     let (path, path_span) = path(section, &defaults, granularity, files)?;
-    if path.has(Token::Kind) && source.plan.mapping.kind.is_none() && transforms.is_empty() {
+    if path.has(Token::Kind) && !source.plan.mapping.may_have(Attribute::Kind) && transforms.is_empty() {
         let message = format!("export `{name}` has `{{kind}}` in its path, and its source has no kind");
         let error = section.cx.doc.fail(source.kind.clone(), message);
         return Err(error.with_help("set `kind = \"/name\"` in the source, or take `{kind}` out of the path"));
+    }
+    if exports != Exports::Events && !source.plan.mapping.may_have(Attribute::Subject) {
+        let message = format!("export `{name}` keeps documents by their subject, and its source has none");
+        let error = section.cx.doc.fail(source.subject.clone(), message);
+        return Err(error.with_help("set `subject = \"/id\"` in the source"));
     }
     let flush = section.section("flush")?;
     let flush = Flush { every: flush.duration("every", false)?, bytes: flush.size("bytes")? };
@@ -162,14 +168,14 @@ fn timestamp(
         return Ok(Timestamp::Write);
     }
     let mapping = &source.plan.mapping;
-    if or_enqueued && mapping.enqueued_time.is_none() {
+    if or_enqueued && !mapping.may_have(Attribute::EnqueuedTime) {
         let message = format!("export `{name}` falls back on the enqueued time, and its source has none");
         let error = section.cx.doc.fail(source.enqueued_time.clone(), message);
         return Err(
             error.with_help("set `enqueued-time = \"/serverTime\"` in the source, or take out `event-time-missing`")
         );
     }
-    if !or_enqueued && mapping.time.is_none() {
+    if !or_enqueued && !mapping.may_have(Attribute::Time) {
         let message = format!("export `{name}` files records by event time, and its source has none");
         let error = section.cx.doc.fail(source.time.clone(), message);
         return Err(
@@ -205,17 +211,22 @@ fn settings(plan: &ExportPlan, section: &Section<'_>, defaults: &Defaults) -> Re
     let mapping = &plan.source.mapping;
     let mut settings = json!({
         "source": {
-            "kind": mapping.kind,
-            "time": mapping.time,
+            "envelope": mapping.envelope.name(),
+            "kind": place(&mapping.kind),
+            "time": place(&mapping.time),
             "time-unit": match mapping.time_unit {
                 crate::plan::TimeUnit::Rfc3339 => "rfc3339",
                 crate::plan::TimeUnit::EpochSeconds => "epoch-seconds",
                 crate::plan::TimeUnit::EpochMilliseconds => "epoch-milliseconds",
             },
-            "subject": mapping.subject,
-            "id": mapping.id,
-            "source": mapping.source,
-            "enqueued-time": mapping.enqueued_time,
+            "subject": place(&mapping.subject),
+            "id": place(&mapping.id),
+            "source": place(&mapping.source),
+            "enqueued-time": place(&mapping.enqueued_time),
+            "operation": place(&mapping.operation),
+            "version": place(&mapping.version),
+            "properties": place(&mapping.properties),
+            "system-properties": place(&mapping.system_properties),
         },
         "filters": uses(&plan.filters),
         "transforms": uses(&plan.transforms),
@@ -241,6 +252,15 @@ fn settings(plan: &ExportPlan, section: &Section<'_>, defaults: &Defaults) -> Re
     }
     settings.sort_all_objects();
     Ok(settings)
+}
+
+/// A pointer begins with `/` or is empty, so that the word is none.
+fn place(place: &Place) -> Value {
+    match place {
+        Place::Envelope => "envelope".into(),
+        Place::Body(pointer) => pointer.as_str().into(),
+        Place::Nowhere => Value::Null,
+    }
 }
 
 fn one_use(plugin: &PluginUse) -> Value {

@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::section::Section;
 use crate::error::Result;
-use crate::plan::{Input, Mapping, SourcePlan, TimeUnit};
+use crate::plan::{Envelope, Input, Mapping, Place, SourcePlan, TimeUnit};
 
 /// A source and the places in the file that errors about its use point at.
 pub struct Source {
@@ -19,6 +19,8 @@ pub struct Source {
     pub enqueued_time: Range<usize>,
     /// Where its kind is said to be, or its name.
     pub kind: Range<usize>,
+    /// Where its subject is said to be, or its name.
+    pub subject: Range<usize>,
     /// Where its input is said to be.
     pub input: Range<usize>,
 }
@@ -30,7 +32,8 @@ pub fn resolve(file: &Section<'_>) -> Result<BTreeMap<String, Source>> {
 }
 
 fn source(name: &str, section: &Section<'_>) -> Result<Source> {
-    section.choice("envelope")?;
+    let envelope = section.choice("envelope")?;
+    let (_, envelope) = *Envelope::ALL.iter().find(|(name, _)| *name == envelope).expect("`keys` knows these envelopes");
     let time_unit = match section.choice("time-unit")? {
         "rfc3339" => TimeUnit::Rfc3339,
         "epoch-seconds" => TimeUnit::EpochSeconds,
@@ -49,14 +52,25 @@ fn source(name: &str, section: &Section<'_>) -> Result<Source> {
             return Err(error.with_help("add `files = \"signals/*.ndjson\"` or `stdin = true`"));
         }
     };
+    if stdin && envelope == Envelope::Avro {
+        let message = format!("`sources.{name}` reads standard input, and Avro container files cannot be read from there");
+        let error = section.cx.doc.fail(section.key_span("stdin"), message);
+        return Err(error.with_help("write them to a folder and set `files = \"capture/\"`"));
+    }
+    let place = |key: &str| place(section, envelope, key);
     let mapping = Mapping {
-        kind: section.pointer("kind")?,
-        time: section.pointer("time")?,
+        envelope,
+        kind: place("kind")?,
+        time: place("time")?,
         time_unit,
-        subject: section.pointer("subject")?,
-        id: section.pointer("id")?,
-        source: section.pointer("source")?,
-        enqueued_time: section.pointer("enqueued-time")?,
+        subject: place("subject")?,
+        id: place("id")?,
+        source: place("source")?,
+        enqueued_time: place("enqueued-time")?,
+        operation: place("operation")?,
+        version: place("version")?,
+        properties: place("properties")?,
+        system_properties: place("system-properties")?,
     };
     let value_span = |key: &str| section.written(key).map_or(section.span.clone(), |(_, span)| span);
     Ok(Source {
@@ -64,8 +78,17 @@ fn source(name: &str, section: &Section<'_>) -> Result<Source> {
         time: value_span("time"),
         enqueued_time: value_span("enqueued-time"),
         kind: value_span("kind"),
+        subject: value_span("subject"),
         input: section.key_span(if stdin { "stdin" } else { "files" }),
     })
+}
+
+/// Where an attribute is: a pointer that was written, the envelope's place, or without an envelope the key's default.
+fn place(section: &Section<'_>, envelope: Envelope, key: &str) -> Result<Place> {
+    if envelope != Envelope::Plain && !section.has(key) {
+        return Ok(Place::Envelope);
+    }
+    Ok(section.pointer(key)?.map_or(Place::Nowhere, Place::Body))
 }
 
 /// The absolute paths and patterns of `files`.

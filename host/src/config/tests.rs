@@ -43,18 +43,7 @@ fn four_lines_resolve_to_the_documented_defaults() {
     let export = &plan.exports[0];
     assert_eq!(export.name, "signals");
     assert_eq!(export.source.input, Input::Files(vec!["/etc/lakeport/signals/*.ndjson".into()]));
-    assert_eq!(
-        export.source.mapping,
-        Mapping {
-            kind: Some("/name".into()),
-            time: Some("/signalTime".into()),
-            time_unit: TimeUnit::Rfc3339,
-            subject: Some("/deviceId".into()),
-            id: None,
-            source: None,
-            enqueued_time: Some("/serverTime".into()),
-        }
-    );
+    assert_eq!(export.source.mapping, Mapping::plain());
     assert!(matches!(&export.lake.location, Location::Local(path) if path == Path::new("/etc/lakeport/lake")));
     assert_eq!(export.lake.log_folder, "_lakeport");
     assert_eq!((export.format.plugin.name.as_str(), &export.format.plugin.origin), ("ndjson", &PluginOrigin::BuiltIn));
@@ -153,9 +142,20 @@ fn attributes_can_be_elsewhere_or_absent() {
     let source = parse(text).unwrap().exports[0].source.clone();
     assert_eq!(source.input, Input::Stdin { spool: None });
     let mapping = &source.mapping;
-    assert_eq!((&mapping.kind, mapping.time.as_deref()), (&None, Some("/a~1b/0")));
-    assert_eq!((mapping.id.as_deref(), &mapping.subject), (Some("/id"), &None));
+    assert_eq!((&mapping.kind, &mapping.time), (&Place::Nowhere, &Place::Body("/a~1b/0".into())));
+    assert_eq!((&mapping.id, &mapping.subject), (&Place::Body("/id".into()), &Place::Nowhere));
     assert_eq!(mapping.time_unit, TimeUnit::EpochMilliseconds);
+}
+
+#[test]
+fn an_envelope_says_where_attributes_are_unless_the_source_does() {
+    for (name, envelope) in Envelope::ALL.into_iter().skip(1) {
+        let text = format!("[sources.s]\nfiles = \"in/\"\nenvelope = \"{name}\"\nsubject = \"/asset\"\nid = false\n");
+        let mapping = parse(&format!("{text}[exports.e]\nsource = \"s\"\n")).unwrap().exports[0].source.mapping.clone();
+        assert_eq!((mapping.envelope, mapping.envelope.name()), (envelope, name));
+        assert_eq!((&mapping.kind, &mapping.time, &mapping.version), (&Place::Envelope, &Place::Envelope, &Place::Envelope));
+        assert_eq!((&mapping.subject, &mapping.id), (&Place::Body("/asset".into()), &Place::Nowhere));
+    }
 }
 
 #[test]

@@ -19,10 +19,10 @@ use std::sync::Arc;
 
 use arrow_array::builder::make_view;
 use arrow_array::{
-    ArrayRef, BinaryViewArray, BooleanArray, Float64Array, Int64Array, MapArray, StringArray, StringViewArray,
-    StructArray, TimestampMicrosecondArray, new_null_array,
+    ArrayRef, BinaryViewArray, BooleanArray, Float64Array, Int64Array, StringViewArray, TimestampMicrosecondArray,
+    new_null_array,
 };
-use arrow_buffer::{Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{Buffer, NullBufferBuilder, ScalarBuffer};
 use arrow_schema::{DataType, Field, Fields as ArrowFields, TimeUnit as ArrowTimeUnit};
 use bytes::Bytes;
 
@@ -30,14 +30,14 @@ use crate::plan::TimeUnit;
 use crate::record::ColumnType;
 
 use super::fields::Slot;
-use super::scan::{Scanner, Span, unescape};
-use super::stops::Stops;
+use super::scan::{Span, unescape};
+use super::text_map::TextMaps;
 use super::time;
 
-/// Records that were scanned, and where their values are. All of `data` that the spans cover is valid UTF-8.
+/// Records that were scanned, and where their values are. All of `data` that the spans in `found` cover is valid UTF-8.
 pub struct Rows {
     pub data: Bytes,
-    /// Each record's own bytes.
+    /// Each record's body.
     pub bodies: Vec<Span>,
     /// Each record's values, one a slot.
     pub found: Vec<Span>,
@@ -68,14 +68,14 @@ impl Rows {
         }
     }
 
-    /// The records' own bytes: a view each.
+    /// The bodies: a view each; null where a record has none.
     pub fn bodies(&self) -> BinaryViewArray {
         self.raw(self.bodies.iter().copied()).into_binary()
     }
 
-    /// The records' own bytes as text.
-    pub fn bodies_as_text(&self) -> StringViewArray {
-        self.raw(self.bodies.iter().copied()).into_text()
+    /// What a slot's values cover, as text: a view each.
+    pub fn covered(&self, slot: Slot) -> StringViewArray {
+        self.raw(self.found.iter().skip(slot).step_by(self.slots).copied()).into_text()
     }
 
     fn first_byte(&self, span: Span) -> u8 {
@@ -131,64 +131,9 @@ impl Rows {
     }
 
     fn text_map(&self, values: impl Iterator<Item = Span>) -> ArrayRef {
-        let (mut keys, mut texts) = (Vec::new(), Vec::new());
-        let mut lengths = Vec::with_capacity(self.bodies.len());
-        let mut nulls = NullBufferBuilder::new(self.bodies.len());
-        let mut stops = Stops::default();
-        for span in values {
-            let pairs = self.pairs(span, &mut stops);
-            nulls.append(pairs.is_some());
-            let pairs = pairs.unwrap_or_default();
-            lengths.push(pairs.len());
-            for (key, text) in pairs {
-                keys.push(key);
-                texts.push(text);
-            }
-        }
-        let entries = StructArray::new(
-            map_entries(),
-            vec![Arc::new(StringArray::from(keys)) as ArrayRef, Arc::new(StringArray::from(texts))],
-            None,
-        );
-        let offsets = OffsetBuffer::from_lengths(lengths);
-        Arc::new(MapArray::new(map_field(), offsets, entries, nulls.finish(), false))
-    }
-
-    /// The pairs of an object of scalars; the last of a key counts, at the first one's place.
-    fn pairs(&self, span: Span, stops: &mut Stops) -> Option<Vec<(String, String)>> {
-        if self.first_byte(span) != b'{' {
-            return None;
-        }
-        let mut pairs: Vec<(String, Option<String>)> = Vec::new();
-        let mut converts = true;
-        let scanned = Scanner::new(&self.data, span.end as usize, stops).members(span.start as usize, |key, value| {
-            let text = match self.first_byte(value) {
-                b'n' => None,
-                b'{' | b'[' => {
-                    converts = false;
-                    None
-                }
-                b'"' => self.string(value).or_else(|| {
-                    converts = false;
-                    None
-                }),
-                _ => Some(String::from_utf8_lossy(value.of(&self.data)).into_owned()),
-            };
-            match self.string(key) {
-                Some(key) => match pairs.iter_mut().find(|(known, _)| *known == key) {
-                    Some(pair) => pair.1 = text,
-                    None => pairs.push((key, text)),
-                },
-                None => converts = false,
-            }
-        });
-        debug_assert!(scanned.is_ok(), "the value was validated");
-        converts.then(|| pairs.into_iter().filter_map(|(key, text)| Some((key, text?))).collect())
-    }
-
-    fn string(&self, span: Span) -> Option<String> {
-        let mut text = Vec::new();
-        unescape(span.inside(&self.data), &mut text).then(|| String::from_utf8(text).ok()).flatten()
+        let mut maps = TextMaps::new(self.bodies.len());
+        values.for_each(|span| maps.push(&self.data, span));
+        maps.finish()
     }
 }
 
@@ -223,11 +168,11 @@ pub fn nulls(as_type: ColumnType, rows: usize) -> ArrayRef {
     new_null_array(&data_type(as_type), rows)
 }
 
-fn map_entries() -> ArrowFields {
+pub fn map_entries() -> ArrowFields {
     ArrowFields::from(vec![Field::new("keys", DataType::Utf8, false), Field::new("values", DataType::Utf8, false)])
 }
 
-fn map_field() -> Arc<Field> {
+pub fn map_field() -> Arc<Field> {
     Arc::new(Field::new("entries", DataType::Struct(map_entries()), false))
 }
 

@@ -1,7 +1,8 @@
 //! Which values of a record are wanted, and finding them while it is validated.
 //!
-//! A [`Fields`] is compiled once from the pointers that anyone asked for; a *slot* is a distinct pointer. Of keys that a JSON
-//! object has twice the last counts, at every level, as serde_json, Python and JavaScript read it.
+//! A [`Fields`] is compiled once from the pointers that anyone asked for; a *slot* is a distinct pointer. Each object on the way
+//! to a wanted value is gone through once, however many values are wanted of it. Of keys that a JSON object has twice the last
+//! counts, at every level, as serde_json, Python and JavaScript read it.
 
 use crate::error::{Error, Result};
 
@@ -14,15 +15,21 @@ pub type Slot = usize;
 /// Every pointer that is wanted of a record.
 #[derive(Debug, Default)]
 pub struct Fields {
-    pointers: Vec<String>,
+    /// By slot; `None` for a slot that no pointer fills.
+    pointers: Vec<Option<String>>,
     /// The slot of the whole body.
     root: Option<Slot>,
-    /// Members of the body itself: they are found in the validating pass.
-    members: Vec<(Box<[u8]>, Slot)>,
+    top: Node,
+}
+
+/// What is wanted of one object or array.
+#[derive(Debug, Default)]
+struct Node {
+    members: Vec<Member>,
     /// Bit `n` is set where a wanted key has `n` bytes, the last bit where one has that many or more.
     lengths: u64,
-    /// What lies in a member: the member's slot, the further segments, the slot.
-    nested: Vec<(Slot, Box<[Segment]>, Slot)>,
+    /// What is wanted of members, by the member's slot.
+    inner: Vec<(Slot, Node)>,
 }
 
 /// One reference token of an RFC 6901 pointer.
@@ -33,36 +40,47 @@ struct Segment {
     index: Option<usize>,
 }
 
+#[derive(Debug)]
+struct Member {
+    segment: Segment,
+    slot: Slot,
+}
+
 impl Fields {
     /// The slot of `pointer`, the same for equal pointers.
     ///
     /// # Errors
     /// Of kind `Config`, where it is no RFC 6901 pointer.
     pub fn add(&mut self, pointer: &str) -> Result<Slot> {
-        if let Some(root) = self.root.filter(|_| pointer.is_empty()) {
-            return Ok(root);
+        let Fields { pointers, root, top } = self;
+        let mut new_slot = |pointer: &str| {
+            pointers.push(Some(pointer.to_owned()));
+            pointers.len() - 1
+        };
+        let (mut node, mut end, mut last) = (top, 0, None);
+        for segment in parse(pointer)? {
+            if let Some(slot) = last {
+                node = node.inside(slot);
+            }
+            // What leads to a value has a slot, too.
+            end = pointer[end + 1..].find('/').map_or(pointer.len(), |at| end + 1 + at);
+            last = Some(match node.members.iter().find(|member| member.segment.key == segment.key) {
+                Some(member) => member.slot,
+                None => {
+                    let slot = new_slot(&pointer[..end]);
+                    node.lengths |= length_bit(segment.key.len());
+                    node.members.push(Member { segment, slot });
+                    slot
+                }
+            });
         }
-        if let Some(known) = self.slot_of(pointer) {
-            return Ok(known);
-        }
-        let mut segments = parse(pointer)?;
-        if segments.is_empty() {
-            let slot = self.new_slot(pointer);
-            self.root = Some(slot);
-            return Ok(slot);
-        }
-        let first = segments.remove(0);
-        if segments.is_empty() {
-            let slot = self.new_slot(pointer);
-            self.lengths |= length_bit(first.key.len());
-            self.members.push((first.key, slot));
-            return Ok(slot);
-        }
-        let member = pointer[1..].find('/').map_or(pointer, |end| &pointer[..=end]);
-        let member = self.add(member)?;
-        let slot = self.new_slot(pointer);
-        self.nested.push((member, segments.into(), slot));
-        Ok(slot)
+        Ok(last.unwrap_or_else(|| *root.get_or_insert_with(|| new_slot(""))))
+    }
+
+    /// A slot that no pointer fills, and no scan touches.
+    pub fn reserve(&mut self) -> Slot {
+        self.pointers.push(None);
+        self.pointers.len() - 1
     }
 
     /// How many slots there are.
@@ -70,9 +88,22 @@ impl Fields {
         self.pointers.len()
     }
 
+    /// Whether any pointer was added.
+    pub fn has_pointers(&self) -> bool {
+        self.root.is_some() || !self.top.members.is_empty()
+    }
+
     /// The pointer of a slot.
     pub fn pointer(&self, slot: Slot) -> &str {
-        &self.pointers[slot]
+        self.pointers[slot].as_deref().unwrap_or_default()
+    }
+
+    /// Forgets what a scan found before it failed.
+    #[cold]
+    pub fn clear(&self, found: &mut [Span]) {
+        for (span, _) in found.iter_mut().zip(&self.pointers).filter(|(_, pointer)| pointer.is_some()) {
+            *span = Span::ABSENT;
+        }
     }
 
     /// Validates the value in `[start, end)` of `data` and puts what is wanted of it into `found`, one span a slot, all absent
@@ -86,32 +117,77 @@ impl Fields {
         found: &mut [Span],
         stops: &mut Stops,
     ) -> Result<Span, Fault> {
-        let body = Scanner::new(data, end, stops).document(start, |key, value| {
-            let escaped = key.escaped;
-            let key = key.inside(data);
-            if escaped {
-                self.escaped_member(key, value, found);
-            } else if self.lengths & length_bit(key.len()) != 0 {
-                self.member(key, value, found);
-            }
-        })?;
+        let body = Scanner::new(data, end, stops)
+            .document(start, |key, value| self.top.member(data, key, value, found))?;
         if let Some(root) = self.root {
             found[root] = body;
         }
-        for (member, path, slot) in &self.nested {
-            found[*slot] = resolve(data, found[*member], path, stops);
-        }
         if data[body.start as usize] == b'[' {
-            self.members_of_array(data, body, found, stops);
+            self.top.elements(data, body, found, stops);
         }
+        self.top.descend(data, found, stops);
         Ok(body)
     }
 
+    /// Puts what is wanted of a value that was validated into `found`, all absent before.
+    pub fn find(&self, data: &[u8], value: Span, found: &mut [Span], stops: &mut Stops) {
+        if let Some(root) = self.root {
+            found[root] = value;
+        }
+        self.top.find(data, value, found, stops);
+    }
+}
+
+impl Node {
+    /// What is wanted of the member with this slot.
+    fn inside(&mut self, slot: Slot) -> &mut Node {
+        let at = self.inner.iter().position(|(member, _)| *member == slot).unwrap_or_else(|| {
+            self.inner.push((slot, Node::default()));
+            self.inner.len() - 1
+        });
+        &mut self.inner[at].1
+    }
+
+    fn find(&self, data: &[u8], value: Span, found: &mut [Span], stops: &mut Stops) {
+        if value.is_absent() {
+            return;
+        }
+        match data[value.start as usize] {
+            b'{' => {
+                let scanned = Scanner::new(data, value.end as usize, stops)
+                    .members(value.start as usize, |key, value| self.member(data, key, value, found));
+                debug_assert!(scanned.is_ok(), "the value was validated");
+            }
+            b'[' => self.elements(data, value, found, stops),
+            _ => return,
+        }
+        self.descend(data, found, stops);
+    }
+
+    /// Goes on inside the members that were found.
     #[inline]
-    fn member(&self, key: &[u8], value: Span, found: &mut [Span]) {
-        for (wanted, slot) in &self.members {
-            if wanted.len() == key.len() && **wanted == *key {
-                found[*slot] = value;
+    fn descend(&self, data: &[u8], found: &mut [Span], stops: &mut Stops) {
+        for (member, node) in &self.inner {
+            node.find(data, found[*member], found, stops);
+        }
+    }
+
+    #[inline(always)]
+    fn member(&self, data: &[u8], key: Span, value: Span, found: &mut [Span]) {
+        let escaped = key.escaped;
+        let key = key.inside(data);
+        if escaped {
+            self.escaped_member(key, value, found);
+        } else if self.lengths & length_bit(key.len()) != 0 {
+            self.plain_member(key, value, found);
+        }
+    }
+
+    #[inline]
+    fn plain_member(&self, key: &[u8], value: Span, found: &mut [Span]) {
+        for wanted in &self.members {
+            if wanted.segment.key.len() == key.len() && *wanted.segment.key == *key {
+                found[wanted.slot] = value;
                 return;
             }
         }
@@ -121,26 +197,20 @@ impl Fields {
     fn escaped_member(&self, key: &[u8], value: Span, found: &mut [Span]) {
         let mut plain = Vec::new();
         if unescape(key, &mut plain) {
-            self.member(&plain, value, found);
+            self.plain_member(&plain, value, found);
         }
     }
 
-    /// A body that a transform made may be an array: pointers then begin with an index.
     #[cold]
-    fn members_of_array(&self, data: &[u8], body: Span, found: &mut [Span], stops: &mut Stops) {
-        for (slot, pointer) in self.pointers.iter().enumerate() {
-            let path = parse(pointer).expect("checked when it was added");
-            found[slot] = resolve(data, body, &path, stops);
-        }
-    }
-
-    fn slot_of(&self, pointer: &str) -> Option<Slot> {
-        self.pointers.iter().position(|known| known == pointer)
-    }
-
-    fn new_slot(&mut self, pointer: &str) -> Slot {
-        self.pointers.push(pointer.to_string());
-        self.pointers.len() - 1
+    fn elements(&self, data: &[u8], array: Span, found: &mut [Span], stops: &mut Stops) {
+        let mut index = 0;
+        let scanned = Scanner::new(data, array.end as usize, stops).elements(array.start as usize, |value| {
+            for wanted in self.members.iter().filter(|wanted| wanted.segment.index == Some(index)) {
+                found[wanted.slot] = value;
+            }
+            index += 1;
+        });
+        debug_assert!(scanned.is_ok(), "the value was validated");
     }
 }
 
@@ -169,43 +239,4 @@ fn parse(pointer: &str) -> Result<Vec<Segment>> {
             Ok(Segment { key, index: token.parse().ok().filter(|_| canonical) })
         })
         .collect()
-}
-
-/// What `path` leads to in a validated value.
-fn resolve(data: &[u8], value: Span, path: &[Segment], stops: &mut Stops) -> Span {
-    path.iter().fold(value, |value, segment| {
-        if value.is_absent() {
-            return Span::ABSENT;
-        }
-        let mut scanner = Scanner::new(data, value.end as usize, stops);
-        let mut found = Span::ABSENT;
-        let scanned = match data[value.start as usize] {
-            b'{' => scanner.members(value.start as usize, |key, value| {
-                if is_key(data, key, &segment.key) {
-                    found = value;
-                }
-            }),
-            b'[' => {
-                let mut index = 0;
-                scanner.elements(value.start as usize, |value| {
-                    if segment.index == Some(index) {
-                        found = value;
-                    }
-                    index += 1;
-                })
-            }
-            _ => return Span::ABSENT,
-        };
-        debug_assert!(scanned.is_ok(), "the value was validated");
-        found
-    })
-}
-
-fn is_key(data: &[u8], key: Span, wanted: &[u8]) -> bool {
-    let inside = key.inside(data);
-    if !key.escaped {
-        return inside == wanted;
-    }
-    let mut plain = Vec::new();
-    unescape(inside, &mut plain) && plain == wanted
 }

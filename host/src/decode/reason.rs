@@ -91,7 +91,29 @@ fn check_odd_kind(data: &[u8], kind: Span, pointer: &str) -> Result<(), String> 
     Ok(())
 }
 
-fn value_kind(first: u8) -> &'static str {
+/// Refuses an envelope whose member `name` is no text, or empty.
+pub fn check_text(name: &str, data: &[u8], value: Span) -> Result<(), String> {
+    if !value.is_absent() && data[value.start as usize] == b'"' && value.end - value.start > 2 {
+        return Ok(());
+    }
+    Err(no_text(name, data, value, "expected a string"))
+}
+
+/// An envelope whose member `name` is not what was `expected`.
+#[cold]
+pub fn no_text(name: &str, data: &[u8], value: Span, expected: &str) -> String {
+    if value.is_absent() {
+        return format!("no `{name}`: {expected}");
+    }
+    match data[value.start as usize] {
+        b'"' if value.end - value.start == 2 => format!("the `{name}` is empty, {expected}"),
+        b'"' => format!("the `{name}` is `{}`, {expected}", String::from_utf8_lossy(value.inside(data))),
+        first => format!("the `{name}` is {}, {expected}", value_kind(first)),
+    }
+}
+
+/// A JSON value in words, by its first byte.
+pub fn value_kind(first: u8) -> &'static str {
     match first {
         b'"' => "a string",
         b'{' => "an object",

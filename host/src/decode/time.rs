@@ -62,6 +62,41 @@ fn rfc3339(text: &[u8]) -> Option<i64> {
     instant(seconds, if leap { MICROS - 1 } else { fraction })
 }
 
+/// The instant of a date and time as .NET writes them for the United States, in UTC: `6/11/2018 12:00:08 AM`.
+///
+/// So Event Hubs Capture writes when a message was enqueued.
+pub fn parse_en_us(text: &str) -> Option<i64> {
+    let (date, time) = text.split_once(' ')?;
+    let (time, half) = time.split_once(' ')?;
+    let (month, day, year) = three(date, '/')?;
+    let (hour, minute, second) = three(time, ':')?;
+    let afternoon = match half {
+        "AM" => 0,
+        "PM" => 12,
+        _ => return None,
+    };
+    let in_range = (0..=9999).contains(&year)
+        && (1..=12).contains(&month)
+        && (1..=12).contains(&hour)
+        && minute <= 59
+        && second <= 59;
+    if !in_range || day < 1 || day > days_in_month(year, month) {
+        return None;
+    }
+    let hour = hour % 12 + afternoon;
+    instant(days(year, month, day) * DAY + i64::from(hour * 3600 + minute * 60 + second), 0)
+}
+
+/// Three numbers of up to four digits.
+fn three(text: &str, separator: char) -> Option<(i32, i32, i32)> {
+    let mut numbers = text.split(separator).map(|digits| {
+        let all_digits = (1..=4).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+        all_digits.then(|| digits.parse().ok()).flatten()
+    });
+    let three = (numbers.next()??, numbers.next()??, numbers.next()??);
+    numbers.next().is_none().then_some(three)
+}
+
 /// The instant of `seconds` and `micros`, where it is in range.
 fn instant(seconds: i64, micros: i64) -> Option<i64> {
     (FIRST..LAST).contains(&seconds).then_some(seconds * MICROS + micros)

@@ -125,6 +125,35 @@ fn epoch_numbers_outside_the_years_0000_to_9999_are_no_instant() {
     }
 }
 
+#[test]
+fn a_time_as_event_hubs_capture_writes_it_is_the_instant_it_names() {
+    for (text, expected) in [
+        ("6/11/2018 12:00:08 AM", "2018-06-11T00:00:08Z"),
+        ("12/7/2018 10:22:49 AM", "2018-12-07T10:22:49Z"),
+        ("12/31/2018 12:59:59 PM", "2018-12-31T12:59:59Z"),
+        ("2/29/2024 11:59:59 PM", "2024-02-29T23:59:59Z"),
+    ] {
+        assert_eq!(parse_en_us(text), chrono(expected), "{text}");
+    }
+    for text in [
+        "",
+        "6/11/2018",
+        "6/11/2018 12:00:08",
+        "6/11/2018 12:00:08 am",
+        "6/11/2018 0:00:08 AM",
+        "6/11/2018 13:00:08 PM",
+        "2/30/2018 1:00:08 PM",
+        "13/1/2018 1:00:08 PM",
+        "6/11/2018 1:60:08 PM",
+        "6/11/2018 1:00 PM",
+        "6/11/2018/1 1:00:00 PM",
+        "6/11/+018 1:00:00 PM",
+        "6/11/20181 1:00:00 PM",
+    ] {
+        assert_eq!(parse_en_us(text), None, "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn it_agrees_with_chrono_on_every_valid_date_time(

@@ -14,8 +14,11 @@ use super::processed::{Processed, letter};
 use crate::decode::Decoder;
 use crate::error::Result;
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType};
-use crate::source::{Chunk, Extent, Origin};
+use crate::source::{Chunk, Extent, Framing, Origin};
 use crate::table::{Change, Document, Key, Operation, Shape};
+
+/// The kind of documents whose records have none.
+const NO_KIND: &str = "document";
 
 /// Where the parts of a change stand in a batch.
 pub struct ChangeColumns {
@@ -54,7 +57,10 @@ impl ChangeColumns {
             let text = |column: &arrow_array::StringViewArray| {
                 column.is_valid(row).then(|| column.value(row).to_owned()).unwrap_or_default()
             };
-            let key = Key { source: text(sources), kind: text(kinds), subject: text(subjects) };
+            let mut key = Key { source: text(sources), kind: text(kinds), subject: text(subjects) };
+            if key.kind.is_empty() {
+                key.kind = NO_KIND.to_owned();
+            }
             // What does not say what it does is the document.
             let operation = match operations.is_valid(row) {
                 true => operations.value(row).parse(),
@@ -90,7 +96,8 @@ pub fn chunk(export: &str, documents: &[Document]) -> Chunk {
     }
     let origin = Origin { name: format!("table of {export}").into(), inode: 0, hashed: 0, hash: String::new() };
     let next = data.len() as u64;
-    Chunk { data: data.into(), extent: Extent { origin: Arc::new(origin), first: 0, next, dropped: 0 } }
+    let extent = Extent { origin: Arc::new(origin), first: 0, next, dropped: 0 };
+    Chunk { data: data.into(), extent, framing: Framing::Lines }
 }
 
 fn line(document: &Document, out: &mut Vec<u8>) {

@@ -5,7 +5,7 @@ use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array, StringViewArray, TimestampMicrosecondArray};
 
 use crate::layout::Token;
-use crate::plan::{ExportPlan, Timestamp};
+use crate::plan::{ExportPlan, Place, Timestamp};
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType};
 
 /// The requests of an export, without repetition.
@@ -81,16 +81,24 @@ impl Layout {
 
     /// Why a record without a usable time is refused.
     pub fn no_time(&self, plan: &ExportPlan) -> String {
-        let Some(pointer) = &plan.source.mapping.time else {
-            let enqueued = plan.source.mapping.enqueued_time.as_deref().unwrap_or_default();
-            return format!("no usable enqueued time at `{enqueued}`, and the source has no `time`");
+        let mapping = &plan.source.mapping;
+        let place = |place: &Place| match place {
+            Place::Body(pointer) => format!("at `{pointer}`"),
+            Place::Envelope | Place::Nowhere => "in the envelope".to_owned(),
         };
-        let wanted = match plan.source.mapping.time_unit {
+        if mapping.time == Place::Nowhere {
+            let enqueued = place(&mapping.enqueued_time);
+            return format!("no usable enqueued time {enqueued}, and the source has no `time`");
+        }
+        if mapping.time == Place::Envelope {
+            return "no usable time in the envelope".to_owned();
+        }
+        let wanted = match mapping.time_unit {
             crate::plan::TimeUnit::Rfc3339 => "an RFC 3339 time with a zone",
             crate::plan::TimeUnit::EpochSeconds => "seconds since 1970",
             crate::plan::TimeUnit::EpochMilliseconds => "milliseconds since 1970",
         };
-        format!("no usable time at `{pointer}`: expected {wanted}")
+        format!("no usable time {}: expected {wanted}", place(&mapping.time))
     }
 }
 

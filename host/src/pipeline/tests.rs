@@ -18,8 +18,8 @@ use crate::lake::Lake;
 use crate::lake::faulty::{Fault, FaultPlan, FaultyStore, Operation};
 use crate::layout::Template;
 use crate::plan::{
-    ExportPlan, Exports, Files, Flush, Granularity, Input, LakePlan, Limits, Location, Mapping, OnError, PluginOrigin,
-    PluginPlan, PluginUse, SourcePlan, TimeUnit, Timestamp,
+    ExportPlan, Exports, Files, Flush, Granularity, Input, LakePlan, Limits, Location, Mapping, OnError, Place,
+    PluginOrigin, PluginPlan, PluginUse, SourcePlan, Timestamp,
 };
 use crate::plugin::{Failure, FileId, FileType, Filter, Format, Moment, Segment, Toolbox, Transform};
 use crate::record::{Attribute, ColumnRequest, ColumnType};
@@ -166,15 +166,7 @@ fn plan(files: Files, input: &Path) -> ExportPlan {
     let source = SourcePlan {
         name: "signals".into(),
         input: Input::Files(vec![input.to_str().unwrap().to_owned()]),
-        mapping: Mapping {
-            kind: Some("/name".into()),
-            time: Some("/signalTime".into()),
-            time_unit: TimeUnit::Rfc3339,
-            subject: None,
-            id: Some("/id".into()),
-            source: None,
-            enqueued_time: None,
-        },
+        mapping: Mapping { id: Place::Body("/id".into()), ..Mapping::plain() },
     };
     let format = PluginPlan { name: "ndjson".into(), origin: PluginOrigin::BuiltIn, limits: Limits::default() };
     ExportPlan {

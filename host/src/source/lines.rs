@@ -61,7 +61,7 @@ impl Lines {
     }
 
     /// Adds what `source` has, as much as fits into a chunk; 0 is its end.
-    pub fn fill(&mut self, source: &mut impl Read) -> io::Result<usize> {
+    pub fn fill(&mut self, source: &mut (impl Read + ?Sized)) -> io::Result<usize> {
         let space = self.space();
         self.buffer.reserve(space);
         source.take(space as u64).read_to_end(&mut self.buffer)

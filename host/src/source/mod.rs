@@ -3,7 +3,9 @@
 //! A source has partitions; each is read by one [`Reader`] on a thread of its own, from the [`Position`] that the commit log
 //! holds. Files, folders and globs are one partition, whose position is a cursor per file.
 
+pub mod avro;
 mod content;
+mod cutter;
 mod files;
 mod lines;
 mod spool;
@@ -18,6 +20,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::plan::{Input, SourcePlan};
 use crate::telemetry::Live;
+
+use self::avro::Header;
+pub(crate) use self::cutter::Fault;
 
 /// How a source is read.
 #[derive(Debug, Clone)]
@@ -36,7 +41,9 @@ pub struct ReadOptions {
 /// Of kind `Source`, where a spool cannot be opened; files are looked at by the first [`Reader::read`].
 pub fn open(plan: &SourcePlan, from: &Position, options: ReadOptions) -> Result<Box<dyn Reader>> {
     Ok(match &plan.input {
-        Input::Files(inputs) => Box::new(files::Files::new(inputs.clone(), from, options.follow, options.live)),
+        Input::Files(inputs) => {
+            Box::new(files::Files::new(inputs.clone(), plan.mapping.envelope, from, options.follow, options.live))
+        }
         Input::Stdin { spool: None } => Box::new(stdin::Stdin::new(std::io::stdin(), &options.run)),
         Input::Stdin { spool: Some(folder) } => {
             let stdin = stdin::Stdin::new(std::io::stdin(), &options.run);
@@ -70,18 +77,49 @@ pub enum Read {
     End,
 }
 
-/// Complete lines of one origin, as they were read: the unit that crosses from reading to decoding.
+/// Whole records of one origin, as they were read: the unit that crosses from reading to decoding.
 ///
 /// One without bytes says that an origin has another name now; its extent belongs into the position like any other.
 #[derive(Debug, Clone)]
 pub struct Chunk {
-    /// Whole lines with their terminators; only the last of an origin may lack one.
+    /// Whole lines with their terminators, of which only the last of an origin may lack one; or whole blocks.
     pub data: Bytes,
     pub extent: Extent,
+    pub framing: Framing,
+}
+
+/// How a chunk's bytes are divided.
+#[derive(Debug, Clone)]
+pub enum Framing {
+    Lines,
+    /// Into blocks of an Avro container file, after its header where the chunk is the file's first.
+    Avro(Arc<Header>),
+}
+
+impl Framing {
+    /// Where to cut `data`, which begins at the origin's offset `first`, so that about `limit` bytes come before; after the last
+    /// record that fits, else after the first. 0 or the end where it cannot be cut.
+    fn cut(&self, data: &[u8], first: u64, limit: usize) -> usize {
+        match self {
+            Framing::Lines => memchr::memrchr(b'\n', &data[..limit])
+                .or_else(|| memchr::memchr(b'\n', &data[limit..]).map(|at| limit + at))
+                .map_or(0, |at| at + 1),
+            Framing::Avro(header) => {
+                let mut cut = 0;
+                for block in header.blocks(data, first) {
+                    if block.end > limit && cut > 0 {
+                        break;
+                    }
+                    cut = block.end;
+                }
+                cut
+            }
+        }
+    }
 }
 
 impl Chunk {
-    /// The chunk in pieces of whole lines, each of up to `limit` bytes where its lines allow that.
+    /// The chunk in pieces of whole lines or blocks, each of up to `limit` bytes where that is possible.
     pub fn pieces(self, limit: u64) -> impl Iterator<Item = Chunk> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
         let mut rest = Some(self);
@@ -90,12 +128,14 @@ impl Chunk {
             if chunk.data.len() <= limit {
                 return Some(chunk);
             }
-            let cut = memchr::memrchr(b'\n', &chunk.data[..limit])
-                .or_else(|| memchr::memchr(b'\n', &chunk.data[limit..]).map(|at| limit + at));
-            if let Some(cut) = cut.map(|at| at + 1).filter(|cut| *cut < chunk.data.len()) {
+            let cut = chunk.framing.cut(&chunk.data, chunk.extent.first, limit);
+            if (1..chunk.data.len()).contains(&cut) {
                 let first = chunk.extent.first + cut as u64;
-                rest =
-                    Some(Chunk { data: chunk.data.split_off(cut), extent: Extent { first, ..chunk.extent.clone() } });
+                rest = Some(Chunk {
+                    data: chunk.data.split_off(cut),
+                    extent: Extent { first, ..chunk.extent.clone() },
+                    framing: chunk.framing.clone(),
+                });
                 (chunk.extent.next, chunk.extent.dropped) = (first, 0);
             }
             Some(chunk)

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::lines::{CHUNK, Lines, Run};
-use super::{Chunk, Extent, Origin, Position, Read, Reader};
+use super::{Chunk, Extent, Framing, Origin, Position, Read, Reader};
 use crate::error::{Error, Result};
 
 /// Bytes that are read at once, and how many such blocks may wait.
@@ -68,7 +68,8 @@ impl Reader for Stdin {
     fn read(&mut self, wait: Duration) -> Result<Read> {
         Ok(match self.run(Instant::now() + wait)? {
             Some(Run { data, first, next, dropped }) => {
-                Read::Chunk(Chunk { data, extent: Extent { origin: self.origin.clone(), first, next, dropped } })
+                let extent = Extent { origin: self.origin.clone(), first, next, dropped };
+                Read::Chunk(Chunk { data, extent, framing: Framing::Lines })
             }
             None if self.has_ended() => Read::End,
             None => Read::Idle,

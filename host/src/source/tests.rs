@@ -69,7 +69,7 @@ fn a_chunk_in_pieces_is_the_chunk() {
     let data = Bytes::from_static(b"one\ntwo\nthree, which is long\n\nfour");
     for limit in 1..40 {
         let extent = Extent { origin: origin.clone(), first: 100, next: 100 + data.len() as u64, dropped: 0 };
-        let pieces: Vec<_> = Chunk { data: data.clone(), extent }.pieces(limit).collect();
+        let pieces: Vec<_> = Chunk { data: data.clone(), extent, framing: Framing::Lines }.pieces(limit).collect();
         let (mut joined, mut next) = (Vec::new(), 100);
         for piece in &pieces {
             assert_eq!((piece.extent.first, piece.extent.next), (next, next + piece.data.len() as u64));

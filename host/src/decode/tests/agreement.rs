@@ -63,7 +63,7 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn unnamed(columns: Vec<ColumnRequest>) -> Decoder {
-    Decoder::new(&Mapping { kind: None, ..mapping() }, "s", columns, LIMIT).unwrap()
+    Decoder::new(&Mapping { kind: Place::Nowhere, ..mapping() }, "s", columns, LIMIT).unwrap()
 }
 
 /// What a column asked for as text holds for serde_json's value.

@@ -180,7 +180,7 @@ fn a_wrong_pointer_is_refused_with_what_to_write() {
 
 #[test]
 fn attributes_come_from_where_the_mapping_says() {
-    let mapping = Mapping { id: Some("/id".into()), enqueued_time: Some("/q".into()), ..mapping() };
+    let mapping = Mapping { id: Place::Body("/id".into()), enqueued_time: Place::Body("/q".into()), ..mapping() };
     let attribute = ColumnRequest::attribute;
     let columns = vec![
         attribute(Attribute::Kind, ColumnType::Text),

@@ -123,7 +123,7 @@ fn a_record_without_a_usable_name_says_where_it_was_looked_for() {
 
 #[test]
 fn without_a_mapping_for_it_no_name_is_needed() {
-    let mut decoder = Decoder::new(&Mapping { kind: None, ..mapping() }, "signals", vec![], LIMIT).unwrap();
+    let mut decoder = Decoder::new(&Mapping { kind: Place::Nowhere, ..mapping() }, "signals", vec![], LIMIT).unwrap();
     assert_eq!(rows(&decoder.decode(&chunk(0, "{}\n{\"name\":7}\n"), 0)), 2);
 }
 

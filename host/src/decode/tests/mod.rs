@@ -10,31 +10,24 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef};
 use bytes::Bytes;
 
-use crate::plan::{Mapping, TimeUnit};
+use crate::plan::{Mapping, Place, TimeUnit};
 use crate::record::{ColumnRequest, ColumnType};
-use crate::source::{Chunk, Extent, Origin};
+use crate::source::{Chunk, Extent, Framing, Origin};
 
 use super::{Decoded, Decoder};
 
 const LIMIT: u64 = 1 << 20;
 
 fn mapping() -> Mapping {
-    Mapping {
-        kind: Some("/name".into()),
-        time: Some("/signalTime".into()),
-        time_unit: TimeUnit::Rfc3339,
-        subject: Some("/deviceId".into()),
-        id: None,
-        source: None,
-        enqueued_time: None,
-    }
+    Mapping { enqueued_time: Place::Nowhere, ..Mapping::plain() }
 }
 
 fn chunk(first: u64, data: impl Into<Vec<u8>>) -> Chunk {
     let data = Bytes::from(data.into());
     let origin = Origin { name: "/in/a.ndjson".into(), inode: 7, hashed: 0, hash: String::new() };
     let next = first + data.len() as u64;
-    Chunk { data, extent: Extent { origin: Arc::new(origin), first, next, dropped: 0 } }
+    let extent = Extent { origin: Arc::new(origin), first, next, dropped: 0 };
+    Chunk { data, extent, framing: Framing::Lines }
 }
 
 /// Decodes one chunk of an origin's first bytes.

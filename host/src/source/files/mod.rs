@@ -29,8 +29,9 @@ pub(super) use self::list::unreadable;
 use self::open::Open;
 use super::content::{Damage, Encoding};
 use super::{Chunk, MAX_CURSORS, Position, Read, Reader};
-use crate::decode::is_json_object;
+use crate::decode::is_whole;
 use crate::error::{Error, Result};
+use crate::plan::Envelope;
 use crate::telemetry::Live;
 
 /// How often a followed source is looked at.
@@ -41,6 +42,8 @@ const TAILS: usize = 64;
 /// Reads files; see the module.
 pub struct Files {
     inputs: Vec<String>,
+    /// Decides what whole records are.
+    envelope: Envelope,
     follow: bool,
     live: Arc<Live>,
     known: Known,
@@ -79,9 +82,10 @@ enum Fate {
 
 impl Files {
     /// A reader of `inputs` that goes on from `from`. Nothing is opened yet.
-    pub fn new(inputs: Vec<String>, from: &Position, follow: bool, live: Arc<Live>) -> Self {
+    pub fn new(inputs: Vec<String>, envelope: Envelope, from: &Position, follow: bool, live: Arc<Live>) -> Self {
         Files {
             inputs,
+            envelope,
             follow,
             live,
             known: Known::new(from),
@@ -100,7 +104,7 @@ impl Files {
 
     /// A reader of files that nobody writes to any more: their last lines are records, terminated or not.
     pub fn of_ended(inputs: Vec<String>, from: &Position, live: Arc<Live>) -> Self {
-        Files { fate: Fate::Ends, ..Files::new(inputs, from, false, live) }
+        Files { fate: Fate::Ends, ..Files::new(inputs, Envelope::Plain, from, false, live) }
     }
 
     fn next(&mut self) -> Result<Option<Chunk>> {
@@ -154,7 +158,7 @@ impl Files {
                 0
             }
         };
-        open.start(start).map_err(|error| unreadable(&path, &error))?;
+        open.start(start, self.envelope).map_err(|error| unreadable(&path, &error))?;
         self.current = Some((open, self.fate));
         Ok(())
     }
@@ -190,13 +194,22 @@ impl Files {
                 self.warn(warning);
                 None
             }
-            None if open.encoding != Encoding::Plain || fate == Fate::Ends => open.finish(),
-            None if self.follow || is_blank(open.rest()) => None,
-            None if is_json_object(open.rest()) => open.finish(),
+            None if let Some(fault) = open.fault() => {
+                let warning = format!(
+                    "`{}`, at byte {}: {}; what comes before that is exported, what follows is not",
+                    open.name, fault.offset, fault.reason
+                );
+                self.warn(warning);
+                None
+            }
+            None if open.rest().is_empty() => None,
+            None if self.finishes(&open, fate) => open.finish(),
+            None if self.follow && fate == Fate::Stays || is_blank(open.rest()) => None,
             None => {
                 let warning = format!(
-                    "`{}` ends in the middle of a line: the {} bytes from byte {} on are left for a later run",
+                    "`{}` ends in the middle of a {}: the {} bytes from byte {} on are left for a later run",
                     open.name,
+                    open.unit(),
                     open.rest().len(),
                     open.offset(),
                 );
@@ -212,7 +225,7 @@ impl Files {
         } else if self.follow {
             self.seen.insert(open.path.clone(), open.stamp);
             // Four bytes tell how it is encoded; a compressed file cannot be gone on with at its end.
-            if open.encoding == Encoding::Plain && open.head().len() >= 4 {
+            if open.encoding == Encoding::Plain && open.head().len() >= 4 && open.fault().is_none() {
                 self.tails.push(open);
                 if self.tails.len() > TAILS {
                     self.tails.remove(0);
@@ -220,6 +233,16 @@ impl Files {
             }
         }
         last
+    }
+
+    /// Whether what is left of a file is its last record.
+    fn finishes(&self, open: &Open, fate: Fate) -> bool {
+        match self.envelope {
+            // A block says itself where it ends.
+            Envelope::Avro => false,
+            _ if open.encoding != Encoding::Plain || fate == Fate::Ends => true,
+            envelope => !self.follow && is_whole(open.rest(), envelope == Envelope::EventGrid),
+        }
     }
 
     /// Looks which files there are, and queues what is to be read.

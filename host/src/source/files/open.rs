@@ -1,4 +1,4 @@
-//! One open file: its first bytes, its lines, where it is.
+//! One open file: its first bytes, its records, where it is.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,8 +11,11 @@ use bytes::Bytes;
 use super::known::{HEAD, hash};
 use super::list::Stamp;
 use crate::source::content::{Content, Damage, Encoding};
+use crate::plan::Envelope;
+use crate::source::avro::Blocks;
+use crate::source::cutter::Cutter;
 use crate::source::lines::{Lines, Run};
-use crate::source::{Chunk, Extent, Origin};
+use crate::source::{Chunk, Extent, Fault, Origin};
 
 /// A file that is being read.
 pub struct Open {
@@ -24,7 +27,7 @@ pub struct Open {
     content: Content,
     /// Its first bytes, up to [`HEAD`].
     head: Vec<u8>,
-    lines: Lines,
+    cutter: Box<dyn Cutter>,
     origin: Option<Arc<Origin>>,
 }
 
@@ -36,7 +39,7 @@ impl Open {
         let (mut content, encoding) = Content::new(file)?;
         let mut head = Vec::with_capacity(HEAD);
         (&mut content).take(HEAD as u64).read_to_end(&mut head)?;
-        Ok(Open { path, name, stamp, encoding, content, head, lines: Lines::new(0), origin: None })
+        Ok(Open { path, name, stamp, encoding, content, head, cutter: Box::new(Lines::new(0)), origin: None })
     }
 
     /// Its first bytes, as far as they were read.
@@ -49,44 +52,70 @@ impl Open {
         (self.encoding == Encoding::Plain).then_some(self.stamp.size)
     }
 
-    /// Goes to `offset` to read from there.
-    pub fn start(&mut self, offset: u64) -> io::Result<()> {
-        self.lines = Lines::new(offset);
+    /// Goes to `offset` to read from there. Once: a container file's header is read first.
+    pub fn start(&mut self, offset: u64, envelope: Envelope) -> io::Result<()> {
         self.origin = None;
+        if envelope == Envelope::Avro {
+            return self.start_blocks(offset);
+        }
+        let mut lines = Lines::new(offset);
         let read = self.head.len() as u64;
         if self.encoding != Encoding::Plain && offset < read {
             // The decoder is past it already.
-            self.lines.push(&self.head[offset as usize..]);
-            return Ok(());
+            lines.push(&self.head[offset as usize..]);
+        } else {
+            self.content.skip_to(offset, read)?;
         }
-        self.content.skip_to(offset, read)
+        self.cutter = Box::new(lines);
+        Ok(())
     }
 
-    /// The next whole lines; none at the end of what is there now.
+    fn start_blocks(&mut self, offset: u64) -> io::Result<()> {
+        let mut blocks = Blocks::default();
+        blocks.read_header(&self.head, &mut self.content)?;
+        let read = blocks.end();
+        if offset > 0 && blocks.skip_to(offset) {
+            self.content.skip_to(offset, read)?;
+        }
+        self.cutter = Box::new(blocks);
+        Ok(())
+    }
+
+    /// The next whole records; none at the end of what is there now.
     pub fn next(&mut self) -> io::Result<Option<Chunk>> {
         loop {
-            if let Some(run) = self.lines.take() {
+            if let Some(run) = self.cutter.take() {
                 return Ok(Some(self.chunk(run)));
             }
-            if self.lines.fill(&mut self.content)? == 0 {
+            if self.cutter.fill(&mut self.content)? == 0 {
                 return Ok(None);
             }
         }
     }
 
-    /// What is left after the last line's end, as a line.
+    /// What is left after the last record's end, as a record, where it may be one.
     pub fn finish(&mut self) -> Option<Chunk> {
-        self.lines.finish().map(|run| self.chunk(run))
+        self.cutter.finish().map(|run| self.chunk(run))
     }
 
-    /// What is left after the last line's end.
+    /// What is left after the last record's end.
     pub fn rest(&self) -> &[u8] {
-        self.lines.rest()
+        self.cutter.rest()
     }
 
-    /// Offset of the first byte that was not handed on.
+    /// Offset of the first byte of the rest.
     pub fn offset(&self) -> u64 {
-        self.lines.offset()
+        self.cutter.offset()
+    }
+
+    /// What keeps the records from being told apart.
+    pub fn fault(&self) -> Option<&Fault> {
+        self.cutter.fault()
+    }
+
+    /// What the rest is the beginning of.
+    pub fn unit(&self) -> &'static str {
+        self.cutter.unit()
     }
 
     /// Why compressed bytes could not be read to their end.
@@ -119,7 +148,7 @@ impl Open {
     /// Looks at the open file again. False where it is not the one that was being read: it lost bytes, or has other first ones.
     pub fn refresh(&mut self) -> io::Result<bool> {
         self.stamp = Stamp::of(&self.content.file().metadata()?);
-        if self.stamp.size < self.lines.end() {
+        if self.stamp.size < self.cutter.end() {
             return Ok(false);
         }
         let mut now = vec![0; self.head.len()];
@@ -133,7 +162,8 @@ impl Open {
     fn chunk(&mut self, run: Run) -> Chunk {
         self.extend_head(&run);
         let origin = self.origin(run.next);
-        Chunk { data: run.data, extent: Extent { origin, first: run.first, next: run.next, dropped: run.dropped } }
+        let extent = Extent { origin, first: run.first, next: run.next, dropped: run.dropped };
+        Chunk { data: run.data, extent, framing: self.cutter.framing() }
     }
 
     /// A file that was short when it was opened has more first bytes now.

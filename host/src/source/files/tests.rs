@@ -46,7 +46,7 @@ impl World {
     }
 
     fn reader(&self, pattern: &str, follow: bool) -> Files {
-        Files::new(self.input(pattern), &self.position, follow, Arc::default())
+        Files::new(self.input(pattern), Envelope::Plain, &self.position, follow, Arc::default())
     }
 
     /// Everything that a run of the folder exports: file names with their bytes.
@@ -129,7 +129,7 @@ fn every_file_below_a_folder_is_read_once_in_the_order_of_paths() {
 fn globs_and_names_that_overlap_give_each_file_once() {
     let mut world = World::new(&[("a.json", b"a\n"), ("b.json", b"b\n"), ("c.txt", b"c\n"), (".d.json", b"d\n")]);
     let inputs = [world.input("*.json"), world.input("a.json"), world.input("?.json")].concat();
-    let mut reader = Files::new(inputs, &Position::default(), false, Arc::default());
+    let mut reader = Files::new(inputs, Envelope::Plain, &Position::default(), false, Arc::default());
     assert_eq!(pairs(&world.drain(&mut reader)), [("a.json", "a\n"), ("b.json", "b\n")]);
 }
 
@@ -138,7 +138,7 @@ fn a_large_file_comes_in_chunks_that_end_at_line_ends() {
     let text = lines(40_000);
     let world = World::new(&[("f", text.as_bytes())]);
     let live = Arc::new(Live::default());
-    let mut reader = Files::new(world.input(""), &Position::default(), false, live.clone());
+    let mut reader = Files::new(world.input(""), Envelope::Plain, &Position::default(), false, live.clone());
     let (mut all, mut chunks) = (String::new(), 0);
     while let Read::Chunk(chunk) = reader.read(Duration::ZERO).unwrap() {
         assert!(chunk.data.ends_with(b"\n") && chunk.data.len() <= 2 << 20);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::files::{Files, HEAD, hash, unreadable};
 use super::lines::Run;
 use super::stdin::Stdin;
-use super::{Chunk, Extent, Origin, Position, Read, ReadOptions, Reader};
+use super::{Chunk, Extent, Framing, Origin, Position, Read, ReadOptions, Reader};
 use crate::error::{Error, Result};
 use crate::telemetry::Live;
 
@@ -100,7 +100,8 @@ impl Active {
         let first = self.size;
         self.size += run.data.len() as u64;
         let origin = Arc::new(self.origin.clone());
-        Chunk { data: run.data, extent: Extent { origin, first, next: self.size, dropped: run.dropped } }
+        let extent = Extent { origin, first, next: self.size, dropped: run.dropped };
+        Chunk { data: run.data, extent, framing: Framing::Lines }
     }
 }
 

@@ -1,0 +1,172 @@
+//! Messages as IoT Hub's routing and Event Hubs Capture write them: three maps and a body.
+//!
+//! One line each as `{"EnqueuedTimeUtc": …, "Properties": {…}, "SystemProperties": {…}, "Body": …}`; what is in Avro files is
+//! brought into that form first, without the body. The names are those of IoT Hub's documentation of message routing, and of
+//! the system properties at its built-in endpoint.
+
+use super::Outer;
+use super::content::{Content, text_of};
+use super::row::{Inherits, Row};
+use crate::decode::fields::Slot;
+use crate::decode::scan::Span;
+use crate::decode::time;
+use crate::decode::requests::Wanted;
+use crate::error::Result;
+use crate::record::Attribute;
+
+/// The kind of what devices send, whatever envelope it comes in.
+pub const MEASUREMENT: &str = "measurement";
+
+/// Where a message has its attributes; the first that is there counts.
+pub struct Names {
+    time: &'static [&'static str],
+    enqueued: &'static [&'static str],
+    subject: &'static [&'static str],
+    id: &'static [&'static str],
+}
+
+/// What IoT Hub's routing writes.
+pub const ROUTING: Names = Names {
+    time: &["/SystemProperties/iothub-creation-time-utc", "/EnqueuedTimeUtc"],
+    enqueued: &["/EnqueuedTimeUtc"],
+    subject: &["/SystemProperties/connectionDeviceId", "/Properties/deviceId"],
+    id: &["/SystemProperties/messageId"],
+};
+
+/// What Event Hubs Capture writes, of messages that came through an IoT Hub's built-in endpoint among others.
+pub const CAPTURE: Names = Names {
+    time: &["/SystemProperties/iothub-creation-time-utc", "/SystemProperties/iothub-enqueuedtime", "/EnqueuedTimeUtc"],
+    enqueued: &["/SystemProperties/iothub-enqueuedtime", "/EnqueuedTimeUtc"],
+    subject: &["/SystemProperties/iothub-connection-device-id", "/SystemProperties/x-opt-partition-key"],
+    id: &["/SystemProperties/message-id"],
+};
+
+/// Events that are no telemetry: the application property `opType`, the message source, the operation on the device.
+const OPERATIONS: [(&str, &str, Option<&str>); 8] = [
+    ("createDeviceIdentity", "deviceLifecycleEvents", Some("create")),
+    ("deleteDeviceIdentity", "deviceLifecycleEvents", Some("delete")),
+    ("createModuleIdentity", "deviceLifecycleEvents", None),
+    ("deleteModuleIdentity", "deviceLifecycleEvents", None),
+    ("updateTwin", "twinChangeEvents", Some("patch")),
+    ("replaceTwin", "twinChangeEvents", Some("update")),
+    ("deviceConnected", "deviceConnectionStateEvents", None),
+    ("deviceDisconnected", "deviceConnectionStateEvents", None),
+];
+
+/// Opens messages.
+pub struct IotHub {
+    outer: Outer,
+    content: Content,
+    source: String,
+    body: Slot,
+    properties: Slot,
+    system: Slot,
+    time: Vec<Slot>,
+    enqueued: Vec<Slot>,
+    subject: Vec<Slot>,
+    id: Vec<Slot>,
+    hub: Vec<Slot>,
+    /// The message source, and `opType`, where they matter.
+    event: Option<([Slot; 2], Slot)>,
+}
+
+impl IotHub {
+    /// Opens messages with these names. `source` is that of messages that do not name their hub.
+    pub fn new(names: &Names, wanted: &Wanted, source: &str) -> Result<IotHub> {
+        let mut outer = Outer::default();
+        let fields = &mut outer.fields;
+        let (body, properties) = (fields.add("/Body")?, fields.add("/Properties")?);
+        let system = fields.add("/SystemProperties")?;
+        let mut slots = |attribute, pointers: &[&str]| -> Result<Vec<Slot>> {
+            let pointers = if wanted.has(attribute) { pointers } else { &[] };
+            pointers.iter().map(|pointer| fields.add(pointer)).collect()
+        };
+        let time = slots(Attribute::Time, names.time)?;
+        let enqueued = slots(Attribute::EnqueuedTime, names.enqueued)?;
+        let subject = slots(Attribute::Subject, names.subject)?;
+        let id = slots(Attribute::Id, names.id)?;
+        let hub = slots(Attribute::Source, &["/Properties/hubName"])?;
+        let asked = [Attribute::Kind, Attribute::Operation, Attribute::Version];
+        let event = match asked.into_iter().any(|attribute| wanted.has(attribute)) {
+            true => Some((
+                [
+                    fields.add("/SystemProperties/iothub-message-source")?,
+                    fields.add("/Properties/iothub-message-source")?,
+                ],
+                fields.add("/Properties/opType")?,
+            )),
+            false => None,
+        };
+        let content = Content::new("/contentType", "/contentEncoding")?;
+        let source = source.to_owned();
+        Ok(IotHub { outer, content, source, body, properties, system, time, enqueued, subject, id, hub, event })
+    }
+
+    /// Takes a message and its body out of a line.
+    #[inline]
+    pub fn open(&mut self, data: &[u8], start: usize, end: usize, row: &mut Row<'_>) -> Result<(), String> {
+        self.open_attributes(data, start, end, row)?;
+        let (body, system) = (self.outer.found[self.body], self.outer.found[self.system]);
+        self.content.put_body(data, body, system, row);
+        Ok(())
+    }
+
+    /// Takes a message out of a line, but for its body.
+    #[inline]
+    pub fn open_attributes(&mut self, data: &[u8], start: usize, end: usize, row: &mut Row<'_>) -> Result<(), String> {
+        let outer = &mut self.outer;
+        outer.scan(data, start, end)?;
+        put_time(Attribute::Time, data, outer.first(data, &self.time), row);
+        put_time(Attribute::EnqueuedTime, data, outer.first(data, &self.enqueued), row);
+        row.put(Attribute::Subject, data, outer.first(data, &self.subject));
+        row.put(Attribute::Id, data, outer.first(data, &self.id));
+        match outer.first(data, &self.hub) {
+            Span::ABSENT => row.text(Attribute::Source, &self.source),
+            hub => row.put(Attribute::Source, data, hub),
+        }
+        row.put(Attribute::Properties, data, outer.get(data, self.properties));
+        row.put(Attribute::SystemProperties, data, outer.get(data, self.system));
+        if let Some((sources, operation)) = self.event {
+            put_event(data, outer.first(data, &sources), outer.get(data, operation), row);
+        }
+        Ok(())
+    }
+}
+
+/// Puts what a message is about: telemetry, or an event of the hub's own.
+fn put_event(data: &[u8], source: Span, operation: Span, row: &mut Row<'_>) {
+    let operation = text_of(data, operation).unwrap_or_default();
+    let event = OPERATIONS.iter().find(|(name, ..)| *name == operation);
+    let source = text_of(data, source).unwrap_or_default();
+    let kind = match (&*source, event) {
+        ("", Some((_, kind, _))) => kind,
+        ("", None) => MEASUREMENT,
+        (source, _) if source.eq_ignore_ascii_case("telemetry") => MEASUREMENT,
+        (source, _) => source,
+    };
+    row.text(Attribute::Kind, kind);
+    if let Some((_, _, Some(operation))) = event
+        && kind != MEASUREMENT
+    {
+        row.text(Attribute::Operation, operation);
+        row.inherits = Inherits::Version;
+    }
+}
+
+/// Puts a time: RFC 3339 as it is; `6/11/2018 12:00:08 AM`, which is UTC, and milliseconds since 1970 as RFC 3339.
+#[inline]
+fn put_time(attribute: Attribute, data: &[u8], value: Span, row: &mut Row<'_>) {
+    if value.is_absent() || !row.wanted.has(attribute) {
+        return;
+    }
+    let text = value.of(data);
+    let instant = match text[0] {
+        b'"' if text.get(5) != Some(&b'-') => std::str::from_utf8(value.inside(data)).ok().and_then(time::parse_en_us),
+        b'-' | b'0'..=b'9' => time::parse(text, crate::plan::TimeUnit::EpochMilliseconds),
+        _ => None,
+    };
+    match instant.and_then(chrono::DateTime::from_timestamp_micros) {
+        Some(instant) => row.text(attribute, &instant.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)),
+        None => row.put(attribute, data, value),
+    }
+}

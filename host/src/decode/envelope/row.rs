@@ -1,0 +1,172 @@
+//! One record on its way out of an envelope.
+//!
+//! What an opener writes to: attributes as JSON values and a body, copied to the end of the batch's buffer.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::decode::fields::{Fields, Slot};
+use crate::decode::lines::span;
+use crate::decode::requests::Wanted;
+use crate::decode::scan::{Span, unescape};
+use crate::decode::stops::Stops;
+use crate::error::Result;
+use crate::plan::{Envelope, Mapping, Place};
+use crate::record::Attribute;
+
+/// A record that is being taken out of its envelope.
+pub struct Row<'a> {
+    /// The batch's buffer; never empty, so that no span in it ends at 0.
+    pub buffer: &'a mut Vec<u8>,
+    /// One span a slot, all absent before.
+    pub found: &'a mut [Span],
+    pub wanted: &'a Wanted,
+    pub body: Span,
+    /// The body is known to be UTF-8.
+    pub is_text: bool,
+    /// Which attributes are taken from the body, once it is scanned.
+    pub inherits: Inherits,
+}
+
+/// Which attributes an envelope leaves to the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inherits {
+    Nothing,
+    /// A twin's `version`.
+    Version,
+    /// What records without an envelope have there.
+    Everything,
+}
+
+/// The slots of attributes that an envelope leaves to the body, with those of where they are there.
+#[derive(Debug)]
+pub struct Inherited {
+    version: Option<(Slot, Slot)>,
+    everything: Vec<(Slot, Slot)>,
+}
+
+impl Inherited {
+    /// What `envelope` may leave to the body, as far as it is wanted.
+    pub fn new(envelope: Envelope, wanted: &Wanted, fields: &mut Fields) -> Result<Inherited> {
+        let mut inherited = Inherited { version: None, everything: Vec::new() };
+        if let Some(slot) = wanted.slot(Attribute::Version)
+            && envelope != Envelope::Change
+        {
+            inherited.version = Some((slot, fields.add("/version")?));
+        }
+        if envelope == Envelope::Avro {
+            let plain = Mapping::plain();
+            for attribute in [Attribute::Kind, Attribute::Time, Attribute::Subject, Attribute::EnqueuedTime] {
+                if let (Some(slot), Place::Body(pointer)) = (wanted.slot(attribute), plain.place(attribute)) {
+                    inherited.everything.push((slot, fields.add(pointer)?));
+                }
+            }
+        }
+        Ok(inherited)
+    }
+}
+
+impl Row<'_> {
+    /// Copies a JSON value of `data`.
+    #[inline]
+    pub fn put(&mut self, attribute: Attribute, data: &[u8], value: Span) {
+        if let Some(slot) = self.wanted.slot(attribute)
+            && !value.is_absent()
+        {
+            let start = self.buffer.len();
+            self.buffer.extend_from_slice(value.of(data));
+            self.found[slot] = Span { escaped: value.escaped, ..span(start, self.buffer.len()) };
+        }
+    }
+
+    /// A text.
+    pub fn text(&mut self, attribute: Attribute, text: &str) {
+        if let Some(slot) = self.wanted.slot(attribute) {
+            let start = self.buffer.len();
+            write_string(self.buffer, text);
+            let escaped = self.buffer.len() - start != text.len() + 2;
+            self.found[slot] = Span { escaped, ..span(start, self.buffer.len()) };
+        }
+    }
+
+    /// JSON that the caller wrote to the buffer, from `start` on.
+    pub fn written(&mut self, attribute: Attribute, start: usize) {
+        if let Some(slot) = self.wanted.slot(attribute) {
+            self.found[slot] = span(start, self.buffer.len());
+        }
+    }
+
+    /// The body: a JSON value of `data`.
+    #[inline]
+    pub fn body_json(&mut self, data: &[u8], value: Span) {
+        self.body_bytes(value.of(data));
+        self.is_text = true;
+    }
+
+    /// The body: the characters of a JSON string; the string as it stands where they are no Unicode text.
+    pub fn body_text(&mut self, data: &[u8], string: Span) {
+        let start = self.buffer.len();
+        if !unescape(string.inside(data), self.buffer) {
+            self.buffer.truncate(start);
+            return self.body_json(data, string);
+        }
+        self.body = span(start, self.buffer.len());
+        self.is_text = true;
+    }
+
+    /// The body: bytes of any kind.
+    #[inline]
+    pub fn body_bytes(&mut self, bytes: &[u8]) {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(bytes);
+        self.body = span(start, self.buffer.len());
+        self.is_text = false;
+    }
+
+    /// The body: what base64 stands for. False, and nothing done, where it is none.
+    pub fn body_base64(&mut self, base64: &[u8]) -> bool {
+        let start = self.buffer.len();
+        if STANDARD.decode_vec(base64, self.buffer).is_err() {
+            self.buffer.truncate(start);
+            return false;
+        }
+        self.body = span(start, self.buffer.len());
+        self.is_text = false;
+        true
+    }
+
+    /// Looks for what is wanted in the body.
+    #[inline]
+    pub fn scan(&mut self, fields: &Fields, inherited: &Inherited, stops: &mut Stops) {
+        let (start, end) = (self.body.start as usize, self.body.end as usize);
+        if self.body.is_absent() || !(fields.has_pointers() || self.wanted.body_text.is_some()) {
+            return;
+        }
+        if !self.is_text && simdutf8::basic::from_utf8(&self.buffer[start..end]).is_err() {
+            return;
+        }
+        if let Some(slot) = self.wanted.body_text {
+            self.found[slot] = self.body;
+        }
+        if !fields.has_pointers() {
+            return;
+        }
+        if fields.scan(self.buffer, start, end, self.found, stops).is_err() {
+            return fields.clear(self.found);
+        }
+        match self.inherits {
+            Inherits::Nothing => {}
+            Inherits::Version => inherited.version.iter().for_each(|pair| self.inherit(*pair)),
+            Inherits::Everything => inherited.everything.iter().for_each(|pair| self.inherit(*pair)),
+        }
+    }
+
+    fn inherit(&mut self, (attribute, pointer): (Slot, Slot)) {
+        self.found[attribute] = self.found[pointer];
+    }
+}
+
+/// Adds `text` as a JSON string.
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("writing to memory cannot fail");
+}

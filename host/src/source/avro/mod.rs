@@ -1,0 +1,173 @@
+//! Avro object container files: their headers, and where their blocks begin and end.
+//!
+//! What a reader and the decoder both know of such a file (Avro 1.12, “Object Container Files”). A chunk of one is whole blocks,
+//! after the header where it is the file's first. Nothing here decompresses or looks at records.
+
+mod blocks;
+mod cursor;
+mod schema;
+
+use std::ops::Range;
+use std::str::{self, FromStr};
+
+use apache_avro::Codec;
+
+pub use blocks::Blocks;
+pub use cursor::{Cursor, Trouble};
+pub use schema::{Field, Type, Types};
+
+/// What a container file begins with.
+const MAGIC: &[u8] = b"Obj\x01";
+const MARKER: usize = 16;
+/// A header is held whole up to this many bytes.
+const LONGEST_HEADER: usize = 16 << 20;
+
+/// The header of a container file.
+#[derive(Debug)]
+pub struct Header {
+    /// Its own length in bytes.
+    pub len: usize,
+    pub codec: Codec,
+    pub types: Types,
+    pub shape: Shape,
+    marker: [u8; MARKER],
+}
+
+/// Whose records a file holds, told by its schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Event Hubs Capture's.
+    Capture,
+    /// IoT Hub routing's.
+    Routing,
+    /// Anyone's.
+    Other,
+}
+
+/// One block, as indices into the bytes it was found in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    pub start: usize,
+    pub records: u64,
+    /// What is stored, compressed or not.
+    pub data: Range<usize>,
+    pub end: usize,
+}
+
+impl Header {
+    /// The header at the start of `bytes`; `None` where they end before it does.
+    ///
+    /// # Errors
+    /// What was found and what was expected.
+    pub fn parse(bytes: &[u8]) -> Result<Option<Header>, String> {
+        let head = &bytes[..bytes.len().min(MAGIC.len())];
+        if !MAGIC.starts_with(head) {
+            return Err(format!("it begins with {}, expected `Obj` and a byte 1: it is no Avro container file", show(head)));
+        }
+        let mut cursor = Cursor::new(bytes, head.len());
+        match Header::read(&mut cursor) {
+            Ok(header) => Ok(Some(header)),
+            Err(Trouble::End) if bytes.len() > LONGEST_HEADER => {
+                Err(format!("its header has more than {LONGEST_HEADER} bytes"))
+            }
+            Err(Trouble::End) => Ok(None),
+            Err(Trouble::Wrong(reason)) => Err(reason),
+        }
+    }
+
+    fn read(cursor: &mut Cursor<'_>) -> Result<Header, Trouble> {
+        let (mut codec, mut schema) = (Codec::Null, None);
+        while let Some(entries) = cursor.items()? {
+            for _ in 0..entries {
+                let key = cursor.bytes()?;
+                let value = cursor.bytes()?;
+                match key {
+                    b"avro.codec" => codec = codec_named(value).map_err(Trouble::Wrong)?,
+                    b"avro.schema" => schema = Some(value),
+                    _ => {}
+                }
+            }
+        }
+        let marker = *cursor.take(MARKER)?.first_chunk().expect("so many were taken");
+        let schema = schema.ok_or_else(|| Trouble::Wrong("its header has no `avro.schema`".into()))?;
+        let types = Types::parse(schema).map_err(|reason| Trouble::Wrong(format!("its schema: {reason}")))?;
+        let shape = shape_of(&types);
+        Ok(Header { len: cursor.at, codec, types, shape, marker })
+    }
+
+    /// The block at `at`; `None` where the bytes end before it does.
+    ///
+    /// # Errors
+    /// What was found and what was expected.
+    pub fn block(&self, bytes: &[u8], at: usize, longest: usize) -> Result<Option<Block>, String> {
+        let mut cursor = Cursor::new(bytes, at);
+        let mut read = || {
+            let records = cursor.long()?;
+            let records = u64::try_from(records)
+                .map_err(|_| Trouble::Wrong(format!("a block of {records} records, expected 0 or more")))?;
+            let size = cursor.long()?;
+            let size = usize::try_from(size).ok().filter(|size| *size <= longest).ok_or_else(|| {
+                Trouble::Wrong(format!("a block of {size} bytes, expected 0 to {longest}"))
+            })?;
+            let start = cursor.at;
+            cursor.take(size)?;
+            if cursor.take(MARKER)? != self.marker {
+                let expected = hex::encode(self.marker);
+                return Err(Trouble::Wrong(format!("a block does not end with the file's sync marker `{expected}`")));
+            }
+            Ok(Block { start: at, records, data: start..start + size, end: cursor.at })
+        };
+        match read() {
+            Ok(block) => Ok(Some(block)),
+            Err(Trouble::End) => Ok(None),
+            Err(Trouble::Wrong(reason)) => Err(reason),
+        }
+    }
+
+    /// The blocks of a chunk, which was cut by [`Blocks`], from the origin's offset `first` on.
+    pub fn blocks<'a>(&'a self, chunk: &'a [u8], first: u64) -> impl Iterator<Item = Block> + 'a {
+        let mut at = self.len.saturating_sub(usize::try_from(first).unwrap_or(usize::MAX));
+        std::iter::from_fn(move || {
+            let block = if at < chunk.len() { self.block(chunk, at, usize::MAX).ok().flatten() } else { None }?;
+            at = block.end;
+            Some(block)
+        })
+    }
+}
+
+fn codec_named(name: &[u8]) -> Result<Codec, String> {
+    let name = str::from_utf8(name).unwrap_or("?");
+    Codec::from_str(name)
+        .map_err(|_| format!("its codec is `{name}`, expected `null`, `deflate`, `zstandard` or `snappy`"))
+}
+
+fn show(head: &[u8]) -> String {
+    let text = head.iter().map(|byte| if byte.is_ascii_graphic() { char::from(*byte) } else { '.' });
+    format!("`{}`", text.collect::<String>())
+}
+
+/// Told by the record's name, and by its having what is needed.
+fn shape_of(types: &Types) -> Shape {
+    let Type::Record { name, fields } = types.root() else { return Shape::Other };
+    let shape = match name.as_str() {
+        "Microsoft.ServiceBus.Messaging.EventData" | "EventData" => Shape::Capture,
+        "Microsoft.Azure.Devices.Message" => Shape::Routing,
+        _ => return Shape::Other,
+    };
+    let is = |field: &str, accept: &dyn Fn(&Type) -> bool| {
+        fields.iter().any(|known| known.name == field && accept(types.get(known.of)))
+    };
+    let may_be_bytes = |of: &Type| match of {
+        Type::Bytes => true,
+        Type::Union(branches) => branches.iter().all(|of| matches!(types.get(*of), Type::Null | Type::Bytes)),
+        _ => false,
+    };
+    let whole = is("EnqueuedTimeUtc", &|of| matches!(of, Type::Text))
+        && is("Properties", &|of| matches!(of, Type::Map(_)))
+        && is("SystemProperties", &|of| matches!(of, Type::Map(_)))
+        && is("Body", &may_be_bytes);
+    if whole { shape } else { Shape::Other }
+}
+
+#[cfg(test)]
+mod tests;

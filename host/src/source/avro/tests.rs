@@ -1,0 +1,100 @@
+use super::*;
+use proptest::prelude::*;
+
+/// A container file with two blocks of one record of type `string` each, and its header's length.
+fn file(codec: &str) -> (Vec<u8>, usize) {
+    let mut bytes = MAGIC.to_vec();
+    let schema = br#"{"type":"record","name":"r","fields":[{"name":"s","type":"string"}]}"#;
+    bytes.push(4);
+    for (key, value) in [(&b"avro.codec"[..], codec.as_bytes()), (b"avro.schema", schema)] {
+        for text in [key, value] {
+            let length = text.len() as u64 * 2;
+            bytes.extend(if length < 128 { vec![length as u8] } else { vec![length as u8 | 0x80, (length >> 7) as u8] });
+            bytes.extend_from_slice(text);
+        }
+    }
+    bytes.push(0);
+    bytes.extend_from_slice(&[7; MARKER]);
+    let header = bytes.len();
+    for text in ["one", "two"] {
+        bytes.extend_from_slice(&[2, 8, 6]);
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.extend_from_slice(&[7; MARKER]);
+    }
+    (bytes, header)
+}
+
+#[test]
+fn a_header_says_what_its_file_holds() {
+    let (bytes, len) = file("null");
+    let header = Header::parse(&bytes).unwrap().unwrap();
+    assert_eq!((header.len, header.codec, header.shape), (len, Codec::Null, Shape::Other));
+    let blocks: Vec<_> = header.blocks(&bytes, 0).map(|block| (block.records, bytes[block.data].to_vec())).collect();
+    assert_eq!(blocks, [(1, b"\x06one".to_vec()), (1, b"\x06two".to_vec())]);
+    let later: Vec<_> = header.blocks(&bytes[len..], len as u64).collect();
+    assert_eq!((later.len(), later[0].start), (2, 0));
+}
+
+#[test]
+fn half_a_header_is_awaited_and_another_file_refused() {
+    let (bytes, len) = file("deflate");
+    for end in 0..len {
+        assert!(Header::parse(&bytes[..end]).unwrap().is_none(), "{end}");
+    }
+    let reason = |bytes: &[u8]| Header::parse(bytes).unwrap_err();
+    assert_eq!(
+        reason(b"{\"name\":1}"),
+        "it begins with `{\"na`, expected `Obj` and a byte 1: it is no Avro container file"
+    );
+    assert_eq!(reason(&file("lzo").0), "its codec is `lzo`, expected `null`, `deflate`, `zstandard` or `snappy`");
+}
+
+#[test]
+fn a_block_that_does_not_end_with_the_marker_is_refused() {
+    let (mut bytes, len) = file("null");
+    let header = Header::parse(&bytes).unwrap().unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] = 8;
+    let second = header.block(&bytes, len, usize::MAX).unwrap().unwrap().end;
+    let reason = header.block(&bytes, second, usize::MAX).unwrap_err();
+    assert_eq!(reason, format!("a block does not end with the file's sync marker `{}`", "07".repeat(16)));
+    assert_eq!(header.block(&bytes, second, 3).unwrap_err(), "a block of 4 bytes, expected 0 to 3");
+    assert_eq!(header.block(&bytes[..last], second, usize::MAX).unwrap(), None, "it is not all there yet");
+}
+
+#[test]
+fn named_types_are_found_across_namespaces() {
+    let schema = br#"{"type":"record","name":"a.b.Outer","fields":[
+        {"name":"x","type":{"type":"fixed","name":"F","size":2}},
+        {"name":"y","type":["null","F"]},
+        {"name":"next","type":["null","a.b.Outer"]},
+        {"name":"z","type":{"type":"enum","name":"c.E","symbols":["A","B"]}},
+        {"name":"w","type":{"type":"array","items":"c.E"}}]}"#;
+    let types = Types::parse(schema).unwrap();
+    let Type::Record { name, fields } = types.root() else { panic!() };
+    assert_eq!((name.as_str(), fields.len()), ("a.b.Outer", 5));
+    assert!(matches!(types.get(fields[4].of), Type::Array(of) if matches!(types.get(*of), Type::Enum(_))));
+    for (schema, expected) in [
+        (&br#""string""#[..], "its type is no `record`: a file holds records"),
+        (br#"{"type":"record","name":"r","fields":[{"name":"x","type":"nope"}]}"#, "there is no type `nope`"),
+        (b"{", "no JSON"),
+    ] {
+        let reason = Types::parse(schema).unwrap_err();
+        assert!(reason.starts_with(expected), "{reason}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), flips in proptest::collection::vec((0usize..400, any::<u8>()), 0..4)) {
+        let _ = Header::parse(&bytes);
+        let (mut file, _) = file("null");
+        for (at, byte) in flips {
+            let at = at % file.len();
+            file[at] = byte;
+        }
+        if let Ok(Some(header)) = Header::parse(&file) {
+            header.blocks(&file, 0).for_each(drop);
+        }
+    }
+}
