@@ -69,7 +69,7 @@ fn texts(bodies: &BinaryViewArray) -> Vec<&str> {
 
 #[test]
 fn the_built_in_plugins_describe_themselves() {
-    assert_eq!(built_in_names().collect::<Vec<_>>(), ["ndjson", "select"]);
+    assert_eq!(built_in_names().collect::<Vec<_>>(), ["enrich", "ndjson", "select"]);
     let select = sandbox().load(&plan("select", None, Limits::default())).unwrap();
     assert_eq!((select.kind, select.name.as_str()), (PluginKind::Filter, "select"));
     assert_eq!(select.config_schema.pointer("/properties/kinds/type"), Some(&json!("array")));
