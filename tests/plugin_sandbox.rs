@@ -148,7 +148,7 @@ fn a_plugin_of_another_kind_is_refused() {
     let error = sandbox().toolbox().format(&used("select", None, Limits::default(), json!({})), MOMENT).err().unwrap();
     assert_eq!(error.to_string(), "plugin `select` is a filter, expected a format");
     let error = sandbox().load(&plan("selct", None, Limits::default())).unwrap_err();
-    assert_eq!(error.to_string(), "there is no built-in plugin `selct`, expected one of `ndjson`, `select`");
+    assert_eq!(error.to_string(), "there is no built-in plugin `selct`, expected one of `enrich`, `ndjson`, `select`");
 }
 
 // --- loading ---

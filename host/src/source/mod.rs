@@ -3,7 +3,7 @@
 //! A source has partitions; each is read by one [`Reader`] on a thread of its own, from the [`Position`] that the commit log
 //! holds. Files, folders and globs are one partition, whose position is a cursor per file.
 
-mod content;
+pub(crate) mod content;
 mod files;
 mod lines;
 mod spool;
