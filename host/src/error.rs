@@ -18,7 +18,7 @@ pub enum Kind {
     Plugin,
     /// Another owner of the partition is alive: stop one of the two.
     Fenced,
-    /// The input is wrong altogether: more dead letters than `max-dead-letters` allows.
+    /// The input is wrong altogether: more dead letters than `max-dead-letters` allows, or a file that is damaged or cut off.
     Data,
     /// A defect of Lakeport: report it.
     Internal,

@@ -2,11 +2,12 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
-use lakeport::plugin::{Failure, Moment, Transformed};
-use lakeport::record::Attribute;
+use lakeport::plugin::{Failure, Moment, Toolbox, Transformed};
+use lakeport::record::{Attribute, ColumnType, Selector};
+use serde_json::json;
 use test_guests::transform;
 
-use super::{MOMENT, bodies, limits, open_transform, texts};
+use super::{MOMENT, bodies, kinds, limits, open_transform, sandbox, texts, used};
 
 fn apply(mode: transform::Mode, rows: &[&str]) -> Result<Transformed, Failure> {
     open_transform(limits(), mode, MOMENT).apply(rows.len(), &[bodies(rows)])
@@ -136,4 +137,28 @@ fn sets_attributes() {
     let pairs = column(4).as_map().value(2);
     assert_eq!(pairs.column(0).as_string::<i32>().value(0), "row");
     assert_eq!(pairs.column(1).as_string::<i32>().value(0), "2");
+}
+
+#[test]
+fn enrich_asks_for_lookups_and_adds_what_they_find() {
+    let config = json!({ "table": "devices", "template": false, "properties": { "place": "/location" } });
+    let plugin = used("enrich", None, limits(), config);
+    let mut enrich = sandbox().toolbox().transform(&plugin, MOMENT).unwrap();
+    let lookups: Vec<_> = enrich.columns()[3..].to_vec();
+    for (request, pointer) in lookups.iter().zip(["/name", "/location"]) {
+        let selector = Selector::Lookup { table: "devices".to_owned(), pointer: pointer.to_owned() };
+        assert_eq!((&request.selector, request.as_type), (&selector, ColumnType::Json));
+    }
+    let measurements = bodies(&[r#"{"h":5.0}"#, r#"{"h":6}"#]);
+    let (names, places) = (bodies(&["\"Küche\"", "\"Bad\""]), bodies(&["{\"lat\": 1.0}", "null"]));
+    let columns = [kinds(&[Some("d1"), Some("d2")]), measurements.clone(), measurements, names, places];
+    let answer = enrich.apply(2, &columns).unwrap();
+    assert_eq!(answer.origins, [0, 1]);
+    assert_eq!(
+        texts(&answer.bodies.unwrap()),
+        [
+            r#"{"h":5.0,"device":{"name":"Küche","place":{"lat": 1.0}}}"#,
+            r#"{"h":6,"device":{"name":"Bad","place":null}}"#
+        ]
+    );
 }

@@ -14,10 +14,11 @@ impl<const N: usize> From<[ColumnRequest; N]> for Columns {
 
 /// One function for each column type, as [`columns!`](crate::columns!) reads them.
 ///
-/// Each takes where the column comes from: an [`Attribute`](crate::Attribute), or an RFC 6901 pointer into the body such as
-/// `"/device/id"`. A value that is absent or does not convert is null.
+/// Each takes where the column comes from: an [`Attribute`](crate::Attribute), an RFC 6901 pointer into the body such as
+/// `"/device/id"`, or a [`lookup`](request::lookup) in another export's table. A value that is absent or does not convert is
+/// null.
 pub mod request {
-    use crate::bindings::records::{Attribute, ColumnRequest, ColumnType, Selector};
+    use crate::bindings::records::{Attribute, ColumnRequest, ColumnType, Lookup, Selector};
 
     /// Where a column comes from.
     pub trait From {
@@ -40,6 +41,29 @@ pub mod request {
         fn selector(self) -> Selector {
             Selector::Pointer(self)
         }
+    }
+
+    impl From for Lookup {
+        fn selector(self) -> Selector {
+            Selector::Lookup(self)
+        }
+    }
+
+    /// A value of another export's table: at `pointer` in the document whose key is the record's subject, as last committed.
+    ///
+    /// `table` is the name of an export of type `changes`; `pointer` is an RFC 6901 pointer, and an empty one is the whole
+    /// document. A record whose subject is not in the table has no value.
+    ///
+    /// ```
+    /// use lakeport_plugin::{prelude::*, testing};
+    ///
+    /// let columns = columns![text("/deviceId"), text(lookup("devices", "/name"))];
+    /// let devices = [("devices", "d1", r#"{"name": "Kitchen"}"#)];
+    /// let batch = testing::batch_with(&columns, &[r#"{"deviceId": "d1"}"#, r#"{"deviceId": "d2"}"#], &devices);
+    /// assert_eq!((batch.row(0).text(1), batch.row(1).text(1)), (Some("Kitchen"), None));
+    /// ```
+    pub fn lookup(table: impl Into<String>, pointer: impl Into<String>) -> Lookup {
+        Lookup { table: table.into(), pointer: pointer.into() }
     }
 
     macro_rules! requests {
@@ -71,14 +95,14 @@ pub mod request {
     }
 }
 
-/// The columns a plugin wants: `columns![number("/temperature"), text(Attribute::Kind)]`.
+/// The columns a plugin wants: `columns![number("/temperature"), text(Attribute::Kind), text(lookup("devices", "/name"))]`.
 ///
 /// The functions are those of [`request`].
 #[macro_export]
 macro_rules! columns {
     ($($request:expr),* $(,)?) => {{
         #[allow(unused_imports)]
-        use $crate::request::{boolean, bytes, integer, json, number, pairs, text, timestamp};
+        use $crate::request::{boolean, bytes, integer, json, lookup, number, pairs, text, timestamp};
         $crate::Columns(vec![$($request),*])
     }};
 }

@@ -60,7 +60,7 @@ pub mod bindings;
 pub mod glue;
 
 pub use batch::{Batch, Json, Row, VarBytes, bit};
-pub use bindings::records::{Attribute, Column, ColumnRequest, ColumnType, ColumnValues, Selector, TextPairs};
+pub use bindings::records::{Attribute, Column, ColumnRequest, ColumnType, ColumnValues, Lookup, Selector, TextPairs};
 pub use columns::{Columns, request};
 pub use error::{Error, NoSettings, Rejected, Rejection, Result};
 pub use filter::{Filter, Verdict};
@@ -73,7 +73,7 @@ pub use serde_json;
 
 /// What a plugin's tests need: batches made from JSON, and answers read back.
 pub mod testing {
-    pub use crate::testing_support::{batch, encoded, kept, mapped};
+    pub use crate::testing_support::{batch, batch_with, encoded, kept, mapped};
 }
 
 /// Everything that a plugin usually names.

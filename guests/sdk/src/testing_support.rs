@@ -10,26 +10,48 @@ use crate::{
 /// A batch of `bodies` with `columns` taken out of each.
 ///
 /// Attributes come from where signals have them: `kind` from `/name`, `subject` from `/deviceId`, `id` from `/id`; other
-/// attributes, and timestamps, are null.
+/// attributes, timestamps and lookups are null.
 ///
 /// # Panics
 /// Where a body is not JSON.
 pub fn batch(columns: &Columns, bodies: &[&str]) -> Batch {
-    let parsed: Vec<Value> = bodies.iter().map(|body| serde_json::from_str(body).expect("a body is JSON")).collect();
-    let column = |request: &ColumnRequest| column(request, bodies, &parsed);
+    batch_with(columns, bodies, &[])
+}
+
+/// As [`batch`], with tables for lookups: each of `documents` is a table's name, a key and a document of JSON.
+///
+/// # Panics
+/// Where a body or a document is not JSON.
+pub fn batch_with(columns: &Columns, bodies: &[&str], documents: &[(&str, &str, &str)]) -> Batch {
+    let parse = |text: &str, what: &str| -> Value { serde_json::from_str(text).expect(what) };
+    let parsed: Vec<Value> = bodies.iter().map(|body| parse(body, "a body is JSON")).collect();
+    let tables: Vec<(&str, &str, Value)> =
+        documents.iter().map(|&(table, key, text)| (table, key, parse(text, "a document is JSON"))).collect();
+    let column = |request: &ColumnRequest| column(request, bodies, &parsed, &tables);
     Batch::new(bodies.len(), columns.0.iter().map(column).collect())
 }
 
-fn column(request: &ColumnRequest, bodies: &[&str], parsed: &[Value]) -> Column {
+const SUBJECT: &str = "/deviceId";
+
+fn column(request: &ColumnRequest, bodies: &[&str], parsed: &[Value], tables: &[(&str, &str, Value)]) -> Column {
     let pointer = match &request.selector {
         Selector::Pointer(pointer) => Some(pointer.as_str()),
         Selector::Attribute(Attribute::Body) => Some(""),
         Selector::Attribute(Attribute::Kind) => Some("/name"),
-        Selector::Attribute(Attribute::Subject) => Some("/deviceId"),
+        Selector::Attribute(Attribute::Subject) => Some(SUBJECT),
         Selector::Attribute(Attribute::Id) => Some("/id"),
         Selector::Attribute(_) | Selector::Lookup(_) => None,
     };
-    let found: Vec<Option<&Value>> = parsed.iter().map(|body| body.pointer(pointer?)).collect();
+    let found: Vec<Option<&Value>> = match &request.selector {
+        Selector::Lookup(lookup) => {
+            let document = |body: &Value| {
+                let subject = body.pointer(SUBJECT)?.as_str()?;
+                tables.iter().find(|(table, key, _)| (*table, *key) == (lookup.table.as_str(), subject))
+            };
+            parsed.iter().map(|body| document(body)?.2.pointer(&lookup.pointer)).collect()
+        }
+        _ => parsed.iter().map(|body| body.pointer(pointer?)).collect(),
+    };
     let text = |row: usize| found[row].and_then(Value::as_str).map(|text| text.as_bytes().to_vec());
     // The whole body keeps its bytes; a part of it is written anew, which is as good for a test.
     let json = |row: usize| match pointer {

@@ -36,7 +36,7 @@ fn meaning(kind: Kind) -> &'static str {
         Kind::Lake => "the lake refused: look at the store, then run again; nothing is lost",
         Kind::Plugin => "a plugin failed under `on-error = \"stop\"`: mend or replace it",
         Kind::Fenced => "another process exports the same: stop one of the two",
-        Kind::Data => "more dead letters than `max-dead-letters`: look at the input",
+        Kind::Data => "more dead letters than `max-dead-letters`, or a damaged file: look at the input",
         Kind::Internal => "a defect of Lakeport: report it",
     }
 }

@@ -8,6 +8,7 @@ pub mod completions;
 pub mod dead_letters;
 mod describe;
 pub mod errors;
+pub mod inspect;
 pub mod plugin;
 pub mod run;
 pub mod status;
@@ -44,6 +45,7 @@ pub enum Command {
     Check(check::Args),
     Status(status::Args),
     DeadLetters(dead_letters::Args),
+    Inspect(inspect::Args),
     #[command(subcommand)]
     Plugin(plugin::Command),
     Completions(completions::Args),
@@ -76,6 +78,7 @@ impl Cli {
             Command::Check(args) => args.json,
             Command::Status(args) => args.json,
             Command::DeadLetters(args) => args.json,
+            Command::Inspect(args) => args.json,
             Command::Plugin(command) => command.json(),
             Command::Completions(_) => false,
         }
@@ -87,6 +90,7 @@ impl Cli {
             Command::Check(args) => check::run(&args, out),
             Command::Completions(args) => completions::run(&args, out),
             Command::DeadLetters(args) => dead_letters::run(&args, out),
+            Command::Inspect(args) => inspect::run(&args, out),
             Command::Plugin(command) => plugin::run(&command, out),
             Command::Run(args) => run::run(&args, out),
             Command::Status(args) => status::run(&args, out),
@@ -166,8 +170,8 @@ mod tests {
 
     #[test]
     fn json_is_known_for_every_command() {
-        for line in ["run --json", "check --json", "status --json", "dead-letters --json", "plugin inspect x --json"] {
-            assert!(parse(line).unwrap().json(), "{line}");
+        for line in ["run", "check", "status", "dead-letters", "inspect x", "plugin inspect x"] {
+            assert!(parse(&format!("{line} --json")).unwrap().json(), "{line}");
         }
         for line in ["run", "plugin new x", "completions bash"] {
             assert!(!parse(line).unwrap().json(), "{line}");
@@ -176,8 +180,14 @@ mod tests {
 
     #[test]
     fn flags_that_contradict_each_other_are_refused() {
-        for line in ["dead-letters --json --raw", "run --max-dead-letters -1", "run --log xml", "plugin new x --kind y"]
-        {
+        for line in [
+            "dead-letters --json --raw",
+            "run --max-dead-letters -1",
+            "run --log xml",
+            "plugin new x --kind y",
+            "inspect",
+            "inspect x --format parquet",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

@@ -33,7 +33,8 @@ impl fmt::Display for Role {
 }
 
 /// The plugins that the binary brings along.
-pub const BUILT_IN: &[(&str, Role)] = &[("select", Role::Filter), ("ndjson", Role::Format), ("avro", Role::Format)];
+pub const BUILT_IN: &[(&str, Role)] =
+    &[("select", Role::Filter), ("enrich", Role::Transform), ("ndjson", Role::Format), ("avro", Role::Format)];
 
 /// Built-in plugins of later versions.
 const LATER: &[&str] = &["cdm-csv"];

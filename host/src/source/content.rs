@@ -28,7 +28,8 @@ impl Encoding {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// As people and machines read it.
+    pub fn name(self) -> &'static str {
         match self {
             Encoding::Plain => "plain",
             Encoding::Gzip => "gzip",

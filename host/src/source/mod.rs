@@ -4,7 +4,7 @@
 //! holds. Files, folders and globs are one partition, whose position is a cursor per file.
 
 pub mod avro;
-mod content;
+pub(crate) mod content;
 mod cutter;
 mod files;
 mod lines;

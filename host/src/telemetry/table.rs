@@ -1,5 +1,6 @@
 //! Plain tables: aligned columns, two spaces apart.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// How a column is aligned.
@@ -12,14 +13,15 @@ pub enum Align {
 /// A table of text, shown through its [`fmt::Display`]: a line of titles, a line a row.
 #[derive(Debug, Clone)]
 pub struct Table {
-    columns: Vec<(&'static str, Align)>,
+    columns: Vec<(Cow<'static, str>, Align)>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table without rows.
-    pub fn new(columns: impl Into<Vec<(&'static str, Align)>>) -> Self {
-        Table { columns: columns.into(), rows: Vec::new() }
+    pub fn new<T: Into<Cow<'static, str>>>(columns: impl IntoIterator<Item = (T, Align)>) -> Self {
+        let columns = columns.into_iter().map(|(title, align)| (title.into(), align));
+        Table { columns: columns.collect(), rows: Vec::new() }
     }
 
     /// Adds a row, a cell for each column.
@@ -35,7 +37,7 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let titles: Vec<String> = self.columns.iter().map(|(title, _)| (*title).to_owned()).collect();
+        let titles: Vec<String> = self.columns.iter().map(|(title, _)| title.to_string()).collect();
         let lines: Vec<&Vec<String>> = std::iter::once(&titles).chain(&self.rows).collect();
         let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();

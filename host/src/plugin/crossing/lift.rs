@@ -72,14 +72,21 @@ pub(crate) fn column_requests(list: Vec<wit::ColumnRequest>) -> Result<Vec<Colum
         return Err(format!("asked for {} columns, expected at most {COLUMNS}", list.len()));
     }
     for request in &list {
-        if let wit::Selector::Pointer(pointer) = &request.selector {
-            let escaped = pointer.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-            if !(pointer.is_empty() || pointer.starts_with('/')) || !escaped {
-                let pointer = printable(pointer, REASON);
-                return Err(format!(
-                    "asked for the column `{pointer}`, expected an RFC 6901 pointer such as `/device/id`"
-                ));
-            }
+        let pointer = match &request.selector {
+            wit::Selector::Attribute(_) => continue,
+            wit::Selector::Pointer(pointer) => pointer,
+            wit::Selector::Lookup(lookup) => &lookup.pointer,
+        };
+        let escaped = pointer.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+        if !(pointer.is_empty() || pointer.starts_with('/')) || !escaped {
+            let pointer = printable(pointer, REASON);
+            return Err(format!("asked for the column `{pointer}`, expected an RFC 6901 pointer such as `/device/id`"));
+        }
+        if matches!(&request.selector, wit::Selector::Lookup(lookup) if lookup.table.is_empty()) {
+            let pointer = printable(pointer, REASON);
+            return Err(format!(
+                "asked for a lookup of `{pointer}` in the table ``, expected the name of an export of type `changes`"
+            ));
         }
     }
     Ok(list.into_iter().map(ColumnRequest::from).collect())

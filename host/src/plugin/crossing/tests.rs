@@ -176,3 +176,39 @@ fn offsets_that_are_in_order_and_in_range_pass() {
     let array = var_bytes("x", values, 3).unwrap();
     assert_eq!(array.iter().collect::<Vec<_>>(), [Some(&b"ab"[..]), Some(b""), Some(b"cde")]);
 }
+
+fn asked(selector: wit::Selector, as_type: wit::ColumnType) -> Result<Vec<ColumnRequest>, Broken> {
+    column_requests(vec![wit::ColumnRequest { selector, as_type }])
+}
+
+fn lookup(table: &str, pointer: &str) -> wit::Selector {
+    wit::Selector::Lookup(wit::Lookup { table: table.to_owned(), pointer: pointer.to_owned() })
+}
+
+#[test]
+fn a_lookup_may_have_any_type_and_point_at_the_whole_document() {
+    for (as_type, pointer) in [
+        (wit::ColumnType::Text, "/name"),
+        (wit::ColumnType::Json, ""),
+        (wit::ColumnType::TextMap, "/tags"),
+        (wit::ColumnType::Float64, "/a~1b/~0"),
+    ] {
+        let requests = asked(lookup("devices", pointer), as_type).unwrap();
+        let selector = Selector::Lookup { table: "devices".to_owned(), pointer: pointer.to_owned() };
+        assert_eq!(requests, [ColumnRequest { selector, as_type: as_type.into() }]);
+    }
+}
+
+#[test]
+fn a_lookup_names_a_table_and_its_pointer_is_one() {
+    let broken = |selector| asked(selector, wit::ColumnType::Text).unwrap_err();
+    assert_eq!(
+        broken(lookup("", "/name")),
+        "asked for a lookup of `/name` in the table ``, expected the name of an export of type `changes`"
+    );
+    for pointer in ["name", "/a~2", "/a~"] {
+        let expected = format!("asked for the column `{pointer}`, expected an RFC 6901 pointer such as `/device/id`");
+        assert_eq!(broken(lookup("devices", pointer)), expected);
+        assert_eq!(broken(wit::Selector::Pointer(pointer.to_owned())), expected);
+    }
+}

@@ -1,0 +1,279 @@
+//! `lakeport inspect` on files that it can read, and on some that it can read in part.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Output;
+
+use apache_avro::types::{Record, Value as Avro};
+use apache_avro::{Codec, DeflateSettings, Schema, Writer, ZstandardSettings};
+use serde_json::{Value, json};
+
+use crate::support::golden::expect;
+use crate::support::lake_folder::{Installation, signals};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/inspect");
+
+/// The shape of what IoT Hub writes.
+const MESSAGE: &str = r#"{"type":"record","name":"Message","namespace":"Microsoft.Azure.Devices","fields":[{"name":"EnqueuedTimeUtc","type":"string"},{"name":"Properties","type":{"type":"map","values":"string"}},{"name":"Body","type":["null","bytes"]}]}"#;
+
+const SYNC: [u8; 16] = *b"0123456789abcdef";
+
+/// A file of `count` messages, some to a block.
+fn messages(codec: Codec, count: usize) -> Vec<u8> {
+    let schema = Schema::parse_str(MESSAGE).unwrap();
+    let mut writer =
+        Writer::builder().schema(&schema).writer(Vec::new()).codec(codec).marker(SYNC).block_size(200).build().unwrap();
+    for number in 0..count {
+        let mut record = Record::new(&schema).unwrap();
+        record.put("EnqueuedTimeUtc", format!("2018-06-11T00:00:{:02}.2250000Z", number % 60));
+        let properties = [("id".to_owned(), Avro::String(number.to_string()))].into_iter().take(number % 2).collect();
+        record.put("Properties", Avro::Map(properties));
+        let body = match number {
+            0 => Avro::Union(0, Box::new(Avro::Null)),
+            1 => Avro::Union(1, Box::new(Avro::Bytes(vec![0, 0xff]))),
+            2 => Avro::Union(1, Box::new(Avro::Bytes(b"{\"note\":\"\x1b[2J\"}".to_vec()))),
+            _ => Avro::Union(1, Box::new(Avro::Bytes(format!("{{\"humidity\":{number}}}").into_bytes()))),
+        };
+        record.put("Body", body);
+        writer.append_value(record).unwrap();
+    }
+    writer.into_inner().unwrap()
+}
+
+fn codecs() -> [(&'static str, Codec); 4] {
+    [
+        ("null", Codec::Null),
+        ("deflate", Codec::Deflate(DeflateSettings::default())),
+        ("snappy", Codec::Snappy),
+        ("zstandard", Codec::Zstandard(ZstandardSettings::default())),
+    ]
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// What command lines print, one after the other, as `tests/golden/inspect/{name}.txt` has it.
+fn expect_session(name: &str, installation: &Installation, lines: &[&str]) {
+    let session: Vec<_> = lines.iter().map(|line| shown(installation, line)).collect();
+    expect(&Path::new(FOLDER).join(format!("{name}.txt")), &session.join("\n"));
+}
+
+fn shown(installation: &Installation, line: &str) -> String {
+    let arguments: Vec<_> = std::iter::once("inspect").chain(line.split_whitespace()).collect();
+    let Output { status, stdout, stderr } = installation.run(&arguments);
+    let mut session = format!("$ lakeport inspect {line}\n{}", String::from_utf8(stdout).unwrap());
+    if !stderr.is_empty() {
+        session += &format!("--- standard error\n{}", String::from_utf8(stderr).unwrap());
+    }
+    match status.code() {
+        Some(0) => session,
+        code => format!("{session}--- exit code {}\n", code.expect("it was not killed")),
+    }
+}
+
+fn object(installation: &Installation, arguments: &[&str]) -> Value {
+    serde_json::from_str(&installation.run_ok(&[&["inspect", "--json"], arguments].concat())).unwrap()
+}
+
+// --- what is whole ----------------------------------------------------------------------------------------------------
+
+#[test]
+fn an_avro_file_is_shown_in_every_codec() {
+    let installation = Installation::new("");
+    for (name, codec) in codecs() {
+        installation.write(&format!("{name}.avro"), messages(codec, 40));
+    }
+    let lines = [
+        "null.avro --records 4",
+        "deflate.avro --records 0",
+        "snappy.avro --records 1",
+        "null.avro --json --records 4",
+    ];
+    expect_session("avro", &installation, &lines);
+    let null = object(&installation, &["null.avro", "--records", "100"]);
+    assert_eq!((null["first"].as_array().unwrap().len(), &null["records"]), (40, &json!(40)));
+    for (name, _) in codecs() {
+        let found = object(&installation, &[&format!("{name}.avro"), "--records", "100"]);
+        assert_eq!(
+            (&found["codec"], &found["first"], &found["blocks"]),
+            (&json!(name), &null["first"], &null["blocks"])
+        );
+        assert_eq!(found["schema"], serde_json::from_str::<Value>(MESSAGE).unwrap());
+    }
+}
+
+#[test]
+fn an_avro_file_may_hold_anything() {
+    let installation = Installation::new("");
+    let schema = r#"{"type":"record","name":"r","fields":[
+        {"name":"z","type":{"type":"array","items":["null","long",{"type":"map","values":"double"}]}},
+        {"name":"a","type":{"type":"enum","name":"e","symbols":["x","y"]}},
+        {"name":"m","type":{"type":"fixed","name":"f","size":2}},
+        {"name":"t","type":{"type":"long","logicalType":"timestamp-micros"}},
+        {"name":"next","type":["null","r"]}]}"#;
+    let schema = Schema::parse_str(schema).unwrap();
+    let value = |next: Avro| {
+        Avro::Record(vec![
+            (
+                "z".into(),
+                Avro::Array(vec![
+                    Avro::Union(0, Box::new(Avro::Null)),
+                    Avro::Union(1, Box::new(Avro::Long(i64::MIN))),
+                    Avro::Union(2, Box::new(Avro::Map([("k".to_owned(), Avro::Double(0.5))].into()))),
+                ]),
+            ),
+            ("a".into(), Avro::Enum(1, "y".into())),
+            ("m".into(), Avro::Fixed(2, b"hi".to_vec())),
+            ("t".into(), Avro::TimestampMicros(1_528_675_208_225_000)),
+            ("next".into(), next),
+        ])
+    };
+    let nested = value(Avro::Union(1, Box::new(value(Avro::Union(0, Box::new(Avro::Null))))));
+    let mut writer = Writer::builder().schema(&schema).writer(Vec::new()).marker(SYNC).build().unwrap();
+    writer.append_value(nested).unwrap();
+    installation.write("any", writer.into_inner().unwrap());
+    let numbers = Schema::parse_str(r#""long""#).unwrap();
+    let mut writer = Writer::builder().schema(&numbers).writer(Vec::new()).marker(SYNC).build().unwrap();
+    writer.add_user_metadata("made by".to_owned(), b"hand").unwrap();
+    (0..3_i64).for_each(|number| drop(writer.append_value(number).unwrap()));
+    installation.write("numbers.avro", writer.into_inner().unwrap());
+    expect_session("avro-any", &installation, &["any", "any --json", "numbers.avro"]);
+}
+
+#[test]
+fn our_own_lines_are_shown_with_their_members() {
+    let installation = Installation::exporting("in.ndjson", "");
+    installation.write("in.ndjson", signals(60));
+    installation.export();
+    let (path, bytes) = installation.files().into_iter().next().unwrap();
+    installation.write("gzip.ndjson.gz", gzip(&bytes));
+    installation.write("zstd", zstd::encode_all(bytes.as_slice(), 3).unwrap());
+    let ours = format!("lake/{path}");
+    let lines =
+        [&format!("{ours} --records 3"), "gzip.ndjson.gz --records 0", "zstd --records 1", "zstd --json --records 1"];
+    expect_session("ndjson", &installation, &lines);
+    let (plain, gzip) = (object(&installation, &[&ours]), object(&installation, &["gzip.ndjson.gz"]));
+    for same in ["records", "bytes", "schema", "first"] {
+        assert_eq!(plain[same], gzip[same], "{same}");
+    }
+    assert_eq!((&plain["compression"], &gzip["compression"]), (&json!("plain"), &json!("gzip")));
+}
+
+#[test]
+fn lines_may_be_anything_and_keep_their_bytes() {
+    let installation = Installation::new("");
+    let lines = "\u{feff}{\"z\": 1.50, \"a\":null, \"a\":\"\u{202e}\\u001b\"}\r\n\n[1,\t2]\n  7  \n{\"a\":[],\"z\":{\"a\":true}}";
+    installation.write("any.json", lines);
+    let names: Vec<_> = (0..60).map(|name| format!("\"member {name}\":false")).collect();
+    installation.write("wide.ndjson", format!("{{{}}}\n", names.join(",")));
+    installation.write("empty.ndjson", "");
+    expect_session("ndjson-any", &installation, &["any.json", "any.json --json", "wide.ndjson", "empty.ndjson"]);
+}
+
+#[test]
+fn rows_are_shown_with_and_without_names() {
+    let installation = Installation::new("");
+    let rows = "id,name,\"no,te\"\n1,\"Küche\",\"two\nlines \"\"here\"\"\"\n2,\x1b[31mred,\n3,\"\"\n";
+    installation.write("rows.csv", rows);
+    let wide: Vec<_> = (0..40).map(|column| format!("\"value {column} of a row that is long\"")).collect();
+    installation.write("wide", wide.join(",") + "\n");
+    let lines = ["rows.csv", "rows.csv --headers", "rows.csv --headers --json", "wide", "rows.csv --format ndjson"];
+    expect_session("csv", &installation, &lines);
+    assert_eq!(object(&installation, &["wide"])["first"][0].as_array().unwrap().len(), 40);
+}
+
+// --- what is damaged --------------------------------------------------------------------------------------------------
+
+#[test]
+fn what_is_damaged_is_shown_up_to_there() {
+    let installation = Installation::new("");
+    let whole = messages(Codec::Null, 40);
+    let marker = whole.windows(16).enumerate().filter(|(_, window)| *window == SYNC).map(|(at, _)| at);
+    let markers: Vec<usize> = marker.collect();
+    installation.write("cut.avro", &whole[..markers[3] - 7]);
+    installation.write("header.avro", &whole[..100]);
+    installation.write("no.avro", "no Avro");
+    let mut broken = whole.clone();
+    broken[markers[2] + 5] ^= 1;
+    installation.write("marker.avro", &broken);
+    let mut deflated = messages(Codec::Deflate(DeflateSettings::default()), 40);
+    let first = deflated.windows(16).position(|window| window == SYNC).unwrap();
+    deflated[first + 16 + 6] ^= 0xff;
+    installation.write("deflate.avro", &deflated);
+    let mut codec = whole.clone();
+    let name = codec.windows(4).position(|window| window == b"null").unwrap();
+    codec[name..name + 4].copy_from_slice(b"lzma");
+    installation.write("codec.avro", &codec);
+    installation.write("lines.ndjson", "{\"a\":1}\n{\"a\":2}\n{\"a\":tru}\n{\"a\":4}\n");
+    installation.write("cut.ndjson", "{\"a\":1}\n{\"a\":2");
+    installation.write("latin1.ndjson", b"{\"a\":1}\n{\"a\":\"\xe9\"}\n");
+    installation.write("quote.csv", "1,\"a\"\n2,\"b\n3,c\n");
+    let gzip = gzip(signals(1_000).as_bytes());
+    installation.write("cut.gz", &gzip[..gzip.len() / 2]);
+    let lines = [
+        "cut.avro --records 1",
+        "header.avro",
+        "no.avro",
+        "marker.avro --records 0",
+        "deflate.avro --records 0",
+        "codec.avro",
+        "lines.ndjson",
+        "cut.ndjson --json",
+        "latin1.ndjson",
+        "quote.csv",
+        "cut.gz --records 1",
+    ];
+    expect_session("damaged", &installation, &lines);
+}
+
+#[test]
+fn an_avro_file_that_is_cut_anywhere_but_behind_a_block_is_damaged() {
+    let installation = Installation::new("");
+    let whole = messages(Codec::Snappy, 20);
+    let ends: Vec<usize> = (16..=whole.len()).filter(|&end| whole[end - 16..end] == SYNC).collect();
+    assert!(ends.len() > 3);
+    for cut in (0..whole.len()).step_by(11).chain(ends.iter().copied()).chain(ends.iter().map(|end| end - 1)) {
+        installation.write("cut.avro", &whole[..cut]);
+        let output = installation.run(&["inspect", "cut.avro", "--json"]);
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let blocks = ends.iter().filter(|end| **end <= cut).count().saturating_sub(1);
+        assert_eq!(found["blocks"], json!(blocks), "cut at {cut}");
+        assert_eq!(output.status.code(), Some(if ends.contains(&cut) { 0 } else { 7 }), "cut at {cut}");
+    }
+}
+
+#[test]
+fn sizes_that_cannot_be_are_refused_at_once() {
+    let installation = Installation::new("");
+    let header = messages(Codec::Null, 0);
+    let with = |more: &[u8]| [header.as_slice(), more].concat();
+    // A block of a pebibyte, one of fewer than no records, and one whose count has too many bytes.
+    installation.write("huge.avro", with(b"\x02\x80\x80\x80\x80\x80\x80\x80\x04"));
+    installation.write("negative.avro", with(b"\x01\x00"));
+    installation.write("endless.avro", with(&[0xff; 30]));
+    expect_session("sizes", &installation, &["huge.avro", "negative.avro --json", "endless.avro --json"]);
+    // Records without bytes: a few bytes may claim any number.
+    let schema = Schema::parse_str(r#""null""#).unwrap();
+    let mut nulls =
+        Writer::builder().schema(&schema).writer(Vec::new()).marker(SYNC).build().unwrap().into_inner().unwrap();
+    nulls.extend_from_slice(b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f\x00");
+    nulls.extend_from_slice(&SYNC);
+    installation.write("nulls.avro", nulls);
+    let found = object(&installation, &["nulls.avro", "--records", "2"]);
+    assert_eq!((&found["records"], &found["first"]), (&json!((1_u64 << 62) - 1), &json!([null, null])));
+}
+
+#[test]
+fn what_cannot_be_inspected_says_what_to_do() {
+    let installation = Installation::new("");
+    installation.write("what", "\x00\x01");
+    installation.write("lake/a.avro", messages(Codec::Null, 1));
+    expect_session(
+        "wrong",
+        &installation,
+        &["-", "nowhere.avro", "lake", "what", "lake/a.avro --headers", "what --format x"],
+    );
+}
