@@ -24,6 +24,10 @@ from avro.datafile import DataFileReader
 from avro.io import DatumReader
 
 
+# Apache's reader leaves UUIDs as text.
+fastavro.read.LOGICAL_READERS.pop("string-uuid")
+
+
 class Wrong(Exception):
     """What is wrong with a file."""
 
@@ -40,7 +44,7 @@ def plain(value):
         except UnicodeDecodeError:
             return base64.b64encode(value).decode()
     if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
+        return json.dumps(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return value.isoformat() if isinstance(value, datetime) else str(value)
