@@ -61,6 +61,14 @@ impl Batch {
         }
     }
 
+    /// The pairs of a text-map column.
+    pub fn pairs(&self, column: usize) -> &wit::TextPairs {
+        match self.values(column) {
+            wit::ColumnValues::TextMap(v) => v,
+            other => wrong_type(column, other, "pairs"),
+        }
+    }
+
     /// The values of a number column.
     pub fn numbers(&self, column: usize) -> &[f64] {
         match self.values(column) {
@@ -121,6 +129,11 @@ pub struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
+    /// The batch that the row belongs to, for plugins that go by columns.
+    pub fn batch(&self) -> &'a Batch {
+        self.batch
+    }
+
     /// The row's place in its batch.
     pub fn index(&self) -> usize {
         self.index
@@ -188,9 +201,7 @@ impl<'a> Row<'a> {
 
     /// The pairs of a text-map column, in order.
     pub fn pairs(&self, column: usize) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        let wit::ColumnValues::TextMap(map) = self.batch.values(column) else {
-            wrong_type(column, self.batch.values(column), "pairs")
-        };
+        let map = self.batch.pairs(column);
         let owned = match self.has(column) {
             true => map.offsets[self.index] as usize..map.offsets[self.index + 1] as usize,
             false => 0..0,
