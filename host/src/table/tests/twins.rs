@@ -1,0 +1,73 @@
+use super::*;
+use crate::decode::MAX_DEPTH;
+
+fn twin(operation: Operation, version: i64, body: &str) -> Result<Change, String> {
+    Change::new(Shape::Twin, key("fridge-1"), operation, Some(version), None, Bytes::copy_from_slice(body.as_bytes()))
+}
+
+const WHOLE: &str = r#"{"deviceId":"fridge-1","etag":"AAE=","version":3,"tags":{"location":"New York","$etag":"x"},
+    "properties":{"desired":{"fanSpeed":0,"$metadata":{"$lastUpdated":"2018"},"$version":1},
+                  "reported":{"lastReboot":"2018-02-09T22:22:47.156Z","\u0024version":7}}}"#;
+
+#[tokio::test]
+async fn a_twin_becomes_the_device_document_and_its_changes_patch_it() {
+    let mut table = Table::in_memory();
+    table.apply(vec![twin(Operation::Create, 3, WHOLE).unwrap()], Emit::Nothing, false).await;
+    let expected = |cloud: &str, device: &str, settings: &str| {
+        let head = r#""id":"fridge-1","name":"fridge-1","simulated":false,"deviceTemplate":{"id":"","version":""}"#;
+        let properties = format!(r#""properties":{{"cloud":{cloud},"device":{device}}}"#);
+        Some(format!(r#"{{{head},{properties},"settings":{{"device":{settings}}}}}"#))
+    };
+    let reboot = r#"{"lastReboot":"2018-02-09T22:22:47.156Z"}"#;
+    assert_eq!(table.body("fridge-1").await, expected(r#"{"location":"New York"}"#, reboot, r#"{"fanSpeed":0}"#));
+
+    let changed = r#"{"version":4,"tags":{"location":null,"tempThresh":2e1},"properties":{"desired":{"fanSpeed":5,"$version":2}}}"#;
+    table.apply(vec![twin(Operation::Patch, 4, changed).unwrap()], Emit::Nothing, false).await;
+    assert_eq!(table.body("fridge-1").await, expected(r#"{"tempThresh":2e1}"#, reboot, r#"{"fanSpeed":5}"#));
+
+    // Whole sections; the same twin again is no change.
+    let (applied, _) = table.apply(vec![twin(Operation::Update, 5, WHOLE).unwrap()], Emit::Waiting, false).await;
+    assert_eq!((applied.emitted, applied.unchanged), (1, 0));
+    assert_eq!(table.body("fridge-1").await, expected(r#"{"location":"New York"}"#, reboot, r#"{"fanSpeed":0}"#));
+    let (applied, _) = table.apply(vec![twin(Operation::Update, 6, WHOLE).unwrap()], Emit::Waiting, false).await;
+    assert_eq!((applied.emitted, applied.unchanged), (0, 1));
+    let (applied, _) = table.apply(vec![twin(Operation::Update, 6, "{}").unwrap()], Emit::Waiting, false).await;
+    assert_eq!((applied.emitted, applied.ignored), (0, 1));
+    table.apply(vec![twin(Operation::Update, 7, r#"{"tags":null}"#).unwrap()], Emit::Waiting, false).await;
+    assert_eq!(table.body("fridge-1").await, expected("{}", "{}", "{}"));
+}
+
+#[tokio::test]
+async fn a_twin_keeps_what_a_document_has_besides_its_sections() {
+    let mut table = Table::in_memory();
+    let document = r#"{"id":"fridge-1","name":"Refrigerator 2","deviceTemplate":{"id":"c3","version":"1.0.0"},"properties":{"cloud":{"a":1},"x":0}}"#;
+    let changes = vec![update("fridge-1", document), twin(Operation::Update, 1, r#"{"tags":{"b":2}}"#).unwrap()];
+    table.apply(changes, Emit::Nothing, false).await;
+    assert_eq!(
+        table.body("fridge-1").await.unwrap(),
+        r#"{"id":"fridge-1","name":"Refrigerator 2","deviceTemplate":{"id":"c3","version":"1.0.0"},"properties":{"x":0,"cloud":{"b":2},"device":{}},"settings":{"device":{}}}"#
+    );
+}
+
+#[tokio::test]
+async fn a_change_to_a_twin_that_was_never_seen_makes_the_device() {
+    let mut table = Table::in_memory();
+    let reported = r#"{"version":9,"properties":{"reported":{"on":true}}}"#;
+    table.apply(vec![twin(Operation::Patch, 9, reported).unwrap()], Emit::Nothing, false).await;
+    let body = table.body("fridge-1").await.unwrap();
+    assert!(body.ends_with(r#""properties":{"cloud":{},"device":{"on":true}},"settings":{"device":{}}}"#), "{body}");
+}
+
+#[test]
+fn twins_that_are_none_are_refused_with_the_place() {
+    let refused = |body: &str| twin(Operation::Update, 1, body).unwrap_err();
+    assert_eq!(refused(r#"{"tags":5}"#), "`tags` of the twin is `5`, expected an object");
+    assert_eq!(refused(r#"{"properties":[]}"#), "`properties` of the twin is `[]`, expected an object");
+    let reported = refused(r#"{"properties":{"reported":"x"}}"#);
+    assert_eq!(reported, "`properties.reported` of the twin is `\"x\"`, expected an object");
+    // A level deeper in the document than in the twin.
+    let deep = |levels: usize| format!(r#"{{"tags":{}1{}}}"#, "{\"a\":".repeat(levels), "}".repeat(levels));
+    assert!(twin(Operation::Update, 1, &deep(MAX_DEPTH - 2)).is_ok());
+    let refused = refused(&deep(MAX_DEPTH - 1));
+    assert!(refused.starts_with("the body of the change is nested too deep"), "{refused}");
+}
