@@ -162,7 +162,11 @@ fn a_full_snapshot_holds_everything_again() {
     append(&installation, &set(1, 2, 11));
     run_at(&installation, 60, &[]);
     let report = run_at(&installation, 60, &["--full", "devices"]);
-    let warned = report["warnings"].as_array().unwrap().iter().any(|text| text.as_str().unwrap().contains("a full snapshot waits"));
+    let warned = report["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|text| text.as_str().unwrap().contains("a full snapshot waits"));
     // The clock may have turned to the next minute in between.
     if warned {
         run_at(&installation, 62, &[]);

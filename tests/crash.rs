@@ -30,7 +30,6 @@ const MODES: [(&str, &str); 5] = [
     ("sealed Avro", concat!("files = \"sealed\"\nlateness = \"1h\"\n", avro!("null"))),
 ];
 
-
 fn installation(mode: &str, bytes: &str) -> Installation {
     let installation = Installation::new(&format!(
         "[sources.signals]\nfiles = \"in.ndjson\"\n\n[exports.signals]\nsource = \"signals\"\n{mode}\nflush = {{ bytes = \"{bytes}\" }}\n"

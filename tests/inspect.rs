@@ -138,7 +138,7 @@ fn an_avro_file_may_hold_anything() {
     let numbers = Schema::parse_str(r#""long""#).unwrap();
     let mut writer = Writer::builder().schema(&numbers).writer(Vec::new()).marker(SYNC).build().unwrap();
     writer.add_user_metadata("made by".to_owned(), b"hand").unwrap();
-    (0..3_i64).for_each(|number| drop(writer.append_value(number).unwrap()));
+    (0..3_i64).for_each(|number| _ = writer.append_value(number).unwrap());
     installation.write("numbers.avro", writer.into_inner().unwrap());
     expect_session("avro-any", &installation, &["any", "any --json", "numbers.avro"]);
 }

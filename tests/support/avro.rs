@@ -12,7 +12,8 @@ pub fn records(bytes: &[u8]) -> Vec<Value> {
 /// A member of a record, out of its union where it is in one.
 pub fn member<'a>(record: &'a Value, name: &str) -> &'a Value {
     let Value::Record(members) = record else { panic!("{record:?} is not a record") };
-    let (_, value) = members.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("no `{name}`: {record:?}"));
+    let (_, value) =
+        members.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("no `{name}`: {record:?}"));
     match value {
         Value::Union(_, value) => value,
         value => value,

@@ -12,8 +12,7 @@ pub struct Defaults {
     pub folder: &'static str,
 }
 
-const EVENTS: Defaults =
-    Defaults { granularity: "hour", timestamp: "event", files: "growing", folder: "{export}" };
+const EVENTS: Defaults = Defaults { granularity: "hour", timestamp: "event", files: "growing", folder: "{export}" };
 
 impl Defaults {
     /// The defaults of an export. A fleet's records, as the built-in format `avro` writes them, have the paths of IoT Central's

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::plugins::{Plugins, Role};
 use super::defaults::Defaults;
 use super::paths::path;
+use super::plugins::{Plugins, Role};
 use super::section::{At, Section};
 use super::sources::Source;
 use super::value::suggest;
@@ -102,7 +102,8 @@ fn exports(section: &Section<'_>) -> Result<Exports> {
     match ["deletes", "shape"].into_iter().find(|key| section.has(key)) {
         None => Ok(Exports::Events),
         Some(key) => {
-            let error = section.cx.doc.fail(section.key_span(key), format!("`{key}` is for changes, and these are events"));
+            let error =
+                section.cx.doc.fail(section.key_span(key), format!("`{key}` is for changes, and these are events"));
             Err(error.with_help("set `type = \"changes\"`, or take it out"))
         }
     }

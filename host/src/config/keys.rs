@@ -226,7 +226,9 @@ pub static EXPORT: Group = Group {
         key(
             "path",
             Form::Text,
-            Means("`{export}/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}`, as far as `granularity` goes; for a fleet's records see “Defaults”"),
+            Means(
+                "`{export}/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}`, as far as `granularity` goes; for a fleet's records see “Defaults”",
+            ),
             "Where files are, below the lake's URL. See “Paths”.",
         ),
         key(

@@ -90,7 +90,9 @@ pub fn documents(columns: &[ColumnRequest]) -> Result<Decoder> {
 
 /// Documents of an export's table as change records, a line each: so that they get their columns as every record does.
 pub fn chunk(export: &str, documents: &[Document]) -> Chunk {
-    let mut data = Vec::with_capacity(documents.iter().map(|document| 256 + document.body.as_ref().map_or(0, |body| body.len())).sum());
+    let mut data = Vec::with_capacity(
+        documents.iter().map(|document| 256 + document.body.as_ref().map_or(0, |body| body.len())).sum(),
+    );
     for document in documents {
         line(document, &mut data);
     }

@@ -160,7 +160,8 @@ impl Lookups {
             .collect();
         for table in &mut self.tables {
             let documents = self.runtime.block_on(span.tables.find(&table.name, &wanted))?;
-            let values = table.decoder.extract(&documents, &vec![Arc::new(documents.clone()) as ArrayRef; table.columns.len()]);
+            let values =
+                table.decoder.extract(&documents, &vec![Arc::new(documents.clone()) as ArrayRef; table.columns.len()]);
             for (at, values) in table.columns.iter().zip(values.columns) {
                 batch.columns[*at] =
                     arrow_select::take::take(&values, &rows, None).expect("the rows are those of the documents");

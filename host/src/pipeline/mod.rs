@@ -28,8 +28,8 @@ mod tests;
 mod writer;
 
 pub use lookup::Tables;
-pub use processed::Stages;
 pub use preview::{Preview, PreviewFile, preview};
+pub use processed::Stages;
 pub use run::{Job, Options, run};
 
 /// The name of the only partition of sources that are not partitioned.

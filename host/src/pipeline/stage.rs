@@ -18,4 +18,3 @@ impl<P: ?Sized> Stage<P> {
         self.columns.iter().map(|column| batch.columns[*column].clone()).collect()
     }
 }
-

@@ -187,8 +187,7 @@ impl Run<'_> {
             self.published.clone(),
             self.number - 1,
         );
-        let context =
-            Arc::new(SpanContext { number: self.number, moment, files, tables: self.tables.as_of_now() });
+        let context = Arc::new(SpanContext { number: self.number, moment, files, tables: self.tables.as_of_now() });
         let stager =
             Stager::new(self.lake.clone(), self.stage_folder(self.number), self.published.clone(), self.number);
         let (pieces, received) = mpsc::channel(4);

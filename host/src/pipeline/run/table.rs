@@ -99,12 +99,8 @@ impl Run<'_> {
         let write_time = context.moment.write_time;
         let emit = table.emit(write_time, now, self.caught_up, last);
         let (documents, mut received) = mpsc::channel::<Vec<Document>>(1);
-        let request = Apply {
-            changes: std::mem::take(&mut span.changes),
-            emit,
-            mark_deletes: table.mark_deletes,
-            staged_key,
-        };
+        let request =
+            Apply { changes: std::mem::take(&mut span.changes), emit, mark_deletes: table.mark_deletes, staged_key };
         let (lake, cache, state) = (self.lake.clone(), table.cache.clone(), table.state.clone());
         let apply = async move { table::apply(&lake, &cache, &state, request, &documents).await };
         let mut apply = std::pin::pin!(apply);

@@ -23,7 +23,7 @@ async fn a_damaged_file_is_an_error_that_names_it() {
         damaged[at] ^= 0x10;
         store.put(&path, damaged.into()).await.unwrap();
         table.cache = Cache::default();
-        let read = table.reader().get_many(&keys).await.map(drop).unwrap_err();
+        let read = find(&table.reader(), &keys).await.map(drop).unwrap_err();
         let applied = table.attempt(vec![], Emit::Everything, false).await.map(drop).unwrap_err();
         for error in [read, applied] {
             assert_eq!(error.kind, Kind::Lake, "byte {at}: {error}");
@@ -33,7 +33,7 @@ async fn a_damaged_file_is_an_error_that_names_it() {
     for length in [0, 1, 100, whole.len() - 1] {
         store.put(&path, whole.slice(..length).into()).await.unwrap();
         table.cache = Cache::default();
-        let error = table.reader().get_many(&keys).await.unwrap_err();
+        let error = find(&table.reader(), &keys).await.unwrap_err();
         assert!(error.kind == Kind::Lake && error.message.contains("stage/1"), "{length} bytes: {error}");
     }
 }
@@ -43,14 +43,14 @@ async fn a_file_that_is_gone_is_an_error_to_an_apply_and_old_news_to_a_reader() 
     let mut table = Table::in_memory();
     table.apply(documents(50), Emit::Nothing, false).await;
     let old = table.reader();
-    assert!(old.get_many(&[key("device-1")]).await.unwrap().is_some());
+    assert!(find(&old, &[key("device-1")]).await.unwrap().is_some());
     table.lake.delete(&table.state.runs[0].key).await.unwrap();
-    assert_eq!(old.get_many(&[key("device-1")]).await.unwrap().unwrap()[0].as_deref(), Some(&br#"{"n":1}"#[..]));
+    assert_eq!(find(&old, &[key("device-1")]).await.unwrap().unwrap()[0].as_deref(), Some(&br#"{"n":1}"#[..]));
     table.cache = Cache::default();
-    assert_eq!(table.reader().get_many(&[key("device-1")]).await.unwrap(), None);
+    assert_eq!(find(&table.reader(), &[key("device-1")]).await.unwrap(), None);
     let error = table.attempt(documents(60), Emit::Nothing, false).await.map(drop).unwrap_err();
     assert!(error.message.ends_with("stage/1` is gone although the last commit names it"), "{error}");
-    assert_eq!(table.reader().get_many(&[]).await.unwrap(), Some(vec![]));
+    assert_eq!(find(&table.reader(), &[]).await.unwrap(), Some(vec![]));
 }
 
 #[tokio::test]

@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use super::*;
 
 const COUNT: usize = 100_000;
@@ -12,7 +10,6 @@ fn document(i: usize, generation: usize) -> String {
 async fn a_hundred_thousand_documents_are_no_trouble() {
     let folder = tempfile::tempdir().unwrap();
     let mut table = Table::local(&folder).await;
-    let begun = Instant::now();
     for portion in 0..10 {
         let range = portion * COUNT / 10..(portion + 1) * COUNT / 10;
         let changes = range.map(|i| update(&format!("device-{i}"), &document(i, 0))).collect();
@@ -34,7 +31,7 @@ async fn a_hundred_thousand_documents_are_no_trouble() {
         assert!(runs.len() <= 8, "{runs:?}");
     }
     let keys: Vec<_> = (0..COUNT).step_by(97).map(|i| key(&format!("device-{i}"))).collect();
-    let found = table.reader().get_many(&keys).await.unwrap().unwrap();
+    let found = find(&table.reader(), &keys).await.unwrap().unwrap();
     for (i, found) in (0..COUNT).step_by(97).zip(found) {
         let generation = if (1..=20).contains(&(i % 100)) { i % 100 } else { 0 };
         assert_eq!(found.unwrap(), document(i, generation));
@@ -43,7 +40,6 @@ async fn a_hundred_thousand_documents_are_no_trouble() {
     let mut runs: Vec<_> = table.state.runs.iter().map(|run| run.key.clone()).collect();
     runs.sort();
     assert_eq!(objects.into_iter().map(|meta| meta.key).collect::<Vec<_>>(), runs, "nothing is left behind");
-    assert!(begun.elapsed().as_secs() < 60, "it took {:?}", begun.elapsed());
 }
 
 #[tokio::test]
@@ -52,8 +48,8 @@ async fn readers_of_one_cache_share_what_they_read() {
     let changes = (0..1000).map(|i| update(&format!("device-{i}"), &document(i, 0))).collect();
     table.apply(changes, Emit::Nothing, false).await;
     let keys: Vec<_> = (0..1000).map(|i| key(&format!("device-{i}"))).collect();
-    assert!(table.reader().get_many(&keys).await.unwrap().unwrap().iter().all(Option::is_some));
+    assert!(find(&table.reader(), &keys).await.unwrap().unwrap().iter().all(Option::is_some));
     // Not a request more, even by another reader.
     table.lake.delete(&table.state.runs[0].key).await.unwrap();
-    assert!(table.reader().get_many(&keys).await.unwrap().unwrap().iter().all(Option::is_some));
+    assert!(find(&table.reader(), &keys).await.unwrap().unwrap().iter().all(Option::is_some));
 }

@@ -88,13 +88,19 @@ impl Table {
     }
 
     async fn body(&self, subject: &str) -> Option<String> {
-        let found = self.reader().get_many(&[key(subject)]).await.unwrap().unwrap();
+        let found = find(&self.reader(), &[key(subject)]).await.unwrap().unwrap();
         found[0].as_ref().map(|body| String::from_utf8(body.to_vec()).unwrap())
     }
 
     fn reader(&self) -> Reader {
         Reader::new(self.lake.clone(), &self.state, self.cache.clone())
     }
+}
+
+/// The documents of keys, by their subjects and sources.
+async fn find(reader: &Reader, keys: &[Key]) -> crate::Result<Option<Vec<Option<Bytes>>>> {
+    let wanted: Vec<_> = keys.iter().map(|key| Wanted { subject: &key.subject, source: &key.source }).collect();
+    reader.find(&wanted).await
 }
 
 /// Applies run on any thread.

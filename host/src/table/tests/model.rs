@@ -164,7 +164,7 @@ async fn compare(mut table: Table, rounds: Vec<Round>) {
         assert_eq!(emitted.len(), count, "each key once");
         assert_eq!(emitted, expected);
 
-        let found = table.reader().get_many(&keys).await.unwrap().unwrap();
+        let found = find(&table.reader(), &keys).await.unwrap().unwrap();
         for (key, found) in keys.iter().zip(found) {
             let found = found.map(|body| serde_json::from_slice::<Value>(&body).unwrap());
             assert_eq!(found.as_ref(), model.documents.get(&key.subject), "{key:?}");
