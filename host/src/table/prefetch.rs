@@ -26,8 +26,11 @@ pub struct RunReader {
     /// The shards that will be asked for, as far as is known.
     wanted: ShardSet,
     now: Option<Piece>,
-    ahead: Option<(Range<usize>, JoinHandle<Result<Option<Bytes>>>)>,
+    ahead: Option<Reading>,
 }
+
+/// Shards that are on their way.
+type Reading = (Range<usize>, JoinHandle<Result<Option<Bytes>>>);
 
 struct Piece {
     shards: Range<usize>,
@@ -92,7 +95,7 @@ impl RunReader {
     }
 
     /// Begins to read `first` and what is wanted after it.
-    fn begin(&self, first: usize) -> (Range<usize>, JoinHandle<Result<Option<Bytes>>>) {
+    fn begin(&self, first: usize) -> Reading {
         let mut end = first + 1;
         for shard in first + 1..SHARDS {
             if length(self.footer.range(first, shard + 1)) > PIECE || length(self.footer.range(end, shard)) > GAP {

@@ -78,7 +78,8 @@ impl Step {
             Emit::Everything => emit(&layers, terms, &mut outcome)?,
         }
         if changed {
-            outcome.written = Some(pack_merged(&layers[self.absorbed..], terms)?.0);
+            let (entries, count) = newest(&layers[self.absorbed..], terms);
+            outcome.written = Some(run::pack(&entries, count)?);
         }
         Ok(outcome)
     }
@@ -87,16 +88,19 @@ impl Step {
 /// The shard for the new run where nothing changed in it: what the absorbed runs have of it.
 pub fn absorb(layers: &[Stored], terms: &Terms) -> Result<Packed> {
     let unpacked = layers.iter().map(Stored::unpack).collect::<Result<Vec<_>>>()?;
-    let (packed, same) = pack_merged(&unpacked.iter().collect::<Vec<_>>(), terms)?;
-    match same {
-        // Byte for byte what was checked.
-        Some(layer) => Ok(Packed { bytes: layers[layer].bytes.clone(), checksum: layers[layer].checksum, ..packed }),
-        None => Ok(packed),
+    let (entries, count) = newest(&unpacked.iter().collect::<Vec<_>>(), terms);
+    let mut filled = unpacked.iter().zip(layers).filter(|(shard, _)| shard.len() > 0);
+    if let (Some((shard, stored)), None) = (filled.next(), filled.next())
+        && shard.len() as u64 == count
+    {
+        // All of one layer, which was checked: as it stands there.
+        return Ok(Packed { bytes: stored.bytes.clone(), checksum: stored.checksum, entries: count });
     }
+    run::pack(&entries, count)
 }
 
-/// The newest entries of `layers`, compressed, unless they are those of one layer, whose number is returned then.
-fn pack_merged(layers: &[&Shard], terms: &Terms) -> Result<(Packed, Option<usize>)> {
+/// The newest entries of `layers` as far as they have to be kept, and how many they are.
+fn newest(layers: &[&Shard], terms: &Terms) -> (Vec<u8>, u64) {
     let mut out = Vec::with_capacity(layers.iter().map(|layer| layer.weight()).sum());
     let mut count = 0;
     merge(layers, |entry| {
@@ -107,13 +111,7 @@ fn pack_merged(layers: &[&Shard], terms: &Terms) -> Result<(Packed, Option<usize
             count += 1;
         }
     });
-    let mut filled = layers.iter().enumerate().filter(|(_, layer)| layer.len() > 0);
-    if let (Some((only, layer)), None) = (filled.next(), filled.next())
-        && layer.len() as u64 == count
-    {
-        return Ok((Packed { bytes: Bytes::new(), checksum: 0, entries: count }, Some(only)));
-    }
-    Ok((run::pack(&out, count)?, None))
+    (out, count)
 }
 
 /// Applies all changes; returns the new entries.
