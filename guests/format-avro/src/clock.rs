@@ -10,24 +10,25 @@ const YEARS: std::ops::Range<i64> = -719_528 * DAY..2_932_897 * DAY;
 /// `2018-06-11T00:00:08.2250000Z`.
 pub const FORM: [u8; 28] = *b"0000-00-00T00:00:00.0000000Z";
 
-/// Whether `text` has the form of [`FORM`].
+/// The text, where it has the form of [`FORM`].
 #[inline]
-pub fn has_form(text: &[u8]) -> bool {
-    let Ok(text) = <&[u8; 28]>::try_from(text) else { return false };
+pub fn in_form(text: &[u8]) -> Option<&[u8; 28]> {
+    let text = <&[u8; 28]>::try_from(text).ok()?;
     // Without branches, so that it becomes vector instructions.
     let fits = |(&byte, &form): (&u8, &u8)| byte.wrapping_sub(form) <= if form == b'0' { 9 } else { 0 };
-    text.iter().zip(&FORM).map(fits).fold(true, |all, fits| all & fits)
+    text.iter().zip(&FORM).map(fits).fold(true, |all, fits| all & fits).then_some(text)
 }
 
-/// Writes instants in [`FORM`]; remembers the last second's text, since neighbouring records share it.
+/// Writes instants in [`FORM`]; remembers the last one, since neighbouring records share it, or its second.
 pub struct Clock {
+    micros: i64,
     second: i64,
     text: [u8; 28],
 }
 
 impl Default for Clock {
     fn default() -> Self {
-        Clock { second: 0, text: *b"1970-01-01T00:00:00.0000000Z" }
+        Clock { micros: 0, second: 0, text: *b"1970-01-01T00:00:00.0000000Z" }
     }
 }
 
@@ -35,12 +36,14 @@ impl Clock {
     /// Microseconds since 1970-01-01T00:00:00Z as text; `None` outside the years 0 to 9999.
     #[inline]
     pub fn text(&mut self, micros: i64) -> Option<&[u8; 28]> {
-        let second = micros.div_euclid(1_000_000);
-        if second != self.second {
-            self.turn(second)?;
+        if micros != self.micros {
+            let second = micros.div_euclid(1_000_000);
+            if second != self.second {
+                self.turn(second)?;
+            }
+            put_digits(&mut self.text[20..26], micros.rem_euclid(1_000_000) as u32);
+            self.micros = micros;
         }
-        let fraction = micros.rem_euclid(1_000_000) as u32;
-        put_digits(&mut self.text[20..26], fraction);
         Some(&self.text)
     }
 
@@ -214,10 +217,10 @@ mod tests {
 
     #[test]
     fn the_services_form_is_recognised() {
-        assert!(has_form(b"2018-06-11T00:00:08.2250000Z"));
+        assert!(in_form(b"2018-06-11T00:00:08.2250000Z").is_some());
         for other in ["2018-06-11T00:00:08.225000Z", "2018-06-11 00:00:08.2250000Z", "2018-06-11T00:00:08.22500000", ""]
         {
-            assert!(!has_form(other.as_bytes()), "{other}");
+            assert!(in_form(other.as_bytes()).is_none(), "{other}");
         }
     }
 
@@ -262,7 +265,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(micros in -62_167_219_200_000_000_i64..253_402_300_800_000_000) {
             let text = text(micros).unwrap();
-            prop_assert!(has_form(text.as_bytes()));
+            prop_assert!(in_form(text.as_bytes()).is_some());
             prop_assert_eq!(instant(text.as_bytes()).unwrap().units(6), Some((micros, true)));
         }
     }

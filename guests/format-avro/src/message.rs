@@ -23,6 +23,12 @@ pub const SCHEMA: &str = concat!(
 const DEVICE: &[u8; 18] = b"connectionDeviceId";
 const ENQUEUED: &[u8; 12] = b"enqueuedTime";
 
+/// The same with their lengths, as they are written: a text of a known length is a few instructions.
+const DEVICE_PREFIXED: &[u8; 19] = b"\x24connectionDeviceId";
+const ENQUEUED_PREFIXED: &[u8; 13] = b"\x18enqueuedTime";
+/// The length of a time.
+const TIME_LENGTH: u8 = 2 * clock::FORM.len() as u8;
+
 /// What [`Messages`] are read from.
 pub fn columns() -> Columns {
     columns![
@@ -168,18 +174,22 @@ impl Message {
         let lengths = 2 * (properties.len() + system.len()) + 12;
         let most = texts + properties.bytes() + system.bytes() + body.map_or(0, <[u8]>::len) + lengths * LONGEST;
         pen::append(out, most, |pen| {
-            pen.bytes(enqueued);
+            pen.array(&[TIME_LENGTH]);
+            pen.array(enqueued);
             pen.count(properties.len());
             properties.iter().for_each(|pair| pen.pair(pair));
             pen.end(properties.len());
             let count = system.len() + usize::from(device.is_some()) + usize::from(adds_time);
             pen.count(count);
             if let Some(device) = device {
-                pen.pair((DEVICE, device));
+                pen.array(DEVICE_PREFIXED);
+                pen.bytes(device);
             }
             system.iter().for_each(|pair| pen.pair(pair));
             if adds_time {
-                pen.pair((ENQUEUED, enqueued));
+                pen.array(ENQUEUED_PREFIXED);
+                pen.array(&[TIME_LENGTH]);
+                pen.array(enqueued);
             }
             pen.end(count);
             pen.count(usize::from(body.is_some()));
@@ -191,8 +201,8 @@ impl Message {
     }
 
     #[inline]
-    fn enqueued<'a>(&'a mut self, messages: &Messages<'a>, row: usize) -> Result<&'a [u8], Rejection> {
-        if let Some(text) = messages.enqueued_text.get(row).filter(|text| clock::has_form(text)) {
+    fn enqueued<'a>(&'a mut self, messages: &Messages<'a>, row: usize) -> Result<&'a [u8; 28], Rejection> {
+        if let Some(text) = messages.enqueued_text.get(row).and_then(clock::in_form) {
             return Ok(text);
         }
         let micros = messages.enqueued.get(row).or_else(|| messages.written.get(row));
