@@ -257,6 +257,12 @@ fn sizes_that_cannot_be_are_refused_at_once() {
     installation.write("negative.avro", with(b"\x01\x00"));
     installation.write("endless.avro", with(&[0xff; 30]));
     expect_session("sizes", &installation, &["huge.avro", "negative.avro --json", "endless.avro --json"]);
+    let rest_in_quotes = [b"1,\"a\n".as_slice(), &b"2,b\n".repeat(20 << 20)].concat();
+    installation.write("quote.csv", rest_in_quotes);
+    let output = installation.run(&["inspect", "quote.csv"]);
+    assert_eq!(output.status.code(), Some(7));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("at byte 0 of its content: expected a row of at most 67108864 bytes"), "{error}");
     // Records without bytes: a few bytes may claim any number.
     let schema = Schema::parse_str(r#""null""#).unwrap();
     let mut nulls =
