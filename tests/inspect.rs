@@ -138,7 +138,9 @@ fn an_avro_file_may_hold_anything() {
     let numbers = Schema::parse_str(r#""long""#).unwrap();
     let mut writer = Writer::builder().schema(&numbers).writer(Vec::new()).marker(SYNC).build().unwrap();
     writer.add_user_metadata("made by".to_owned(), b"hand").unwrap();
-    (0..3_i64).for_each(|number| _ = writer.append_value(number).unwrap());
+    for number in 0..3_i64 {
+        writer.append_value(number).unwrap();
+    }
     installation.write("numbers.avro", writer.into_inner().unwrap());
     expect_session("avro-any", &installation, &["any", "any --json", "numbers.avro"]);
 }
@@ -165,7 +167,7 @@ fn our_own_lines_are_shown_with_their_members() {
 #[test]
 fn lines_may_be_anything_and_keep_their_bytes() {
     let installation = Installation::new("");
-    let lines = "\u{feff}{\"z\": 1.50, \"a\":null, \"a\":\"\u{202e}\\u001b\"}\r\n\n[1,\t2]\n  7  \n{\"a\":[],\"z\":{\"a\":true}}";
+    let lines = "\u{feff}{\"z\": 1.50, \"a\":null, \"a\":\"\u{202e}\\u001b\"}\r\n\n[1,\t2]\n  7  \n{\"a\":[],\"z\":{\"a\":true}}\n{\"a\":1,\"b\":1e999,\"c\":2}\n\"\\ud800\"";
     installation.write("any.json", lines);
     let names: Vec<_> = (0..60).map(|name| format!("\"member {name}\":false")).collect();
     installation.write("wide.ndjson", format!("{{{}}}\n", names.join(",")));
@@ -203,9 +205,9 @@ fn what_is_damaged_is_shown_up_to_there() {
     let first = deflated.windows(16).position(|window| window == SYNC).unwrap();
     deflated[first + 16 + 6] ^= 0xff;
     installation.write("deflate.avro", &deflated);
-    let mut codec = whole.clone();
-    let name = codec.windows(4).position(|window| window == b"null").unwrap();
-    codec[name..name + 4].copy_from_slice(b"lzma");
+    let mut codec = messages(Codec::Deflate(DeflateSettings::default()), 40);
+    let name = codec.windows(7).position(|window| window == b"deflate").unwrap();
+    codec[name..name + 7].copy_from_slice(b"unknown");
     installation.write("codec.avro", &codec);
     installation.write("lines.ndjson", "{\"a\":1}\n{\"a\":2}\n{\"a\":tru}\n{\"a\":4}\n");
     installation.write("cut.ndjson", "{\"a\":1}\n{\"a\":2");
@@ -255,6 +257,12 @@ fn sizes_that_cannot_be_are_refused_at_once() {
     installation.write("negative.avro", with(b"\x01\x00"));
     installation.write("endless.avro", with(&[0xff; 30]));
     expect_session("sizes", &installation, &["huge.avro", "negative.avro --json", "endless.avro --json"]);
+    let rest_in_quotes = [b"1,\"a\n".as_slice(), &b"2,b\n".repeat(20 << 20)].concat();
+    installation.write("quote.csv", rest_in_quotes);
+    let output = installation.run(&["inspect", "quote.csv"]);
+    assert_eq!(output.status.code(), Some(7));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("at byte 0 of its content: expected a row of at most 67108864 bytes"), "{error}");
     // Records without bytes: a few bytes may claim any number.
     let schema = Schema::parse_str(r#""null""#).unwrap();
     let mut nulls =

@@ -48,7 +48,8 @@ impl Avro {
         // Known before anything can be wrong with the schema.
         let sync = input.exactly(16, "a sync marker")?.try_into().expect("sixteen were asked for");
         self.sync = Some(sync);
-        let codec = self.codec.as_deref().unwrap_or("null");
+        // A writer may leave it out.
+        let codec = self.codec.get_or_insert_with(|| "null".to_owned());
         let codec = Codec::from_str(codec).map_err(|_| {
             Stop::damaged(start, format!("the codec null, deflate, snappy or zstandard, found `{codec}`"))
         })?;
@@ -114,7 +115,7 @@ impl Avro {
             let (sync, marker) = (hex::encode(sync), hex::encode(marker));
             return Err(Stop::damaged(end, format!("the sync marker {sync} behind a block, found {marker}")));
         }
-        let wrong = |what: String| Stop::damaged(start, format!("a block of {count} records: {what}"));
+        let wrong = |what: String| Stop::damaged(start, format!("a block of {count} records, but {what}"));
         codec.decompress(&mut bytes).map_err(|error| wrong(format!("it cannot be decompressed ({error})")))?;
         let mut left = bytes.as_slice();
         for number in 1..=count {

@@ -21,13 +21,16 @@ pub struct Csv {
 impl Csv {
     /// Reads a whole file, and keeps the first `most` rows; the very first has names where there are `headers`.
     pub fn read(&mut self, input: &mut Input, most: usize, headers: bool) -> Result<(), Stop> {
-        let guarded = Guarded { input, since: 0, quotes: 0 };
+        let guarded = Guarded { input, since: 0, quotes: 0, too_long: false };
         let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(guarded);
         let mut row = ByteRecord::new();
         let mut start = 0;
         while reader.read_byte_record(&mut row).map_err(io::Error::from)? {
-            reader.get_mut().since = 0;
             start = row.position().map_or(start, csv::Position::byte);
+            if reader.get_ref().too_long {
+                return Err(Stop::damaged(start, format!("a row of at most {LONGEST} bytes")));
+            }
+            reader.get_mut().since = 0;
             let fields = || row.iter().map(|field| String::from_utf8_lossy(field).into_owned()).collect();
             if headers && self.names.is_none() {
                 self.names = Some(fields());
@@ -40,11 +43,7 @@ impl Csv {
                 self.first.push(fields());
             }
         }
-        let end = reader.get_ref();
-        if end.since > LONGEST {
-            return Err(Stop::damaged(reader.position().byte(), format!("a row of at most {LONGEST} bytes")));
-        }
-        match end.quotes % 2 {
+        match reader.get_ref().quotes % 2 {
             0 => Ok(()),
             _ => Err(Stop::damaged(start, "a row in which every quote is closed")),
         }
@@ -65,11 +64,14 @@ struct Guarded<'a> {
     /// Bytes read since a row ended.
     since: u64,
     quotes: u64,
+    /// Set for good once a row was ended that goes on.
+    too_long: bool,
 }
 
 impl Read for Guarded<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.since > LONGEST {
+        self.too_long |= self.since > LONGEST;
+        if self.too_long {
             return Ok(0);
         }
         let read = self.input.read(buf)?;

@@ -91,13 +91,24 @@ impl Ndjson {
     fn read_record(&mut self, text: &str, start: u64) -> Result<(), Stop> {
         let number = self.records + 1;
         let mut json = serde_json::Deserializer::from_str(text);
-        let read = Line { members: self, number }.deserialize(&mut json).and_then(|kind| json.end().map(|()| kind));
+        // Noted only once the record is known to be whole.
+        let mut members = Vec::new();
+        let read = Line(&mut members).deserialize(&mut json).and_then(|kind| json.end().map(|()| kind));
+        // What is JSON by its grammar may have no value here: `1e999`, or half a surrogate pair. Members from there on are not
+        // counted.
+        let read = match read {
+            Err(_) if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
+                Ok(if text.trim_ascii_start().starts_with('{') { Type::Object } else { Type::String })
+            }
+            read => read,
+        };
         let kind = read.map_err(|error| {
             let (what, at) = (error.to_string(), start + (error.column() as u64).saturating_sub(1));
             let what = what.split(" at line ").next().unwrap_or_default();
             Stop::damaged(at, format!("JSON in record {number} ({what})"))
         })?;
         self.records = number;
+        members.into_iter().for_each(|(name, kind)| self.note(name, kind, number));
         self.others += u64::from(!matches!(kind, Type::Object));
         Ok(())
     }
@@ -122,11 +133,8 @@ impl Ndjson {
     }
 }
 
-/// Reads a record, and notes its members.
-struct Line<'a> {
-    members: &'a mut Ndjson,
-    number: u64,
-}
+/// Reads a record, and adds its members.
+struct Line<'a>(&'a mut Vec<(String, Type)>);
 
 /// Reads a value, and says what it is.
 struct Kind;
@@ -172,7 +180,7 @@ impl<'de> Visitor<'de> for Line<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Type, A::Error> {
         while let Some(name) = map.next_key::<String>()? {
             let kind = map.next_value_seed(Kind)?;
-            self.members.note(name, kind, self.number);
+            self.0.push((name, kind));
         }
         Ok(Type::Object)
     }

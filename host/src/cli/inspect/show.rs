@@ -42,7 +42,9 @@ pub fn text(file: &Path, format: Format, input: &Input, found: &Found) -> String
             facts.push(("blocks", count(avro.blocks)));
             facts.push(("bytes", size));
             facts.extend(avro.sync.iter().map(|sync| ("sync marker", hex::encode(sync))));
-            facts.push(("metadata", avro.metadata.iter().cloned().collect::<Vec<_>>().join(", ")));
+            if !avro.metadata.is_empty() {
+                facts.push(("metadata", avro.metadata.iter().cloned().collect::<Vec<_>>().join(", ")));
+            }
         }
         Found::Ndjson(ndjson) => {
             facts.push(("records", count(ndjson.records)));
