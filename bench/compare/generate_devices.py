@@ -33,8 +33,8 @@ def create(number):
         f'{{"id":"{key(number)}","name":"Refrigerator {number}","simulated":{"false" if number % 7 else "true"},'
         f'"deviceTemplate":{{"id":"c318d580-39fc-4aca-b995-843719821049","version":"1.0.{number % 3}"}},"properties":{{'
         f'"cloud":{{"location":"{LOCATIONS[number % 6]}","maintCon":true,"tempThresh":{20 + number % 15}}},'
-        f'"device":{{"lastReboot":"{reboot}","firmware":"4.{number % 20}.1","serialNumber":"SN{1_000_000 + number}"}}}},'
-        f'"settings":{{"device":{{"fanSpeed":{number % 4}}}}}}}'
+        f'"device":{{"lastReboot":"{reboot}","firmware":"4.{number % 20}.1",'
+        f'"serialNumber":"SN{1_000_000 + number}"}}}},"settings":{{"device":{{"fanSpeed":{number % 4}}}}}}}'
     )
     return change("create", number, 1, 0, body)
 
