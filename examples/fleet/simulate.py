@@ -1,14 +1,14 @@
-"""Simulates a fleet of refrigerators and what an IoT hub and a device registry say of it, the same bytes for the same seed.
+"""Simulates what an IoT hub and a device registry say of a fleet of refrigerators, the same bytes for the same seed.
 
-Every refrigerator sends a message each 20 seconds: input/telemetry.ndjson, as IoT Hub writes messages. The fleet itself is in
-input/registry.ndjson, one change a line: the first minute creates all templates and devices; in each later one some devices
-change, one of them twice, one is new and one is deleted, and in every second one a template changes. From the second minute
-on, one message a minute is not JSON.
+Every refrigerator sends a message each 20 seconds: input/telemetry.ndjson, as IoT Hub writes messages. The fleet itself
+is in input/registry.ndjson, a change a line: the first minute creates all templates and devices; in each later one some
+devices change, one of them twice, one is new and one is deleted, and in every second one a template changes. From the
+second minute on, one message a minute is not JSON.
 
 usage: simulate.py [--devices 100] [--minutes 1] [--seed fleet] [--append]
 
-Without --append a new fleet is written over the old one. With it the simulation goes on where it stopped; three calls of a
-minute write what one call of three minutes does.
+Without --append a new fleet is written over the old one. With it the simulation goes on where it stopped; three calls
+of a minute write what one call of three minutes does.
 """
 
 import argparse
@@ -117,8 +117,8 @@ class Fleet:
     def change(self, operation, kind, key, time, body=None):
         """Takes a change over, and returns its record."""
         documents = self.devices if kind == "device" else self.templates
-        self.versions[key] = self.versions.get(key, 0) + 1
-        record = {"operation": operation, "kind": kind, "key": key, "version": self.versions[key], "time": registry_time(time)}
+        version = self.versions[key] = self.versions.get(key, 0) + 1
+        record = {"operation": operation, "kind": kind, "key": key, "version": version, "time": registry_time(time)}
         if operation == "delete":
             del documents[key]
             return record
@@ -171,8 +171,8 @@ class Fleet:
         device = self.devices[key]
         what = chance.choices(["fan", "reboot", "move", "contract", "rename"], [40, 30, 15, 10, 5])[0]
         if what == "rename":
-            renamed = {**device, "name": f"{device['name'].split(' (')[0]} ({device['properties']['cloud']['location']})"}
-            return self.change("update", "device", key, time, renamed)
+            name = f"{device['name'].split(' (')[0]} ({device['properties']['cloud']['location']})"
+            return self.change("update", "device", key, time, {**device, "name": name})
         if what == "fan":
             patch = {"settings": {"device": {"fanSpeed": (device["settings"]["device"]["fanSpeed"] + 1) % 5}}}
         elif what == "reboot":
@@ -182,7 +182,8 @@ class Fleet:
             patch = {"properties": {"cloud": {"location": one_of(chance, elsewhere)}}}
         else:
             # A contract that ends leaves no property behind; one that begins adds it.
-            patch = {"properties": {"cloud": {"maintCon": None if "maintCon" in device["properties"]["cloud"] else True}}}
+            contract = None if "maintCon" in device["properties"]["cloud"] else True
+            patch = {"properties": {"cloud": {"maintCon": contract}}}
         return self.change("patch", "device", key, time, patch)
 
     def messages(self, chance, start, number):

@@ -1,7 +1,7 @@
 """Reads Avro files with three readers that are not ours, and compares what they find.
 
-fastavro and Apache's strict reader must find the same records, value by value; pandavro must make of a file what pandas makes of
-Apache's records. Prints an object a file; ends with code 1 and the file's name where something is wrong.
+fastavro and Apache's strict reader must find the same records, value by value; pandavro must make of a file what pandas
+makes of Apache's records. Prints an object a file; ends with code 1 and the file's name where something is wrong.
 
 usage: avro.py [--dump] FILE…
 """
@@ -33,7 +33,7 @@ class Wrong(Exception):
 
 
 def plain(value):
-    """A value as JSON has it: bytes as text where they are UTF-8, else in base64; what JSON has no form for, as text."""
+    """A value as JSON has it: bytes as text where they are UTF-8, else in base64; what JSON does not know, as text."""
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -51,7 +51,7 @@ def plain(value):
 
 
 def exact(value):
-    """Text that is the same for the same value of the same type: `1`, `1.0` and `true` are three values, NaN equals NaN."""
+    """Text that is the same for the same value: `1`, `1.0` and `true` are three values, and NaN is NaN."""
     if isinstance(value, dict):
         return "{" + ",".join(f"{key!r}:{exact(value[key])}" for key in sorted(value)) + "}"
     if isinstance(value, list):
@@ -84,7 +84,8 @@ def compare(path):
     codec, records = by_apache(path)
     fast_codec, fast_records = by_fastavro(path)
     if (fast_codec, len(fast_records)) != (codec, len(records)):
-        raise Wrong(f"fastavro finds {len(fast_records)} records in {fast_codec}, Apache's reader {len(records)} in {codec}")
+        by_fast = f"{len(fast_records)} records in {fast_codec}"
+        raise Wrong(f"fastavro finds {by_fast}, Apache's reader {len(records)} records in {codec}")
     for number, (found, expected) in enumerate(zip(fast_records, records)):
         if exact(found) != exact(expected):
             raise Wrong(f"record {number}: fastavro finds {exact(found)}, Apache's reader {exact(expected)}")

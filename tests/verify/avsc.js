@@ -1,9 +1,9 @@
-// Reads Avro files with avsc, a reader that is not ours, and prints an object a file: what avro.py prints, but logical types as
-// the numbers, text and bytes that they are kept in.
+// Reads Avro files with avsc, a reader that is not ours, and prints an object a file: what avro.py prints, but logical
+// types as the numbers, text and bytes that they are kept in.
 //
-// Ends with code 1 and the file's name where avsc fails, with code 3 where it does not know the file's codec. null and deflate
-// are its own; for snappy and zstandard it takes decoders from two other packages. A file that ends inside a block is to avsc one
-// that ends before it: avro.py refuses such files.
+// Ends with code 1 and the file's name where avsc fails, with code 3 where it does not know the file's codec. null and
+// deflate are its own; for snappy and zstandard it takes decoders from two other packages. A file that ends inside a
+// block is to avsc one that ends before it: avro.py refuses such files.
 //
 // usage: avsc.js [--dump] FILE…        (NODE_PATH names the folder of the packages)
 

@@ -13,5 +13,6 @@ if len(sys.argv) != 3:
     sys.exit(__doc__)
 kind, file = sys.argv[1:]
 # pandas would leave out what does not fit a screen; the program itself only prints.
-pd.set_option("display.max_rows", None, "display.max_columns", None, "display.max_colwidth", None, "display.width", None)
+for option in ("max_rows", "max_columns", "max_colwidth", "width"):
+    pd.set_option(f"display.{option}", None)
 runpy.run_path(str(Path(__file__).parent / f"{kind}.py"))["parse"](file)
