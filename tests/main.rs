@@ -5,6 +5,7 @@ mod cloud;
 mod crash;
 mod dead_letters;
 mod disk;
+mod envelopes;
 mod lake_conformance;
 mod lake_faults;
 mod lake_local;

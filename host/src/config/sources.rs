@@ -31,7 +31,8 @@ pub fn resolve(file: &Section<'_>) -> Result<BTreeMap<String, Source>> {
 
 fn source(name: &str, section: &Section<'_>) -> Result<Source> {
     let envelope = section.choice("envelope")?;
-    let (_, envelope) = *Envelope::ALL.iter().find(|(name, _)| *name == envelope).expect("`keys` knows these envelopes");
+    let (_, envelope) =
+        *Envelope::ALL.iter().find(|(name, _)| *name == envelope).expect("`keys` knows these envelopes");
     let time_unit = match section.choice("time-unit")? {
         "rfc3339" => TimeUnit::Rfc3339,
         "epoch-seconds" => TimeUnit::EpochSeconds,
@@ -51,7 +52,8 @@ fn source(name: &str, section: &Section<'_>) -> Result<Source> {
         }
     };
     if stdin && envelope == Envelope::Avro {
-        let message = format!("`sources.{name}` reads standard input, and Avro container files cannot be read from there");
+        let message =
+            format!("`sources.{name}` reads standard input, and Avro container files cannot be read from there");
         let error = section.cx.doc.fail(section.key_span("stdin"), message);
         return Err(error.with_help("write them to a folder and set `files = \"capture/\"`"));
     }

@@ -153,7 +153,10 @@ fn an_envelope_says_where_attributes_are_unless_the_source_does() {
         let text = format!("[sources.s]\nfiles = \"in/\"\nenvelope = \"{name}\"\nsubject = \"/asset\"\nid = false\n");
         let mapping = parse(&format!("{text}[exports.e]\nsource = \"s\"\n")).unwrap().exports[0].source.mapping.clone();
         assert_eq!((mapping.envelope, mapping.envelope.name()), (envelope, name));
-        assert_eq!((&mapping.kind, &mapping.time, &mapping.version), (&Place::Envelope, &Place::Envelope, &Place::Envelope));
+        assert_eq!(
+            (&mapping.kind, &mapping.time, &mapping.version),
+            (&Place::Envelope, &Place::Envelope, &Place::Envelope)
+        );
         assert_eq!((&mapping.subject, &mapping.id), (&Place::Body("/asset".into()), &Place::Nowhere));
     }
 }

@@ -117,8 +117,8 @@ impl Fields {
         found: &mut [Span],
         stops: &mut Stops,
     ) -> Result<Span, Fault> {
-        let body = Scanner::new(data, end, stops)
-            .document(start, |key, value| self.top.member(data, key, value, found))?;
+        let body =
+            Scanner::new(data, end, stops).document(start, |key, value| self.top.member(data, key, value, found))?;
         if let Some(root) = self.root {
             found[root] = body;
         }

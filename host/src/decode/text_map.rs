@@ -55,15 +55,16 @@ impl TextMaps {
     pub fn push(&mut self, data: &[u8], value: Span) {
         let (keys, values) = (self.keys.mark(), self.values.mark());
         let pushed = !value.is_absent() && data[value.start as usize] == b'{' && {
-            self.fast(data, value, keys.1).or_else(|odd| {
-                self.keys.reset(keys);
-                self.values.reset(values);
-                match odd {
-                    Odd::Closer => self.slow(data, value),
-                    Odd::NoText => Err(()),
-                }
-            })
-            .is_ok()
+            self.fast(data, value, keys.1)
+                .or_else(|odd| {
+                    self.keys.reset(keys);
+                    self.values.reset(values);
+                    match odd {
+                        Odd::Closer => self.slow(data, value),
+                        Odd::NoText => Err(()),
+                    }
+                })
+                .is_ok()
         };
         self.nulls.append(pushed);
         self.rows.push(i32::try_from(self.keys.ends.len()).expect("a chunk has less than 2^31 pairs"));
@@ -96,9 +97,8 @@ impl TextMaps {
         let mut pairs: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::new();
         let mut places = std::collections::HashMap::new();
         let mut converts = true;
-        let scanned = Scanner::new(data, value.end as usize, &mut self.stops).members(
-            value.start as usize,
-            |key, value| {
+        let scanned =
+            Scanner::new(data, value.end as usize, &mut self.stops).members(value.start as usize, |key, value| {
                 let text = match data[value.start as usize] {
                     b'n' => Ok(None),
                     _ => text(data, value).map(Some),
@@ -117,8 +117,7 @@ impl TextMaps {
                         pairs.push((key, text));
                     }
                 }
-            },
-        );
+            });
         debug_assert!(scanned.is_ok(), "the value was validated");
         if !converts {
             return Err(());

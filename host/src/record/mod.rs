@@ -61,7 +61,10 @@ pub enum Selector {
     /// RFC 6901 pointer into the body; an empty string is the whole body.
     Pointer(String),
     /// What a pointer finds in the document of an export's table whose key is the record's subject, as last committed.
-    Lookup { table: String, pointer: String },
+    Lookup {
+        table: String,
+        pointer: String,
+    },
 }
 
 /// A column that a plugin or the layout wants of every batch.

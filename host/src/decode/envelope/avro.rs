@@ -86,7 +86,8 @@ impl Avro {
                     Trouble::Wrong(reason) => reason,
                 };
                 let left = block.records - number;
-                let reason = format!("an Avro record that does not fit its schema: {found}; {left} records are left here");
+                let reason =
+                    format!("an Avro record that does not fit its schema: {found}; {left} records are left here");
                 return gathered.refuse_copy(reason, rest(at), offset(at));
             }
             let raw = &data[at..cursor.at];

@@ -60,9 +60,9 @@ impl Writer<'_> {
                 let expected = || Trouble::Wrong(format!("symbol {number} of an enum of {}", symbols.len()));
                 write_string(out, symbol.ok_or_else(expected)?);
             }
-            Type::Array(items) => self.items(b"[]", cursor, out, |cursor, out| {
-                self.value(self.types.get(*items), cursor, out, depth)
-            })?,
+            Type::Array(items) => {
+                self.items(b"[]", cursor, out, |cursor, out| self.value(self.types.get(*items), cursor, out, depth))?
+            }
             Type::Map(values) => self.items(b"{}", cursor, out, |cursor, out| {
                 write_string(out, text(cursor)?);
                 out.push(b':');

@@ -35,18 +35,8 @@ const CREATED: &str = "Microsoft.Devices.DeviceCreated";
 const DELETED: &str = "Microsoft.Devices.DeviceDeleted";
 
 /// What CloudEvents defines; every other member is an extension attribute.
-const CONTEXT: [&str; 10] = [
-    "specversion",
-    "id",
-    "source",
-    "type",
-    "subject",
-    "time",
-    "datacontenttype",
-    "dataschema",
-    "data",
-    "data_base64",
-];
+const CONTEXT: [&str; 10] =
+    ["specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data", "data_base64"];
 
 /// Opens events.
 pub struct Events {

@@ -8,9 +8,9 @@ use super::Outer;
 use super::content::{Content, text_of};
 use super::row::{Inherits, Row};
 use crate::decode::fields::Slot;
+use crate::decode::requests::Wanted;
 use crate::decode::scan::Span;
 use crate::decode::time;
-use crate::decode::requests::Wanted;
 use crate::error::Result;
 use crate::record::Attribute;
 

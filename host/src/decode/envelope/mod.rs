@@ -52,7 +52,12 @@ impl Opener {
     ///
     /// # Errors
     /// None that these pointers could have.
-    pub fn new(envelope: Envelope, wanted: &Wanted, source: &str, fields: &mut Fields) -> crate::error::Result<Option<Opener>> {
+    pub fn new(
+        envelope: Envelope,
+        wanted: &Wanted,
+        source: &str,
+        fields: &mut Fields,
+    ) -> crate::error::Result<Option<Opener>> {
         let kind = match envelope {
             Envelope::Plain => return Ok(None),
             Envelope::IotHub => Kind::IotHub(IotHub::new(&iot_hub::ROUTING, wanted, source)?),

@@ -62,7 +62,10 @@ impl Header {
     pub fn parse(bytes: &[u8]) -> Result<Option<Header>, String> {
         let head = &bytes[..bytes.len().min(MAGIC.len())];
         if !MAGIC.starts_with(head) {
-            return Err(format!("it begins with {}, expected `Obj` and a byte 1: it is no Avro container file", show(head)));
+            return Err(format!(
+                "it begins with {}, expected `Obj` and a byte 1: it is no Avro container file",
+                show(head)
+            ));
         }
         let mut cursor = Cursor::new(bytes, head.len());
         match Header::read(&mut cursor) {
@@ -106,9 +109,10 @@ impl Header {
             let records = u64::try_from(records)
                 .map_err(|_| Trouble::Wrong(format!("a block of {records} records, expected 0 or more")))?;
             let size = cursor.long()?;
-            let size = usize::try_from(size).ok().filter(|size| *size <= longest).ok_or_else(|| {
-                Trouble::Wrong(format!("a block of {size} bytes, expected 0 to {longest}"))
-            })?;
+            let size = usize::try_from(size)
+                .ok()
+                .filter(|size| *size <= longest)
+                .ok_or_else(|| Trouble::Wrong(format!("a block of {size} bytes, expected 0 to {longest}")))?;
             let start = cursor.at;
             cursor.take(size)?;
             if cursor.take(MARKER)? != self.marker {

@@ -31,7 +31,10 @@ pub enum Type {
     Map(usize),
     Union(Vec<usize>),
     /// `name`: with its namespace.
-    Record { name: String, fields: Vec<Field> },
+    Record {
+        name: String,
+        fields: Vec<Field>,
+    },
 }
 
 /// A field of a record.

@@ -9,7 +9,11 @@ fn file(codec: &str) -> (Vec<u8>, usize) {
     for (key, value) in [(&b"avro.codec"[..], codec.as_bytes()), (b"avro.schema", schema)] {
         for text in [key, value] {
             let length = text.len() as u64 * 2;
-            bytes.extend(if length < 128 { vec![length as u8] } else { vec![length as u8 | 0x80, (length >> 7) as u8] });
+            bytes.extend(if length < 128 {
+                vec![length as u8]
+            } else {
+                vec![length as u8 | 0x80, (length >> 7) as u8]
+            });
             bytes.extend_from_slice(text);
         }
     }

@@ -10,9 +10,9 @@ use bytes::Bytes;
 
 use super::known::{HEAD, hash};
 use super::list::Stamp;
-use crate::source::content::{Content, Damage, Encoding};
 use crate::plan::Envelope;
 use crate::source::avro::Blocks;
+use crate::source::content::{Content, Damage, Encoding};
 use crate::source::cutter::Cutter;
 use crate::source::lines::{Lines, Run};
 use crate::source::{Chunk, Extent, Fault, Origin};
