@@ -410,6 +410,15 @@ fn a_new_body_has_new_values_and_the_envelopes_attributes_stay() {
 }
 
 #[test]
+fn a_string_that_is_a_body_is_unescaped_as_text() {
+    let columns = vec![ColumnRequest::pointer("", ColumnType::Text)];
+    let mut decoder = Decoder::new(&envelope(Envelope::CloudEvents), "s", columns, LIMIT).unwrap();
+    let line = r#"{"specversion":"1.0","type":"a","data":"tab\there \u00e9"}"#;
+    let decoded = decoder.decode(&chunk(0, line), 0);
+    assert_eq!(texts(&decoded.batches[0].columns[0]), [Some("tab\there é".to_owned())]);
+}
+
+#[test]
 fn a_message_may_be_as_large_as_the_limit_and_no_larger() {
     let line = |size: usize| format!("{{\"Body\":\"{}\"}}", "x".repeat(size - 11));
     let mut decoder = Decoder::new(&envelope(Envelope::IotHub), "s", vec![], 100).unwrap();
