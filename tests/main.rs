@@ -6,6 +6,7 @@ mod cloud;
 mod crash;
 mod dead_letters;
 mod disk;
+mod envelopes;
 mod inspect;
 mod lake_conformance;
 mod lake_faults;

@@ -149,7 +149,7 @@ impl Node {
     }
 
     fn find(&self, data: &[u8], value: Span, found: &mut [Span], stops: &mut Stops) {
-        if value.is_absent() {
+        if value.is_absent() || self.members.is_empty() {
             return;
         }
         match data[value.start as usize] {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::datum::{Writer, branch};
 use super::gathered::Gathered;
 use super::iot_hub::{CAPTURE, IotHub, ROUTING};
-use super::row::{Inherited, Inherits, Row};
+use super::row::{Inherited, Inherits, Known, Row};
 use crate::decode::reason;
 use crate::decode::requests::Wanted;
 use crate::error::Result;
@@ -114,7 +114,7 @@ impl Avro {
             Shape::Routing => &mut self.routing,
             Shape::Other => {
                 row.body_bytes(json);
-                row.is_text = true;
+                row.content = Known::Text;
                 row.inherits = Inherits::Everything;
                 row.text(Attribute::Source, &self.source);
                 return Ok(());

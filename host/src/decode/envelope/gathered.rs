@@ -3,7 +3,7 @@
 use arrow_array::UInt64Array;
 use bytes::Bytes;
 
-use super::row::{Inherited, Inherits, Row};
+use super::row::{Inherited, Inherits, Known, Row};
 use crate::decode::columns::Rows;
 use crate::decode::lines::keep;
 use crate::decode::scan::Span;
@@ -69,7 +69,7 @@ impl<'a> Gathered<'a> {
             found: &mut self.found[from..],
             wanted: &self.decoder.wanted,
             body: Span::ABSENT,
-            is_text: false,
+            content: Known::Nothing,
             inherits: Inherits::Nothing,
         };
         let mut opened = open(&mut row);

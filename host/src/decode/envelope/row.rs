@@ -22,10 +22,20 @@ pub struct Row<'a> {
     pub found: &'a mut [Span],
     pub wanted: &'a Wanted,
     pub body: Span,
-    /// The body is known to be UTF-8.
-    pub is_text: bool,
+    /// What is known of the body.
+    pub content: Known,
     /// Which attributes are taken from the body, once it is scanned.
     pub inherits: Inherits,
+}
+
+/// What is known of a body before it is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// A valid JSON value: a part of the envelope.
+    Json,
+    /// UTF-8.
+    Text,
+    Nothing,
 }
 
 /// Which attributes an envelope leaves to the body.
@@ -100,7 +110,8 @@ impl Row<'_> {
     #[inline]
     pub fn body_json(&mut self, data: &[u8], value: Span) {
         self.body_bytes(value.of(data));
-        self.is_text = true;
+        self.body.escaped = value.escaped;
+        self.content = Known::Json;
     }
 
     /// The body: the characters of a JSON string; the string as it stands where they are no Unicode text.
@@ -111,7 +122,7 @@ impl Row<'_> {
             return self.body_json(data, string);
         }
         self.body = span(start, self.buffer.len());
-        self.is_text = true;
+        self.content = Known::Text;
     }
 
     /// The body: bytes of any kind.
@@ -120,7 +131,7 @@ impl Row<'_> {
         let start = self.buffer.len();
         self.buffer.extend_from_slice(bytes);
         self.body = span(start, self.buffer.len());
-        self.is_text = false;
+        self.content = Known::Nothing;
     }
 
     /// The body: what base64 stands for. False, and nothing done, where it is none.
@@ -131,7 +142,7 @@ impl Row<'_> {
             return false;
         }
         self.body = span(start, self.buffer.len());
-        self.is_text = false;
+        self.content = Known::Nothing;
         true
     }
 
@@ -142,7 +153,7 @@ impl Row<'_> {
         if self.body.is_absent() || !(fields.has_pointers() || self.wanted.body_text.is_some()) {
             return;
         }
-        if !self.is_text && simdutf8::basic::from_utf8(&self.buffer[start..end]).is_err() {
+        if self.content == Known::Nothing && simdutf8::basic::from_utf8(&self.buffer[start..end]).is_err() {
             return;
         }
         if let Some(slot) = self.wanted.body_text {
@@ -151,7 +162,9 @@ impl Row<'_> {
         if !fields.has_pointers() {
             return;
         }
-        if fields.scan(self.buffer, start, end, self.found, stops).is_err() {
+        if self.content == Known::Json {
+            fields.find(self.buffer, self.body, self.found, stops);
+        } else if fields.scan(self.buffer, start, end, self.found, stops).is_err() {
             return fields.clear(self.found);
         }
         match self.inherits {

@@ -1,7 +1,9 @@
 //! What decoding promises, as sentences: lines, dead letters, columns; and its agreement with serde_json.
 
 mod agreement;
+mod avro;
 mod columns;
+mod envelopes;
 mod lines;
 
 use std::sync::Arc;

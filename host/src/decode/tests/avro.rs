@@ -1,0 +1,260 @@
+//! Avro container files: what comes out of them, of the shapes that are known and of any other, whole and damaged.
+
+use std::path::PathBuf;
+
+use apache_avro::types::Value as Avro;
+use apache_avro::{Codec, DeflateSettings, Schema, Writer};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::envelopes::{envelope, everything, shown};
+use super::*;
+use crate::plan::Envelope;
+use crate::record::Attribute;
+use crate::source::avro::Header;
+
+/// A container file's only chunk.
+fn whole(file: &[u8]) -> Option<Chunk> {
+    let header = Header::parse(file).ok().flatten()?;
+    Some(Chunk { framing: Framing::Avro(Arc::new(header)), ..chunk(0, file) })
+}
+
+fn decode_file(file: &[u8]) -> Decoded {
+    let decoded = everything(&envelope(Envelope::Avro)).decode(&whole(file).unwrap(), 0);
+    assert_rows_align(&decoded);
+    decoded
+}
+
+fn write(schema: &str, codec: Codec, records: impl IntoIterator<Item = Avro>) -> Vec<u8> {
+    let schema = Schema::parse_str(schema).unwrap();
+    let mut writer = Writer::with_codec(&schema, Vec::new(), codec).unwrap();
+    records.into_iter().for_each(|record| {
+        writer.append_value(record).unwrap();
+    });
+    writer.into_inner().unwrap()
+}
+
+fn text(text: &str) -> Avro {
+    Avro::String(text.into())
+}
+
+fn one_of(branch: u32, value: Avro) -> Avro {
+    Avro::Union(branch, Box::new(value))
+}
+
+fn pairs(pairs: &[(&str, Avro)]) -> Avro {
+    Avro::Map(pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
+}
+
+const MESSAGE: &str = r#"{"type":"record","name":"Message","namespace":"Microsoft.Azure.Devices","fields":[
+    {"name":"EnqueuedTimeUtc","type":"string"},{"name":"Properties","type":{"type":"map","values":"string"}},
+    {"name":"SystemProperties","type":{"type":"map","values":"string"}},{"name":"Body","type":["null","bytes"]}]}"#;
+
+fn message(system: &[(&str, Avro)], properties: &[(&str, Avro)], body: Avro) -> Avro {
+    Avro::Record(vec![
+        ("EnqueuedTimeUtc".into(), text("2018-06-11T00:00:08.2250000Z")),
+        ("Properties".into(), pairs(properties)),
+        ("SystemProperties".into(), pairs(system)),
+        ("Body".into(), body),
+    ])
+}
+
+#[test]
+fn what_routing_writes_is_what_it_is_as_json() {
+    let body = |bytes: &[u8]| one_of(1, Avro::Bytes(bytes.to_vec()));
+    let file = write(
+        MESSAGE,
+        Codec::Null,
+        [
+            message(&[("connectionDeviceId", text("d\"1"))], &[("hubName", text("hub-1"))], body(b"{\"t\": 1}")),
+            message(&[("messageId", text("m"))], &[("opType", text("updateTwin"))], body(b"{\"version\":3}")),
+            message(&[], &[], body(&[0, 255])),
+            message(&[], &[], one_of(0, Avro::Null)),
+        ],
+    );
+    let time = "2018-06-11T00:00:08.225Z";
+    let decoded = decode_file(&file);
+    let expected = [
+        json!({ "kind": "measurement", "subject": "d\"1", "source": "hub-1", "time": time, "enqueued-time": time,
+            "properties": { "hubName": "hub-1" }, "system-properties": { "connectionDeviceId": "d\"1" }, "body": { "t": 1 }, "t": 1 }),
+        json!({ "kind": "twinChangeEvents", "operation": "patch", "version": 3, "id": "m", "source": "plant", "time": time,
+            "enqueued-time": time, "properties": { "opType": "updateTwin" }, "system-properties": { "messageId": "m" },
+            "body": { "version": 3 } }),
+        json!({ "kind": "measurement", "source": "plant", "time": time, "enqueued-time": time, "properties": {},
+            "system-properties": {}, "bytes": [0, 255] }),
+        json!({ "kind": "measurement", "source": "plant", "time": time, "enqueued-time": time, "properties": {},
+            "system-properties": {} }),
+    ];
+    assert_eq!(shown(&decoded), expected);
+    // In an uncompressed block, an offset is the datum's own.
+    for (row, offset) in offsets(&decoded).into_iter().enumerate() {
+        let raw = decoded.batches[0].raw.value(row);
+        assert_eq!(&file[offset as usize..][..raw.len()], raw);
+    }
+}
+
+#[test]
+fn what_capture_writes_has_the_names_of_the_built_in_endpoint() {
+    let schema = r#"{"type":"record","name":"EventData","namespace":"Microsoft.ServiceBus.Messaging","fields":[
+        {"name":"SequenceNumber","type":"long"},{"name":"Offset","type":"string"},{"name":"EnqueuedTimeUtc","type":"string"},
+        {"name":"SystemProperties","type":{"type":"map","values":["long","double","string","bytes"]}},
+        {"name":"Properties","type":{"type":"map","values":["long","double","string","bytes","null"]}},
+        {"name":"Body","type":["null","bytes"]}]}"#;
+    let record = |system: &[(&str, Avro)], properties: &[(&str, Avro)]| {
+        Avro::Record(vec![
+            ("SequenceNumber".into(), Avro::Long(7)),
+            ("Offset".into(), text("7")),
+            ("EnqueuedTimeUtc".into(), text("6/11/2018 12:00:08 AM")),
+            ("SystemProperties".into(), pairs(system)),
+            ("Properties".into(), pairs(properties)),
+            ("Body".into(), one_of(1, Avro::Bytes(b"{\"t\":1}".to_vec()))),
+        ])
+    };
+    let key = ("x-opt-partition-key", one_of(2, text("p1")));
+    let system = [
+        key.clone(),
+        ("iothub-connection-device-id", one_of(2, text("d1"))),
+        ("iothub-message-source", one_of(2, text("twinChangeEvents"))),
+        ("iothub-enqueuedtime", one_of(2, text("2018-06-11T00:00:08.5Z"))),
+    ];
+    let milliseconds = ("iothub-enqueuedtime", one_of(0, Avro::Long(1_528_675_208_750)));
+    let properties = [
+        ("n", one_of(0, Avro::Long(-7))),
+        ("b", one_of(3, Avro::Bytes(vec![0, 255]))),
+        ("f", one_of(1, Avro::Double(f64::NAN))),
+        ("z", one_of(4, Avro::Null)),
+    ];
+    let records = [record(&[key], &properties), record(&system, &[]), record(&[milliseconds], &[])];
+    let rows = shown(&decode_file(&write(schema, Codec::Deflate(DeflateSettings::default()), records)));
+    assert_eq!(
+        rows[0],
+        json!({ "kind": "measurement", "subject": "p1", "source": "plant", "time": "2018-06-11T00:00:08Z",
+            "enqueued-time": "2018-06-11T00:00:08Z", "properties": { "n": "-7", "b": "AP8=", "f": "NaN" },
+            "system-properties": { "x-opt-partition-key": "p1" }, "body": { "t": 1 }, "t": 1 })
+    );
+    assert_eq!((&rows[1]["kind"], &rows[1]["subject"]), (&json!("twinChangeEvents"), &json!("d1")));
+    assert_eq!(rows[1]["enqueued-time"], "2018-06-11T00:00:08.500Z");
+    assert_eq!(rows[2]["enqueued-time"], "2018-06-11T00:00:08.750Z");
+}
+
+const ANY: &str = r#"{"type":"record","name":"x.Any","fields":[
+    {"name":"name","type":"string"},{"name":"b","type":"boolean"},{"name":"i","type":"int"},{"name":"f","type":"float"},
+    {"name":"d","type":"double"},{"name":"raw","type":"bytes"},{"name":"fixed","type":{"type":"fixed","name":"F","size":3}},
+    {"name":"enum","type":{"type":"enum","name":"E","symbols":["A","B"]}},
+    {"name":"list","type":{"type":"array","items":["null","E"]}},{"name":"map","type":{"type":"map","values":"long"}},
+    {"name":"next","type":["null","Any"]}]}"#;
+
+fn any_record(name: &str, next: Option<Avro>) -> Avro {
+    Avro::Record(vec![
+        ("name".into(), text(name)),
+        ("b".into(), Avro::Boolean(true)),
+        ("i".into(), Avro::Int(-3)),
+        ("f".into(), Avro::Float(0.1)),
+        ("d".into(), Avro::Double(1e300)),
+        ("raw".into(), Avro::Bytes(vec![0, 1])),
+        ("fixed".into(), Avro::Fixed(3, vec![1, 2, 3])),
+        ("enum".into(), Avro::Enum(1, "B".into())),
+        ("list".into(), Avro::Array(vec![one_of(0, Avro::Null), one_of(1, Avro::Enum(0, "A".into()))])),
+        ("map".into(), pairs(&[("k", Avro::Long(9))])),
+        ("next".into(), next.map_or(one_of(0, Avro::Null), |next| one_of(1, next))),
+    ])
+}
+
+fn any_json(name: &str, next: Value) -> Value {
+    json!({ "name": name, "b": true, "i": -3, "f": 0.1, "d": 1e300, "raw": "AAE=", "fixed": "AQID", "enum": "B",
+        "list": [null, "A"], "map": { "k": 9 }, "next": next })
+}
+
+#[test]
+fn a_record_of_any_schema_is_its_own_body_with_the_attributes_of_plain_records() {
+    let file = write(ANY, Codec::Null, [any_record("é\n", Some(any_record("inner", None)))]);
+    let decoded = decode_file(&file);
+    let body = any_json("é\n", any_json("inner", Value::Null));
+    assert_eq!(shown(&decoded), [json!({ "kind": "é\n", "source": "plant", "body": body })]);
+    let mapping = Mapping { kind: Place::Body("/next/name".into()), ..envelope(Envelope::Avro) };
+    let decoded = everything(&mapping).decode(&whole(&file).unwrap(), 0);
+    assert_eq!(shown(&decoded)[0]["kind"], "inner");
+}
+
+#[test]
+fn a_datum_larger_than_the_limit_is_a_dead_letter_and_the_others_are_not() {
+    let large = "x".repeat(200);
+    let file = write(ANY, Codec::Null, ["a", &large, "b"].map(|name| any_record(name, None)));
+    let mut decoder = Decoder::new(&envelope(Envelope::Avro), "s", vec![], 150).unwrap();
+    let decoded = decoder.decode(&whole(&file).unwrap(), 0);
+    assert_eq!((rows(&decoded), decoded.dead.len()), (2, 1));
+    assert!(decoded.dead[0].reason.starts_with("larger than max-record-size: 2"), "{}", decoded.dead[0].reason);
+    let letter = &decoded.dead[0];
+    assert_eq!(&file[letter.offset as usize..][..letter.raw.len()], &*letter.raw);
+}
+
+#[test]
+fn a_block_in_pieces_is_the_file() {
+    let schema = Schema::parse_str(ANY).unwrap();
+    let mut writer = Writer::with_codec(&schema, Vec::new(), Codec::Null).unwrap();
+    for id in 0..9 {
+        writer.append_value(any_record(&id.to_string(), None)).unwrap();
+        if id % 2 == 0 {
+            writer.flush().unwrap();
+        }
+    }
+    let file = writer.into_inner().unwrap();
+    for limit in [1, 300, 700, 1_000, 1_500, 1 << 20] {
+        let mut decoder = Decoder::new(
+            &envelope(Envelope::Avro),
+            "s",
+            vec![ColumnRequest::attribute(Attribute::Kind, ColumnType::Text)],
+            LIMIT,
+        )
+        .unwrap();
+        let (mut names, mut next) = (vec![], 0);
+        for piece in whole(&file).unwrap().pieces(limit) {
+            assert_eq!((piece.extent.first, piece.extent.next), (next, next + piece.data.len() as u64));
+            next = piece.extent.next;
+            let decoded = decoder.decode(&piece, 0);
+            assert!(decoded.dead.is_empty());
+            names.extend(decoded.batches.iter().flat_map(|batch| texts(&batch.columns[0])).flatten());
+        }
+        assert_eq!(next, file.len() as u64);
+        assert_eq!(names, (0..9).map(|id| id.to_string()).collect::<Vec<_>>(), "limit {limit}");
+    }
+}
+
+#[test]
+fn every_record_of_a_real_capture_file_is_decoded() {
+    let folder = std::env::var_os("LAKEPORT_SHARED_DATA")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
+    let path = folder.join("event-hubs-capture.avro");
+    let Ok(file) = std::fs::read(&path) else {
+        eprintln!("NOT RUN: `{}` is missing; set LAKEPORT_SHARED_DATA to the folder that holds it", path.display());
+        return;
+    };
+    let decoded = decode_file(&file);
+    assert_eq!((decoded.records, decoded.dead.len()), (677, 0));
+    let rows = shown(&decoded);
+    assert_eq!(rows[0]["text"], "Message 1");
+    assert_eq!(rows[0]["time"], "2018-12-07T10:22:49Z");
+    assert_eq!(rows[0]["properties"]["RandomInt"], "566");
+    assert!(rows.iter().all(|row| row["kind"] == "measurement" && row["time"].is_string() && row["text"].is_string()));
+}
+
+proptest! {
+    #[test]
+    fn no_damage_makes_it_panic_and_every_record_becomes_one_thing(
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6), known in any::<bool>(),
+    ) {
+        let mut file = match known {
+            true => write(MESSAGE, Codec::Null, [message(&[("a", text("b"))], &[], one_of(1, Avro::Bytes(b"{}".to_vec())))]),
+            false => write(ANY, Codec::Null, ["a", "b", "c"].map(|name| any_record(name, None))),
+        };
+        for (at, byte) in flips {
+            let at = at.index(file.len());
+            file[at] = byte;
+        }
+        if let Some(chunk) = whole(&file) {
+            let decoded = everything(&envelope(Envelope::Avro)).decode(&chunk, 0);
+            shown(&decoded);
+            prop_assert_eq!(decoded.records, (rows(&decoded) + decoded.dead.len()) as u64);
+        }
+    }
+}
