@@ -37,6 +37,8 @@ struct Response {
     status: &'static str,
     generation: u64,
     body: Vec<u8>,
+    /// The header that says which part of the object the body is.
+    part: String,
 }
 
 impl FakeGcs {
@@ -72,11 +74,12 @@ fn serve(stream: TcpStream, bucket: &str, state: &Mutex<Bucket>) -> Option<()> {
         };
         let head = format!(
             "HTTP/1.1 {}\r\ncontent-length: {}\r\netag: \"{}\"\r\nx-goog-generation: {}\r\n\
-             last-modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n",
+             last-modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n{}\r\n",
             response.status,
             response.body.len(),
             response.generation,
             response.generation,
+            response.part,
         );
         writer.write_all(head.as_bytes()).ok()?;
         if request.method != "HEAD" {
@@ -114,7 +117,7 @@ fn answer(request: &Request, bucket: &mut Bucket) -> Response {
     match method.as_str() {
         "GET" if key.is_empty() => list(query, bucket),
         "GET" | "HEAD" => match bucket.objects.get(key) {
-            Some((generation, bytes)) => Response { status: "200 OK", generation: *generation, body: bytes.clone() },
+            Some((generation, bytes)) => get(headers.get("range"), *generation, bytes),
             None => xml("404 Not Found", "<Error><Code>NoSuchKey</Code></Error>"),
         },
         "DELETE" => match upload
@@ -166,10 +169,24 @@ fn answer(request: &Request, bucket: &mut Bucket) -> Response {
     }
 }
 
+/// The object, or the part of it that `range` asks for: `bytes=FIRST-LAST`, cut off where the object ends.
+fn get(range: Option<&String>, generation: u64, bytes: &[u8]) -> Response {
+    let Some((first, last)) = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) else {
+        return Response { status: "200 OK", generation, body: bytes.to_vec(), part: String::new() };
+    };
+    let number = |text: &str| text.parse::<usize>().expect("a range is two numbers");
+    let (first, end) = (number(first), bytes.len().min(number(last) + 1));
+    if first >= end {
+        return xml("416 Range Not Satisfiable", "<Error><Code>InvalidRange</Code></Error>");
+    }
+    let part = format!("content-range: bytes {first}-{}/{}\r\n", end - 1, bytes.len());
+    Response { status: "206 Partial Content", generation, body: bytes[first..end].to_vec(), part }
+}
+
 fn put(bucket: &mut Bucket, key: &str, bytes: Vec<u8>) -> Response {
     bucket.generation += 1;
     bucket.objects.insert(key.to_owned(), (bucket.generation, bytes));
-    Response { status: "200 OK", generation: bucket.generation, body: Vec::new() }
+    Response { status: "200 OK", generation: bucket.generation, body: Vec::new(), part: String::new() }
 }
 
 fn list(query: &HashMap<String, String>, bucket: &Bucket) -> Response {
@@ -195,7 +212,7 @@ fn list(query: &HashMap<String, String>, bucket: &Bucket) -> Response {
 }
 
 fn xml(status: &'static str, body: &str) -> Response {
-    Response { status, generation: 0, body: body.into() }
+    Response { status, generation: 0, body: body.into(), part: String::new() }
 }
 
 /// Percent signs taken back, once.
