@@ -19,6 +19,8 @@ use crate::table::{Change, Document, Key, Operation, Shape};
 
 /// The kind of documents whose records have none.
 const NO_KIND: &str = "document";
+/// The kind of documents that twins are kept as.
+const TWIN: &str = "device";
 
 /// Where the parts of a change stand in a batch.
 pub struct ChangeColumns {
@@ -58,8 +60,11 @@ impl ChangeColumns {
                 column.is_valid(row).then(|| column.value(row).to_owned()).unwrap_or_default()
             };
             let mut key = Key { source: text(sources), kind: text(kinds), subject: text(subjects) };
-            if key.kind.is_empty() {
-                key.kind = NO_KIND.to_owned();
+            match self.shape {
+                // What records say of their kind is the kind of change: a device was created, its twin has changed.
+                Shape::Twin => key.kind = TWIN.to_owned(),
+                Shape::Document if key.kind.is_empty() => key.kind = NO_KIND.to_owned(),
+                Shape::Document => {}
             }
             // What does not say what it does is the document.
             let operation = match operations.is_valid(row) {
