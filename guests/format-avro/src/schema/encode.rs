@@ -20,8 +20,8 @@ const DEPTH: usize = 128;
 /// # Errors
 /// Where the body does not fit.
 pub fn encode(plan: &Plan, body: &[u8], out: &mut Vec<u8>) -> Result<(), Misfit> {
-    // A body that is read again for each level and each pass is far from this; branches within branches are not.
-    let mut encoder = Encoder { plan, depth: 0, attempts: 4_096 * (body.len() + 256) };
+    // A wrong branch that is read to its end at each of the levels is within this; branches tried within branches are not.
+    let mut encoder = Encoder { plan, depth: 0, attempts: 128 * (body.len() + 1_024) };
     encoder.value(plan.root, Value::new(body), How { exact: false, default: false }, out)
 }
 
@@ -45,7 +45,7 @@ struct How {
 struct Encoder<'p> {
     plan: &'p Plan,
     depth: usize,
-    /// Bytes that may still be read to try a branch.
+    /// Bytes that may still be read for branches that are the wrong ones.
     attempts: usize,
 }
 
@@ -177,14 +177,15 @@ impl<'p> Encoder<'p> {
         let passes: &[bool] = if how.exact { &[true] } else { &[true, false] };
         for &exact in passes {
             for (place, &branch) in every.clone() {
-                self.attempts = self.attempts.checked_sub(value.written().len()).ok_or_else(|| {
-                    Misfit::new(value, "a value that needs fewer attempts to find the branches of its unions")
-                })?;
                 put_long(place as i64, out);
                 if self.value(branch, value, How { exact, ..how }, out).is_ok() {
                     return Ok(());
                 }
                 out.truncate(before);
+                self.attempts = self.attempts.checked_sub(value.written().len()).ok_or_else(|| {
+                    self.attempts = 0;
+                    Misfit::new(value, "a value that needs fewer attempts to find the branches of its unions")
+                })?;
             }
         }
         Err(misfit())
