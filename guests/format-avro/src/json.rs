@@ -1,7 +1,8 @@
-//! Valid JSON, read where it lies: values are slices of the body, so that numbers stay exact and text is copied at most once.
+//! Valid JSON, read where it lies: values are slices of the body, so that numbers stay exact and text is copied at most
+//! once.
 //!
-//! The host has validated every body, so nothing is checked again; on anything else the readers end early and never panic.
-//! Nothing here recurses.
+//! The host has validated every body, so nothing is checked again; on anything else the readers end early and never
+//! panic. Nothing here recurses.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

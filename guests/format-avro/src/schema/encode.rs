@@ -1,11 +1,11 @@
 //! A JSON body as one datum of a plan.
 //!
-//! A union takes the first branch that holds the value without loss; only where none does, the first one that holds it at all.
-//! Trying branches is bounded: a body for which it takes too long is refused.
+//! A union takes the first branch that holds the value without loss; only where none does, the first one that holds it
+//! at all. Trying branches is bounded: a body for which it takes too long is refused.
 
 use std::borrow::Cow;
 
-use super::node::{Field, Record};
+use super::node::{Field, Record, UuidForm};
 use super::{Node, Plan, logical};
 use crate::binary::{put_bytes, put_items, put_long};
 use crate::json::{Kind, Value};
@@ -20,7 +20,8 @@ const DEPTH: usize = 128;
 /// # Errors
 /// Where the body does not fit.
 pub fn encode(plan: &Plan, body: &[u8], out: &mut Vec<u8>) -> Result<(), Misfit> {
-    // A wrong branch that is read to its end at each of the levels is within this; branches tried within branches are not.
+    // A wrong branch that is read to its end at each of the levels is within this; branches tried within branches are
+    // not.
     let mut encoder = Encoder { plan, depth: 0, attempts: 128 * (body.len() + 1_024) };
     encoder.value(plan.root, Value::new(body), How { exact: false, default: false }, out)
 }
@@ -221,8 +222,8 @@ fn scalar(node: &Node, value: Value, how: How, out: &mut Vec<u8>) -> Option<()> 
         // A default has the form of the type below.
         Node::Decimal { size: Some(size), .. } if how.default => out.extend_from_slice(&sized(value, *size, how)?),
         Node::Decimal { .. } | Node::BigDecimal if how.default => put_bytes(&bytes(value, how)?, out),
-        Node::Uuid(super::node::UuidForm::Fixed) if how.default => out.extend_from_slice(&sized(value, 16, how)?),
-        Node::Uuid(super::node::UuidForm::Bytes) if how.default => put_bytes(&sized(value, 16, how)?, out),
+        Node::Uuid(UuidForm::Fixed) if how.default => out.extend_from_slice(&sized(value, 16, how)?),
+        Node::Uuid(UuidForm::Bytes) if how.default => put_bytes(&sized(value, 16, how)?, out),
         Node::Decimal { precision, scale, size } => logical::decimal(value, *precision, *scale, *size, out)?,
         Node::BigDecimal => logical::big_decimal(value, out)?,
         Node::Uuid(form) => logical::uuid(value, *form, out)?,
