@@ -1,7 +1,7 @@
 //! Instants, dates and times of day as text: written in IoT Hub's form, read as RFC 3339 has them.
 //!
-//! Text is read as the host reads it: `T` may be `t` or a space, any number of fraction digits, and second 60 stands for the last
-//! instant of the second before.
+//! Text is read as the host reads it: `T` may be `t` or a space, any number of fraction digits, and second 60 stands
+//! for the last instant of the second before.
 
 const DAY: i64 = 86_400;
 /// 0000-01-01T00:00:00Z and the second after 9999-12-31T23:59:59Z, in seconds.
@@ -71,8 +71,8 @@ fn put_digits(to: &mut [u8], mut number: u32) {
     }
 }
 
-/// Year, month and day of a day since 1970-01-01, of the years 0 to 9999, in the proleptic Gregorian calendar; years are counted
-/// from March, so that the leap day comes last.
+/// Year, month and day of a day since 1970-01-01, of the years 0 to 9999, in the proleptic Gregorian calendar; years
+/// are counted from March, so that the leap day comes last.
 fn civil(day: i64) -> (u32, u32, u32) {
     let day = (day + 719_468 + 146_097) as u32;
     let (era, day) = (day / 146_097, day % 146_097);
@@ -108,7 +108,8 @@ pub fn instant(text: &[u8]) -> Option<Moment<'_>> {
     YEARS.contains(&seconds).then_some(Moment { seconds, ..moment })
 }
 
-/// The date and time that the clock on the wall shows: an RFC 3339 date-time, of which the zone may be missing and does not count.
+/// The date and time that the clock on the wall shows: an RFC 3339 date-time, of which the zone may be missing and does
+/// not count.
 pub fn wall_clock(text: &[u8]) -> Option<Moment<'_>> {
     let (moment, zone) = date_time(text)?;
     (zone.is_empty() || offset(zone).is_some()).then_some(moment)

@@ -1,4 +1,5 @@
-//! Block compression (specification, "Required Codecs" and "Optional Codecs"). In: a block's records. Out: the bytes of the block.
+//! Block compression (specification, "Required Codecs" and "Optional Codecs"). In: a block's records. Out: the bytes of
+//! the block.
 
 use lakeport_plugin::Error;
 use lakeport_plugin::prelude::*;

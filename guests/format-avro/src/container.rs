@@ -1,12 +1,14 @@
-//! Object container files (specification, "Object Container Files"): a header, then blocks that end with the file's sync marker.
+//! Object container files (specification, "Object Container Files"): a header, then blocks that end with the file's
+//! sync marker.
 //!
-//! Records are encoded into the segment that is returned, behind a gap for their block's header, so that without a codec they are
-//! written once and never moved. Every segment is whole blocks, and no block is empty: segments can be laid end to end.
+//! Records are encoded into the segment that is returned, behind a gap for their block's header, so that without a
+//! codec they are written once and never moved. Every segment is whole blocks, and no block is empty: segments can be
+//! laid end to end.
 
 use lakeport_plugin::Error;
 use lakeport_plugin::prelude::*;
 
-use crate::binary::{long_size, put_bytes, put_long};
+use crate::binary::{put_bytes, put_long};
 use crate::codec::Codec;
 
 const MAGIC: &[u8; 4] = b"Obj\x01";
@@ -96,7 +98,6 @@ impl Blocks {
         let mut header = Vec::with_capacity(GAP);
         put_long(self.count as i64, &mut header);
         put_long(size as i64, &mut header);
-        debug_assert_eq!(header.len(), long_size(self.count as i64) + long_size(size as i64));
         match header.len() {
             GAP => self.out[self.start..records].copy_from_slice(&header),
             _ => drop(self.out.splice(self.start..records, header)),

@@ -1,7 +1,8 @@
 //! Record kinds `device` and `device-template`: what IoT Central exports, and where nothing of a document is lost.
 //!
-//! What the readers of such files count on are records with fixed members, and maps below them. Members of a document that have no
-//! place there are in the map `other`, by their JSON pointer. A member that is null counts as one that is missing.
+//! What the readers of such files count on are records with fixed members, and maps below them. Members of a document
+//! that have no place there are in the map `other`, by their JSON pointer. A member that is null counts as one that is
+//! missing.
 
 use lakeport_plugin::prelude::*;
 

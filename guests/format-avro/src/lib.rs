@@ -1,10 +1,10 @@
 //! Format `avro`: Avro object container files of device messages, devices, device templates, or records of any schema.
 //!
-//! Files may be extended: what `encode` returns is whole blocks, and the sync marker that ends each one comes from the file's seed. A
-//! record that is rejected is in no block.
+//! Files may be extended: what `encode` returns is whole blocks, and the sync marker that ends each one comes from the
+//! file's seed. A record that is rejected is in no block.
 //!
-//! `settings` → `message`, `device` or `schema` (a record as bytes) → `container` (blocks, headers) with `codec`; `binary`, `json`,
-//! `pen`, `number`, `clock` and `misfit` are what they share.
+//! `settings` → `message`, `device` or `schema` (a record as bytes) → `container` (blocks, headers) with `codec`;
+//! `binary`, `json`, `pen`, `number`, `clock` and `misfit` are what they share.
 
 mod binary;
 mod clock;

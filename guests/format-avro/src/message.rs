@@ -1,7 +1,8 @@
 //! Record kind `message`: a device's message as IoT Hub writes it to Blob storage.
 //!
-//! This is what most exports write, a record for every message of a fleet: it goes by columns, straight into the segment, and
-//! allocates nothing for a record. The field order is the schema's; the order of the pairs is the source's.
+//! This is what most exports write, a record for every message of a fleet: it goes by columns, straight into the
+//! segment, and allocates nothing for a record. The field order is the schema's; the order of the pairs is the
+//! source's.
 
 use lakeport_plugin::prelude::*;
 use lakeport_plugin::{TextPairs, VarBytes, bit};

@@ -49,15 +49,15 @@ impl Number {
         i64::try_from(if self.negative { -magnitude } else { magnitude }).ok()
     }
 
-    /// Its digits as a big-endian two's complement of the least length, and how many of them are behind the point; `None` where
-    /// there are more than `precision`.
+    /// Its digits as a big-endian two's complement of the least length, and how many of them are behind the point;
+    /// `None` where there are more than `precision`.
     pub fn significant(&self, precision: usize) -> Option<(Vec<u8>, i64)> {
         let digits = Number { exponent: 0, ..self.clone() };
         Some((digits.unscaled(precision, 0)?, -self.exponent))
     }
 
-    /// `self × 10^scale` as a big-endian two's complement of the least length; `None` where that is no integer, or has more
-    /// than `precision` digits.
+    /// `self × 10^scale` as a big-endian two's complement of the least length; `None` where that is no integer, or has
+    /// more than `precision` digits.
     pub fn unscaled(&self, precision: usize, scale: usize) -> Option<Vec<u8>> {
         let zeros = usize::try_from(self.exponent.checked_add_unsigned(scale as u64)?).ok();
         if self.digits.is_empty() {

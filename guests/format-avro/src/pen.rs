@@ -86,8 +86,8 @@ const LONG: usize = 128;
 
 /// Copies all of `from` to `to`, which is as long.
 ///
-/// In WebAssembly a copy whose length is not known is a call out of the plugin, which costs more than most of these values do: so
-/// short ones are made of copies of a known length. The last one overlaps the one before.
+/// In WebAssembly a copy whose length is not known is a call out of the plugin, which costs more than most of these
+/// values do: so short ones are made of copies of a known length. The last one overlaps the one before.
 #[inline(always)]
 fn copy(from: &[u8], to: &mut [MaybeUninit<u8>]) {
     match from.len() {

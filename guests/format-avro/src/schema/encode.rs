@@ -1,11 +1,11 @@
 //! A JSON body as one datum of a plan.
 //!
-//! A union takes the first branch that holds the value without loss; only where none does, the first one that holds it at all.
-//! Trying branches is bounded: a body for which it takes too long is refused.
+//! A union takes the first branch that holds the value without loss; only where none does, the first one that holds it
+//! at all. Trying branches is bounded: a body for which it takes too long is refused.
 
 use std::borrow::Cow;
 
-use super::node::{Field, Record};
+use super::node::{Field, Record, UuidForm};
 use super::{Node, Plan, logical};
 use crate::binary::{put_bytes, put_items, put_long};
 use crate::json::{Kind, Value};
@@ -20,8 +20,9 @@ const DEPTH: usize = 128;
 /// # Errors
 /// Where the body does not fit.
 pub fn encode(plan: &Plan, body: &[u8], out: &mut Vec<u8>) -> Result<(), Misfit> {
-    // A body that is read again for each level and each pass is far from this; branches within branches are not.
-    let mut encoder = Encoder { plan, depth: 0, attempts: 4_096 * (body.len() + 256) };
+    // A wrong branch that is read to its end at each of the levels is within this; branches tried within branches are
+    // not.
+    let mut encoder = Encoder { plan, depth: 0, attempts: 128 * (body.len() + 1_024) };
     encoder.value(plan.root, Value::new(body), How { exact: false, default: false }, out)
 }
 
@@ -45,7 +46,7 @@ struct How {
 struct Encoder<'p> {
     plan: &'p Plan,
     depth: usize,
-    /// Bytes that may still be read to try a branch.
+    /// Bytes that may still be read for branches that are the wrong ones.
     attempts: usize,
 }
 
@@ -177,14 +178,15 @@ impl<'p> Encoder<'p> {
         let passes: &[bool] = if how.exact { &[true] } else { &[true, false] };
         for &exact in passes {
             for (place, &branch) in every.clone() {
-                self.attempts = self.attempts.checked_sub(value.written().len()).ok_or_else(|| {
-                    Misfit::new(value, "a value that needs fewer attempts to find the branches of its unions")
-                })?;
                 put_long(place as i64, out);
                 if self.value(branch, value, How { exact, ..how }, out).is_ok() {
                     return Ok(());
                 }
                 out.truncate(before);
+                self.attempts = self.attempts.checked_sub(value.written().len()).ok_or_else(|| {
+                    self.attempts = 0;
+                    Misfit::new(value, "a value that needs fewer attempts to find the branches of its unions")
+                })?;
             }
         }
         Err(misfit())
@@ -220,8 +222,8 @@ fn scalar(node: &Node, value: Value, how: How, out: &mut Vec<u8>) -> Option<()> 
         // A default has the form of the type below.
         Node::Decimal { size: Some(size), .. } if how.default => out.extend_from_slice(&sized(value, *size, how)?),
         Node::Decimal { .. } | Node::BigDecimal if how.default => put_bytes(&bytes(value, how)?, out),
-        Node::Uuid(super::node::UuidForm::Fixed) if how.default => out.extend_from_slice(&sized(value, 16, how)?),
-        Node::Uuid(super::node::UuidForm::Bytes) if how.default => put_bytes(&sized(value, 16, how)?, out),
+        Node::Uuid(UuidForm::Fixed) if how.default => out.extend_from_slice(&sized(value, 16, how)?),
+        Node::Uuid(UuidForm::Bytes) if how.default => put_bytes(&sized(value, 16, how)?, out),
         Node::Decimal { precision, scale, size } => logical::decimal(value, *precision, *scale, *size, out)?,
         Node::BigDecimal => logical::big_decimal(value, out)?,
         Node::Uuid(form) => logical::uuid(value, *form, out)?,

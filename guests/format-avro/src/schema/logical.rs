@@ -1,7 +1,8 @@
-//! Logical types (specification, "Logical Types"): text and numbers of JSON as the numbers and bytes that stand for them.
+//! Logical types (specification, "Logical Types"): text and numbers of JSON as the numbers and bytes that stand for
+//! them.
 //!
-//! `None` is a value that the type does not hold. Text with more digits of a second than the type counts is cut off, towards the
-//! past, unless it has to be held exactly.
+//! `None` is a value that the type does not hold. Text with more digits of a second than the type counts is cut off,
+//! towards the past, unless it has to be held exactly.
 
 use super::node::{Unit, UuidForm};
 use crate::binary::{put_bytes, put_long};

@@ -1,7 +1,8 @@
 //! Record kind `schema`: any Avro schema, filled from JSON bodies by field name.
 //!
-//! The schema is parsed once and compiled into a [`Plan`]: a list of nodes that name each other by place, so that recursive types
-//! need no search. Bodies are read where they lie; a value is looked at once for each level that it lies below.
+//! The schema is parsed once and compiled into a [`Plan`]: a list of nodes that name each other by place, so that
+//! recursive types need no search. Bodies are read where they lie; a value is looked at once for each level that it
+//! lies below.
 
 mod compile;
 mod encode;

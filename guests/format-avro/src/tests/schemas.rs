@@ -140,6 +140,8 @@ fn what_is_missing_is_the_default_or_else_null() {
         {"name": "c", "type": ["string", "null"], "default": "c"},
         {"name": "d", "type": {"type": "record", "name": "D", "fields": [{"name": "e", "type": "int", "default": 1}]}, "default": {}},
         {"name": "f", "type": "bytes", "default": "\u{00ff}"},
+        {"name": "i", "default": "\u{0004}\u{00d2}",
+            "type": {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}},
         {"name": "g", "type": "null"},
         {"name": "h", "type": {"type": "array", "items": "int"}, "default": []}]});
     let records = read(&written(&json!({"record": "schema", "schema": schema}), &[bodies(&[r#"{"extra":[{}]}"#])]));
@@ -149,6 +151,7 @@ fn what_is_missing_is_the_default_or_else_null() {
     assert_eq!(field(record, "c"), &Value::Union(0, Box::new(Value::String("c".into()))));
     assert_eq!(field(field(record, "d"), "e"), &Value::Int(1));
     assert_eq!(field(record, "f"), &Value::Bytes(vec![0xff]));
+    assert_eq!(field(record, "i"), &Value::Decimal(vec![0x04, 0xd2].into()));
     assert_eq!(field(record, "g"), &Value::Null);
     assert_eq!(field(record, "h"), &Value::Array(vec![]));
     assert_eq!(reasons(x(json!("string")), &["{}"]), ["`/x` is missing, expected string"]);
