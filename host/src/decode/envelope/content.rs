@@ -89,7 +89,7 @@ pub fn is_json_type(text: &str) -> bool {
 /// Whether a text may be base64: of the standard alphabet, padded, not empty. Cheaper than to decode it in vain.
 fn is_base64(text: &[u8]) -> bool {
     !text.is_empty()
-        && text.len() % 4 == 0
+        && text.len().is_multiple_of(4)
         && text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='))
 }
 
