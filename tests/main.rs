@@ -7,6 +7,7 @@ mod crash;
 mod dead_letters;
 mod disk;
 mod envelopes;
+mod fleet;
 mod inspect;
 mod lake_conformance;
 mod lake_faults;
