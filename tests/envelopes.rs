@@ -9,6 +9,7 @@ use apache_avro::types::Value as Avro;
 use apache_avro::{Codec, DeflateSettings, Schema, Writer, ZstandardSettings};
 use serde_json::json;
 
+use crate::support::avro;
 use crate::support::lake_folder::{Installation, signal};
 use crate::support::process::{Following, wait_until};
 
@@ -296,22 +297,22 @@ fn records_of_any_schema_are_their_own_bodies() {
 }
 
 #[test]
-fn every_record_of_a_real_capture_file_reaches_the_format() {
+fn every_record_of_a_real_capture_file_is_written() {
     let folder = std::env::var_os("LAKEPORT_SHARED_DATA")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
     let file = folder.join("event-hubs-capture.avro");
     if !file.exists() {
-        eprintln!("NOT RUN: `{}` is missing; set LAKEPORT_SHARED_DATA to the folder that holds it", file.display());
+        // Not by a macro: what those print is not shown where a test passes.
+        let told = format!("NOT RUN: `{}` is missing; LAKEPORT_SHARED_DATA may name its folder\n", file.display());
+        std::io::stderr().write_all(told.as_bytes()).unwrap();
         return;
     }
-    // Its bodies are texts such as `Message 1`: a line of NDJSON cannot hold them, and says so.
-    let installation = reading("avro", file.to_str().unwrap(), "");
+    // Its bodies are texts such as `Message 1`.
+    let format = "format = { plugin = \"avro\" }\ngranularity = \"hour\"\ntimestamp = \"event\"";
+    let installation = reading("avro", file.to_str().unwrap(), format);
     let summary = installation.export();
-    assert_eq!((&summary["records-read"], &summary["dead-letters"]), (&677.into(), &677.into()), "{summary}");
-    let letters = installation.dead_letters();
-    assert!(
-        letters.iter().all(|letter| letter["reason"] == "plugin `ndjson`: the record has no body"),
-        "{:?}",
-        letters[0]
-    );
+    assert_eq!((&summary["records-read"], &summary["records-written"]), (&677.into(), &677.into()), "{summary}");
+    let bodies: Vec<_> = installation.files().values().flat_map(|file| avro::bodies(file)).collect();
+    assert_eq!(bodies.len(), 677);
+    assert!(bodies.iter().all(|body| body.starts_with(b"Message ")), "{:?}", bodies[0]);
 }

@@ -26,11 +26,11 @@ fn compiling_ahead_fills_the_cache() {
     let sandbox = Sandbox::new(Some(cache.path().to_owned())).unwrap();
     let compiled = lakeport::plugin::compile(&sandbox, &[test_guests::FORMAT.into()]).unwrap();
     let names: Vec<&str> = compiled.iter().map(|compiled| compiled.plugin.as_str()).collect();
-    assert_eq!(names, ["enrich", "ndjson", "select", test_guests::FORMAT]);
+    assert_eq!(names, ["avro", "enrich", "ndjson", "select", test_guests::FORMAT]);
     assert!(compiled.iter().all(|compiled| compiled.compiled_size > 0));
     let files = std::fs::read_dir(cache.path().join("compiled")).unwrap();
     let files: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(files.iter().filter(|name| name.ends_with(".cwasm")).count(), 4, "{files:?}");
+    assert_eq!(files.iter().filter(|name| name.ends_with(".cwasm")).count(), 5, "{files:?}");
     assert!(!files.iter().any(|name| name.starts_with("tmp.") || name.starts_with("key.")), "{files:?}");
 }
 

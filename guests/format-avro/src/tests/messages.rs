@@ -104,7 +104,9 @@ fn the_schema_is_the_services() {
 fn the_header_is_the_services_byte_for_byte() {
     let checkout = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let Ok(theirs) = std::fs::read(checkout.join("../shared/data/iot-hub-header.avro")) else {
-        println!("not compared: there is no ../shared/data/iot-hub-header.avro beside this checkout");
+        // Not by a macro: what those print is not shown where a test passes.
+        let told = b"NOT RUN: there is no ../shared/data/iot-hub-header.avro beside this checkout\n";
+        std::io::Write::write_all(&mut std::io::stderr(), told).unwrap();
         return;
     };
     let length = open(json!({})).unwrap().header(&file(false)).unwrap().len();

@@ -171,9 +171,12 @@ async fn export(
     warnings.extend(feed.warnings());
     warnings.extend(run.table.as_ref().and_then(Table::note));
     drop(feed);
+    // Whoever waits for this export's table must not be let on before the last commit.
+    let settled = run.settled.take();
     // The committer ends when its sender is gone, after what it was sent.
     drop(run);
     let committed = committer.await.map_err(|e| died(&e))?;
+    drop(settled);
     // Where the committer failed, the run failed only because nobody took its span.
     committed.and(result)
 }
