@@ -57,7 +57,7 @@ impl ChangeColumns {
         let times = batch.columns[self.time].as_primitive::<TimestampMicrosecondType>();
         for row in 0..batch.rows() {
             let text = |column: &arrow_array::StringViewArray| {
-                column.is_valid(row).then(|| column.value(row).to_owned()).unwrap_or_default()
+                if column.is_valid(row) { column.value(row).to_owned() } else { String::new() }
             };
             let mut key = Key { source: text(sources), kind: text(kinds), subject: text(subjects) };
             match self.shape {
@@ -73,7 +73,7 @@ impl ChangeColumns {
             };
             let version = versions.is_valid(row).then(|| versions.value(row));
             let time = times.is_valid(row).then(|| times.value(row));
-            let body = batch.bodies.is_valid(row).then(|| batch.bodies.value(row)).unwrap_or_default();
+            let body = if batch.bodies.is_valid(row) { batch.bodies.value(row) } else { &[] };
             let change = operation.and_then(|operation| {
                 Change::new(self.shape, key, operation, version, time, Bytes::copy_from_slice(body))
             });

@@ -45,7 +45,7 @@ enum End {
     /// They are written.
     Files,
     /// They change documents. What is written comes back from the table as change records, which `documents` decodes.
-    Table { columns: ChangeColumns, documents: Decoder },
+    Table { columns: ChangeColumns, documents: Box<Decoder> },
 }
 
 impl Lane {
@@ -83,7 +83,7 @@ impl Lane {
         let decoder = Decoder::new(&plan.source.mapping, &plan.source.name, requests.clone(), plan.max_record_size)?;
         let end = match changes {
             None => End::Files,
-            Some(columns) => End::Table { columns, documents: super::changes::documents(&requests)? },
+            Some(columns) => End::Table { columns, documents: Box::new(super::changes::documents(&requests)?) },
         };
         Ok(Lane { plan, toolbox, decoder, requests, lookups, filters, transforms, end, writer, span: 0 })
     }
