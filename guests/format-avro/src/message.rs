@@ -132,7 +132,7 @@ pub struct Messages<'a> {
 }
 
 impl<'a> Messages<'a> {
-    /// The messages of a batch with [`columns`].
+    /// The messages of a batch with [`columns()`].
     pub fn of(batch: &'a Batch) -> Self {
         Messages {
             enqueued_text: Column::new(batch, 0, Batch::var_bytes),

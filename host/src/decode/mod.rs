@@ -2,7 +2,7 @@
 //!
 //! Between reading and plugins. Each record is validated once, in the pass that also finds every value that a plugin or the
 //! layout asked for; bodies are never built anew or re-serialised. Without an envelope they are not copied either; out of one
-//! they are gathered end to end ([`envelope`]). Pure: no clock, no disk.
+//! they are gathered end to end (the module `envelope`). Pure: no clock, no disk.
 //!
 //! Invariants:
 //! - Every record (a line that is not empty, an event of an array, an Avro datum) is a row of one batch or a dead letter, never

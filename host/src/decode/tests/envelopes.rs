@@ -20,21 +20,7 @@ const TEXTS: [(&str, Attribute); 5] = [
 ];
 
 pub fn envelope(envelope: Envelope) -> Mapping {
-    let place = || Place::Envelope;
-    Mapping {
-        envelope,
-        kind: place(),
-        time: place(),
-        time_unit: TimeUnit::Rfc3339,
-        subject: place(),
-        id: place(),
-        source: place(),
-        enqueued_time: place(),
-        operation: place(),
-        version: place(),
-        properties: place(),
-        system_properties: place(),
-    }
+    Mapping::all(envelope, &Place::Envelope)
 }
 
 /// A decoder of everything that [`shown`] shows.
