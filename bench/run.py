@@ -4,7 +4,8 @@ Every tool reads the same generated file, keeps ten of fifty signal names and wr
 that whatever else the machine does hits them alike. Each result is compared, hour by hour, with that of the plain Python
 script; a tool whose lines differ fails the run.
 
-`just bench` runs all of it; `just bench --only lakeport --size 1m --runs 3` a part.
+`just bench` runs all of it; `just bench --only lakeport --size 1m --runs 3` or `just bench --fleet` a part. What a fleet
+exports is measured in fleet.py.
 """
 
 import argparse
@@ -185,6 +186,7 @@ def main():
     parser = argparse.ArgumentParser(description="Measures Lakeport against the floor and other tools.")
     parser.add_argument("--only", help=f"tools, separated by commas: {', '.join(TOOLS)}", default=",".join(TOOLS))
     parser.add_argument("--size", choices=SIZES, action="append", help="one size; both where it is not given")
+    parser.add_argument("--fleet", action="store_true", help="the fleet's exports only")
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
     tools = arguments.only.split(",")
@@ -192,19 +194,22 @@ def main():
     if unknown:
         parser.error(f"no tool is called {', '.join(unknown)}; there are {', '.join(TOOLS)}")
 
-    packages = ["lakeport-bench", *(["lakeport"] if "lakeport" in tools else [])]
-    subprocess.run(["cargo", "build", "--release", *(f"--package={name}" for name in packages)], check=True, cwd=BENCH)
+    build = ["cargo", "build", "--release", "--package=lakeport", "--package=lakeport-bench"]
+    subprocess.run(build, check=True, cwd=BENCH)
     WORK.mkdir(parents=True, exist_ok=True)
     results = {"date": datetime.now(timezone.utc).strftime("%Y-%m-%d"), "runs": arguments.runs, "machine": machine()}
-    results["sizes"] = {size: measure(size, tools, arguments.runs) for size in arguments.size or SIZES}
-    if "lakeport" in tools:
+    everything = tools == list(TOOLS) and not arguments.size and not arguments.fleet
+    sizes = [] if arguments.fleet else arguments.size or SIZES
+    results["sizes"] = {size: measure(size, tools, arguments.runs) for size in sizes}
+    if everything:
         results["startup-ms"] = startup()
+    if everything or arguments.fleet:
         results["fleet"] = fleet.measure(arguments.runs)
 
     text = markdown(results)
     print(text)
     # A part of the measurements is for the one who asked; only all of them replace the published ones.
-    if tools == list(TOOLS) and not arguments.size:
+    if everything:
         (BENCH / "results.md").write_text(text)
         (BENCH / "results.json").write_text(json.dumps(results, indent=2) + "\n")
 

@@ -11,17 +11,7 @@ import fastavro
 import orjson
 
 source, folder = Path(sys.argv[1]), Path(sys.argv[2])
-SCHEMA = fastavro.parse_schema({
-    "type": "record",
-    "name": "Message",
-    "namespace": "Microsoft.Azure.Devices",
-    "fields": [
-        {"name": "EnqueuedTimeUtc", "type": "string"},
-        {"name": "Properties", "type": {"type": "map", "values": "string"}},
-        {"name": "SystemProperties", "type": {"type": "map", "values": "string"}},
-        {"name": "Body", "type": ["null", "bytes"]},
-    ],
-})
+SCHEMA = fastavro.parse_schema(orjson.loads(Path(__file__).with_name("message.avsc").read_bytes()))
 BLOCK_BYTES = 64 << 10
 
 

@@ -1,6 +1,7 @@
 //! `lakeport-bench`: what `bench/run.py` measures Lakeport with and against. It is no part of what users install.
 
 mod ahead;
+mod apache;
 mod floor;
 mod generate;
 mod native;
@@ -41,6 +42,14 @@ enum Command {
         #[arg(long, value_enum, default_value = "host")]
         json: floor::Json,
     },
+    /// Write messages as one Avro file with Apache's own writer; one thread, no commits, no plugins.
+    Apache {
+        #[arg(long)]
+        input: PathBuf,
+        /// The folder for the file.
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Run a configuration as `lakeport run` does, under a clock that is ahead, and print its report as JSON.
     Ahead {
         configuration: PathBuf,
@@ -66,6 +75,10 @@ fn main() -> io::Result<()> {
         Command::Native { configuration } => {
             let report = native::export(&configuration).map_err(io::Error::other)?;
             println!("{}", serde_json::json!({ "exports": [report] }));
+            Ok(())
+        }
+        Command::Apache { input, out } => {
+            println!(r#"{{"records-written":{}}}"#, apache::run(&input, &out)?);
             Ok(())
         }
         Command::Floor { input, out, threads, json } => {
