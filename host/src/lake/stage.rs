@@ -81,6 +81,7 @@ impl HashedFile {
             self.hasher.update(&chunk);
             self.file.write_all(&chunk)?;
         }
+        local::start_writing_back(&self.file);
         Ok(self)
     }
 }
