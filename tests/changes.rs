@@ -220,6 +220,76 @@ fn device_twins_change_the_documents_of_their_devices() {
     assert_eq!(newest(&snapshots(&installation)), expected(&[(1, Some(5))]));
 }
 
+#[test]
+fn messages_that_change_no_twin_leave_the_device_as_it_is() {
+    let installation = Installation::new(
+        "[sources.hub]\nfiles = \"registry.ndjson\"\nenvelope = \"iot-hub\"\n\n\
+         [exports.devices]\ntype = \"changes\"\nshape = \"twin\"\nsource = \"hub\"\n\
+         format = { plugin = \"avro\", record = \"device\" }\n",
+    );
+    let message = |properties: &str, body: &str| {
+        format!(
+            "{{\"EnqueuedTimeUtc\":\"2018-06-11T00:00:08.2250000Z\",\"Properties\":{{{properties}}},\
+             \"SystemProperties\":{{\"connectionDeviceId\":\"d1\"}},\"Body\":{body}}}\n"
+        )
+    };
+    let twin = r#"{"version":1,"properties":{"desired":{"fanSpeed":3}}}"#;
+    append(&installation, &message(r#""opType":"createDeviceIdentity""#, twin));
+    append(&installation, &message(r#""opType":"deviceDisconnected""#, r#"{"sequenceNumber":"0001"}"#));
+    append(&installation, &message("", r#"{"humidity":51}"#));
+    let module = r#"{"version":9,"properties":{"desired":{"fanSpeed":9}}}"#;
+    append(&installation, &message(r#""opType":"createModuleIdentity","moduleId":"m""#, module));
+    append(&installation, &message(r#""opType":"updateTwin","moduleId":"m""#, module));
+    run_at(&installation, 0, &[]);
+    assert_eq!(newest(&snapshots(&installation)), expected(&[(1, Some(3))]));
+    let letters = installation.dead_letters();
+    let reasons: Vec<_> = letters.iter().map(|letter| letter["reason"].as_str().unwrap()).collect();
+    assert_eq!(reasons.len(), 4, "{reasons:?}");
+    let named = ["`deviceDisconnected`", "neither `tags` nor `properties`", "`createModuleIdentity`", "`updateTwin`"];
+    for (reason, named) in reasons.iter().zip(named) {
+        assert!(reason.contains(named), "{reason}");
+    }
+}
+
+#[test]
+fn a_version_that_is_no_whole_number_is_not_taken_for_none() {
+    let plain = Installation::new(
+        "[sources.registry]\nfiles = \"registry.ndjson\"\nsubject = \"/id\"\nversion = \"/rev\"\nkind = false\n\
+         operation = false\n\n[exports.devices]\ntype = \"changes\"\nsource = \"registry\"\n\
+         format = { plugin = \"avro\", record = \"device\" }\n",
+    );
+    let line = |rev: &str| format!("{{\"id\":\"d1\",\"rev\":{rev},\"settings\":{{\"device\":{{\"fanSpeed\":7}}}}}}\n");
+    append(&plain, &(line("2.0") + &line("\"3\"") + &line("1") + &line("null") + &line("7.5")));
+    run_at(&plain, 0, &[]);
+    let letters = plain.dead_letters();
+    let reasons: Vec<_> = letters.iter().map(|letter| letter["reason"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(reasons, ["\"3\"", "7.5"].map(|rev| format!("the version is `{rev}`, expected a whole number")));
+    assert!(plain.files().keys().all(|path| path.starts_with("devices/registry/")), "{:?}", plain.files().keys());
+
+    let changes = devices("");
+    append(&changes, &(set(1, 1, 10) + &set(1, 2, 11).replace("\"version\":2", "\"version\":\"0\"")));
+    run_at(&changes, 0, &[]);
+    let letters = changes.dead_letters();
+    assert_eq!(letters[0]["reason"], "the `version` is `\"0\"`, expected a whole number");
+    assert_eq!(newest(&snapshots(&changes)), expected(&[(1, Some(10))]));
+}
+
+#[test]
+fn an_export_keeps_its_type() {
+    let installation = devices("");
+    append(&installation, &set(1, 1, 10));
+    run_at(&installation, 0, &[]);
+    let configuration = std::fs::read_to_string(installation.path().join("lakeport.toml")).unwrap();
+    let before = installation.log();
+    installation.write("lakeport.toml", configuration.replace("type = \"changes\"\n", ""));
+    let refused = installation.run(&["run", "--quiet"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let stderr = String::from_utf8(refused.stderr).unwrap();
+    assert!(stderr.contains("has `type = \"events\"`, and its log in the lake is of type `changes`"), "{stderr}");
+    let runs = |log: &BTreeMap<String, Vec<u8>>| log.keys().filter(|path| path.contains("/stage/")).count();
+    assert_eq!(runs(&installation.log()), runs(&before), "the table is untouched");
+}
+
 /// Enough devices for several spans, and what becomes of them.
 const DEVICES: usize = 60;
 

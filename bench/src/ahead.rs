@@ -3,21 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use lakeport::clock::{Clock, Surroundings, SystemClock};
+use lakeport::clock::{Ahead, Surroundings};
 use lakeport::pipeline::Options;
 use lakeport::plugin::Sandbox;
 use lakeport::session::Session;
 use lakeport::telemetry::{ExportReport, Live};
 use tokio::sync::watch;
-
-/// The machine's clock, some microseconds ahead.
-struct Ahead(i64);
-
-impl Clock for Ahead {
-    fn now(&self) -> i64 {
-        SystemClock.now() + self.0
-    }
-}
 
 /// Runs every export of a configuration, `seconds` after now.
 pub fn export(configuration: &Path, seconds: i64) -> lakeport::Result<Vec<ExportReport>> {
@@ -26,7 +17,7 @@ pub fn export(configuration: &Path, seconds: i64) -> lakeport::Result<Vec<Export
     let session = Session {
         plan: Arc::new(plan),
         sandbox: Sandbox::new(None)?,
-        surroundings: Surroundings { clock: Arc::new(Ahead(seconds * 1_000_000)), ..Surroundings::system() },
+        surroundings: Surroundings { clock: Arc::new(Ahead(seconds)), ..Surroundings::system() },
         options: Options {
             follow: false,
             full: Vec::new(),

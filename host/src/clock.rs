@@ -17,26 +17,28 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     fn now(&self) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_micros()).unwrap_or(i64::MAX).saturating_add(ahead())
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
     }
 }
 
-/// Microseconds by which `LAKEPORT_CLOCK_AHEAD`, in seconds, sets the clock forward: for tests of what waits for a later
-/// period. In release builds there is no such thing.
-#[cfg(debug_assertions)]
-fn ahead() -> i64 {
-    use std::sync::OnceLock;
+/// The machine's clock, so many seconds ahead: what waits for a later period need not be waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Ahead(pub i64);
 
-    static AHEAD: OnceLock<i64> = OnceLock::new();
-    *AHEAD.get_or_init(|| {
-        let seconds = std::env::var("LAKEPORT_CLOCK_AHEAD").ok().and_then(|seconds| seconds.parse::<i64>().ok());
-        seconds.unwrap_or_default().saturating_mul(1_000_000)
-    })
+impl Clock for Ahead {
+    fn now(&self) -> i64 {
+        SystemClock.now().saturating_add(self.0.saturating_mul(1_000_000))
+    }
 }
 
-#[cfg(not(debug_assertions))]
-fn ahead() -> i64 {
-    0
+/// The clock of a process: `LAKEPORT_CLOCK_AHEAD`, in seconds, sets it forward for tests. In release builds it does not.
+fn of_process() -> Arc<dyn Clock> {
+    if cfg!(debug_assertions)
+        && let Ok(seconds) = std::env::var("LAKEPORT_CLOCK_AHEAD")
+    {
+        return Arc::new(Ahead(seconds.parse().expect("the tests set `LAKEPORT_CLOCK_AHEAD` to whole seconds")));
+    }
+    Arc::new(SystemClock)
 }
 
 /// What a run knows of time and chance.
@@ -50,7 +52,7 @@ impl Surroundings {
     /// The machine's clock and random numbers.
     pub fn system() -> Self {
         let chance = || getrandom::u64().expect("the operating system has random numbers");
-        Surroundings { clock: Arc::new(SystemClock), chance: Arc::new(chance) }
+        Surroundings { clock: of_process(), chance: Arc::new(chance) }
     }
 
     /// 128 random bits.

@@ -69,6 +69,13 @@ pub enum Exports {
     },
 }
 
+impl ExportPlan {
+    /// Whether the export keeps the newest document of each key.
+    pub fn keeps_table(&self) -> bool {
+        self.exports != Exports::Events
+    }
+}
+
 /// How long a file covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Granularity {

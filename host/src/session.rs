@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::future::{join_all, try_join_all};
+use futures::future::join_all;
 use tokio::sync::watch;
 
 use crate::clock::Surroundings;
 use crate::error::Result;
 use crate::lake::{Created, Lake};
 use crate::pipeline::{self, Job, Options, Tables};
-use crate::plan::{ExportPlan, Exports, LakePlan, Plan, PluginUse};
+use crate::plan::{ExportPlan, Plan, PluginUse};
 use crate::plugin::lock::{Lock, Pinned};
 use crate::plugin::{Loaded, PluginKind, Sandbox};
 use crate::telemetry::{ExportReport, Live};
@@ -29,19 +29,21 @@ impl Session {
     ///
     /// `live` has an entry for every export, in the plan's order.
     pub async fn run(&self, live: &[Arc<Live>], stop: watch::Receiver<bool>) -> Vec<ExportReport> {
-        let keep_tables = self.plan.exports.iter().filter(|export| export.exports != Exports::Events);
+        let keep_tables = self.plan.exports.iter().filter(|export| export.keeps_table());
         let (mut settle, settled): (BTreeMap<_, _>, BTreeMap<_, _>) = keep_tables
             .map(|export| (export.name.clone(), watch::channel(false)))
             .map(|(name, (sender, receiver))| ((name.clone(), sender), (name, receiver)))
             .unzip();
-        let settled = Arc::new(settled);
+        let tables = Tables::new(self.plan.tables.clone(), settled);
         let runs = self.plan.exports.iter().zip(live).map(|(export, live)| {
             let (session, export, live, stop) = (self.clone(), Arc::new(export.clone()), live.clone(), stop.clone());
-            let (settle, settled) = (settle.remove(&export.name), settled.clone());
+            let settle = settle.remove(&export.name);
+            // Only events wait for tables: tables that waited for each other would wait for ever.
+            let tables = if export.keeps_table() { tables.as_committed() } else { tables.clone() };
             async move {
                 let name = export.name.clone();
                 // A task of its own: an export that dies takes no other with it.
-                let run = tokio::spawn(async move { session.run_one(export, settle, &settled, live, stop).await });
+                let run = tokio::spawn(async move { session.run_one(export, settle, tables, live, stop).await });
                 run.await.unwrap_or_else(|panic| ExportReport {
                     export: name,
                     error: Some(crate::Error::internal(format!("the export died: {panic}"))),
@@ -56,7 +58,7 @@ impl Session {
         &self,
         export: Arc<ExportPlan>,
         settle: Option<watch::Sender<bool>>,
-        settled: &BTreeMap<String, watch::Receiver<bool>>,
+        tables: Tables,
         live: Arc<Live>,
         stop: watch::Receiver<bool>,
     ) -> ExportReport {
@@ -69,11 +71,9 @@ impl Session {
             let plugins = plugins.map_err(|e| crate::Error::internal(format!("loading plugins died: {e}")))??;
             let lake = Lake::open(&export.lake).await?;
             keep_plugins(&lake, plugins.values()).await?;
-            // Only events wait for tables: tables that waited for each other would wait for ever.
-            let settled = if settle.is_none() { settled.clone() } else { BTreeMap::new() };
-            Ok((plugins, lake, Tables::new(self.table_lakes().await?, settled)))
+            Ok((plugins, lake))
         };
-        let (plugins, lake, tables) = match opened.await {
+        let (plugins, lake) = match opened.await {
             Ok(opened) => opened,
             Err(error) => return failed(error),
         };
@@ -93,18 +93,6 @@ impl Session {
         let mut report = pipeline::run(job).await;
         report.plugins = toolbox.usage();
         report
-    }
-
-    /// The lakes of every export that keeps a table, opened for reading.
-    ///
-    /// # Errors
-    /// Of kind `Lake`, where one cannot be spoken to at all.
-    pub async fn table_lakes(&self) -> Result<BTreeMap<String, Lake>> {
-        let open = |(name, lake): (&String, &Arc<LakePlan>)| {
-            let (name, lake) = (name.clone(), lake.clone());
-            async move { Ok((name, Lake::open_read_only(&lake).await?)) }
-        };
-        Ok(try_join_all(self.plan.tables.iter().map(open)).await?.into_iter().collect())
     }
 
     /// Compares the plugins that are loaded by path with the lock file beside the configuration. `accept` puts new ones into it.

@@ -14,7 +14,7 @@ use crate::commit::read_last;
 use crate::config::Role;
 use crate::error::{Error, Result};
 use crate::lake::Lake;
-use crate::pipeline::{self, Options, PARTITION, Tables};
+use crate::pipeline::{self, Options, PARTITION, Sample, Tables};
 use crate::plan::{ExportPlan, Input, PluginUse, SourcePlan};
 use crate::plugin::{Loaded, Sandbox, Usage};
 use crate::session::Session;
@@ -190,12 +190,13 @@ async fn look(session: &Session, export: &ExportPlan, sample: Option<&Path>) -> 
         }
     };
     let toolbox = Arc::new(session.sandbox.toolbox());
-    let tables = Tables::new(session.table_lakes().await?, BTreeMap::new());
+    let tables = Tables::new(session.plan.tables.clone(), BTreeMap::new());
+    let digests = plugins.iter().map(|(name, plugin)| (name.clone(), plugin.digest.clone())).collect();
     let (opened, export, surroundings) = (toolbox.clone(), Arc::new(export.clone()), session.surroundings.clone());
     let previewed = tokio::task::spawn_blocking(move || {
         let options = ReadOptions { follow: false, live: Arc::default(), run: "preview".to_owned() };
         let reader = source::open(&source, &position, options)?;
-        pipeline::preview(export, &lake, opened, tables, reader, &surroundings, limit)
+        pipeline::preview(export, &lake, opened, &digests, tables, Sample { reader, limit }, &surroundings)
     });
     let preview = previewed.await.map_err(|e| Error::internal(format!("the preview died: {e}")))??;
     let files = preview.files.into_iter();

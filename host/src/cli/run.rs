@@ -13,7 +13,7 @@ use crate::clock::Surroundings;
 use crate::config::suggest;
 use crate::error::{Error, Result};
 use crate::pipeline::Options;
-use crate::plan::{ExportPlan, Exports, Input, Plan, SourcePlan};
+use crate::plan::{ExportPlan, Input, Plan, SourcePlan};
 use crate::plugin::Sandbox;
 use crate::session::Session;
 use crate::telemetry::{ExportReport, Live, LogFormat, Progress, init_logging, summary, summary_json};
@@ -113,7 +113,7 @@ impl Args {
     pub fn apply(&self, mut plan: Plan) -> Result<Plan> {
         plan = only(plan, &self.exports)?;
         for name in &self.full {
-            let of_changes = |export: &&ExportPlan| export.exports != Exports::Events;
+            let of_changes = |export: &&ExportPlan| export.keeps_table();
             if !plan.exports.iter().filter(of_changes).any(|export| export.name == *name) {
                 let known = plan.exports.iter().filter(of_changes).map(|export| export.name.as_str());
                 let message = format!("`--full {name}`: no export that runs has this name and `type = \"changes\"`");

@@ -50,6 +50,7 @@ async fn look(export: &ExportPlan) -> Result<ExportStatus> {
             keys: table.keys,
             waiting: table.waiting,
             ignored: table.ignored,
+            full: table.full,
             next_snapshot: table
                 .written_until
                 .and_then(DateTime::from_timestamp_micros)
@@ -92,6 +93,8 @@ pub struct Documents {
     pub waiting: u64,
     /// Changes that were not newer than what was known, since the export began.
     pub ignored: u64,
+    /// The next snapshot is to hold every document.
+    pub full: bool,
     /// When the next snapshot may be written, RFC 3339; `None` where there was none yet.
     pub next_snapshot: Option<String>,
 }
@@ -157,7 +160,8 @@ pub fn render(exports: &[ExportStatus], json: bool) -> String {
     ]);
     for (export, kept) in kept {
         let next = kept.next_snapshot.as_deref().unwrap_or("first").to_owned();
-        documents.row([export.export.clone(), count(kept.keys), count(kept.waiting), count(kept.ignored), next]);
+        let waiting = if kept.full { "all".to_owned() } else { count(kept.waiting) };
+        documents.row([export.export.clone(), count(kept.keys), waiting, count(kept.ignored), next]);
     }
     if !documents.is_empty() {
         write!(text, "\n{documents}").expect("a String takes everything");
@@ -202,8 +206,13 @@ mod tests {
 
     #[test]
     fn a_status_shows_every_export_and_where_it_stands() {
-        let documents =
-            Documents { keys: 1_000, waiting: 12, ignored: 3, next_snapshot: Some("2019-09-10T11:13:00Z".into()) };
+        let documents = Documents {
+            keys: 1_000,
+            waiting: 12,
+            ignored: 3,
+            full: false,
+            next_snapshot: Some("2019-09-10T11:13:00Z".into()),
+        };
         let devices = ExportStatus { documents: Some(documents), ..export("devices", 1) };
         let new =
             ExportStatus { files: 0, records: 0, dead_letters: 0, commits: 0, last_commit: None, ..export("new", 0) };

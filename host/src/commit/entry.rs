@@ -140,6 +140,10 @@ pub enum Publication {
 pub struct Series {
     /// Parts begun: the next new part has this number.
     pub parts: u32,
+    /// What [`Tail`] and segments were encoded with: SHA-256 of the format's plugin and settings, in hexadecimal. With another
+    /// one the next part begins, since a file has one header.
+    #[serde(default)]
+    pub format: String,
     /// The last part, where it may still grow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<Tail>,

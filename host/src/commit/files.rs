@@ -27,6 +27,8 @@ pub struct File {
     pub key: String,
     /// When its period ends. Microseconds since 1970-01-01T00:00:00Z.
     pub ends: i64,
+    /// [`Series::format`].
+    pub format: Arc<str>,
     /// What a format needs at random but constant: from the export and the key.
     pub seed: [u8; 16],
     /// The part as committed, where this span extends it.
@@ -50,6 +52,8 @@ pub struct FileTable {
     export: String,
     partition: String,
     files: Files,
+    /// [`Series::format`] of what this span writes.
+    format: Arc<str>,
     state: Arc<BTreeMap<String, Series>>,
     /// What is published; commits may still be on their way, and what they wrote cannot be looked at yet.
     published: watch::Receiver<Published>,
@@ -74,7 +78,7 @@ impl FileTable {
     pub fn new(
         lake: Lake,
         (export, partition): (&str, &str),
-        files: Files,
+        (files, format): (Files, Arc<str>),
         state: Arc<BTreeMap<String, Series>>,
         published: watch::Receiver<Published>,
         before: u64,
@@ -85,6 +89,7 @@ impl FileTable {
             export: export.to_owned(),
             partition: partition.to_owned(),
             files,
+            format,
             state,
             published,
             before,
@@ -123,13 +128,18 @@ impl FileTable {
                 Series { parts: self.parts_in_lake(series).await?, ..Series::default() }
             }
         };
+        let same_format = state.format == *self.format;
         let tail = match (self.files, &state.tail) {
-            (Files::Growing { .. }, Some(tail)) if self.still_there(series, tail, state.touched).await? => {
+            (Files::Growing { .. }, Some(tail))
+                if same_format && self.still_there(series, tail, state.touched).await? =>
+            {
                 Some(tail.clone())
             }
             _ => None,
         };
-        let part = tail.as_ref().map_or(state.parts, |tail| tail.part);
+        // Segments of another format become a part of their own, before this one.
+        let new = state.parts + u32::from(!state.pending.is_empty() && !same_format);
+        let part = tail.as_ref().map_or(new, |tail| tail.part);
         let key = part_key(series, part);
         Ok(File {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -137,7 +147,8 @@ impl FileTable {
             part,
             ends,
             seed: self.seed(&key),
-            resumed: tail.is_some() || !state.pending.is_empty(),
+            resumed: tail.is_some() || !state.pending.is_empty() && same_format,
+            format: self.format.clone(),
             tail,
             key,
             begun: AtomicBool::new(false),

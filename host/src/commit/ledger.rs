@@ -93,7 +93,12 @@ impl Ledger {
             }
             let state =
                 series.entry(file.series.clone()).or_insert_with(|| Series { parts: file.part, ..Series::default() });
+            if !state.pending.is_empty() && state.format != *file.format {
+                closing.seals.push(seal(&file.series, state));
+                closing.visible += 1;
+            }
             (state.ends, state.touched) = (file.ends, write_time);
+            state.format = file.format.to_string();
             let publication = match mode {
                 Files::Rolling => {
                     state.parts = file.part + 1;
@@ -127,18 +132,23 @@ impl Ledger {
 impl Closing {
     fn seal(&mut self, series: &mut BTreeMap<String, Series>, stage_folder: &str, due: i64) {
         for (path, state) in series.iter_mut().filter(|(_, state)| !state.pending.is_empty() && state.ends <= due) {
-            let key = part_key(path, state.parts);
-            let segments = std::mem::take(&mut state.pending);
-            state.parts += 1;
+            let seal = seal(path, state);
             self.visible += 1;
             // One segment, and it is of this very span: it is the file.
-            let own = |id: FileId| segments.len() == 1 && segments[0].staged == staged_key(stage_folder, id);
+            let own = |id: FileId| seal.segments.len() == 1 && seal.segments[0].staged == staged_key(stage_folder, id);
             match self.files.iter_mut().find(|(id, _)| own(**id)) {
-                Some((_, fate)) => fate.publication = FatePublication::New(key),
-                None => self.seals.push(Seal { key, segments }),
+                Some((_, fate)) => fate.publication = FatePublication::New(seal.key),
+                None => self.seals.push(seal),
             }
         }
     }
+}
+
+/// Makes the next part of what waits in `state`.
+fn seal(series: &str, state: &mut Series) -> Seal {
+    let key = part_key(series, state.parts);
+    state.parts += 1;
+    Seal { key, segments: std::mem::take(&mut state.pending) }
 }
 
 /// Whether a sealed file is due, so that a commit without records is worth making.

@@ -51,7 +51,7 @@ pub fn resolve(name: &str, section: &Section<'_>, known: &Known) -> Result<Expor
     };
     let timestamp = timestamp(name, section, source, exports, &defaults)?;
     let files = files(section, exports, &defaults)?;
-    let (path, path_span) = path(section, &defaults, granularity, files)?;
+    let (path, path_span) = path(section, &defaults, granularity, (files, exports != Exports::Events))?;
     if path.has(Token::Kind) && !source.plan.mapping.may_have(Attribute::Kind) && transforms.is_empty() {
         let message = format!("export `{name}` has `{{kind}}` in its path, and its source has no kind");
         let error = section.cx.doc.fail(source.kind.clone(), message);

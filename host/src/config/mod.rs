@@ -33,7 +33,7 @@ use self::document::Document;
 use self::exports::{Export, Known};
 use self::section::{Context, Section};
 use crate::error::{Error, Result};
-use crate::plan::{Exports, Input, Plan};
+use crate::plan::{Input, Plan};
 
 const SMALLEST: &str = "the smallest configuration has a source and an export:\n\n    \
      [sources.signals]\n    files = \"signals/*.ndjson\"\n\n    \
@@ -88,7 +88,7 @@ pub fn parse(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> R
         return Err(file.fail("the configuration has no export").with_help(SMALLEST));
     }
     let exports: Vec<_> = exports.into_iter().map(|export| export.plan).collect();
-    let keep_tables = exports.iter().filter(|export| export.exports != Exports::Events);
+    let keep_tables = exports.iter().filter(|export| export.keeps_table());
     let tables = keep_tables.map(|export| (export.name.clone(), export.lake.clone())).collect();
     Ok(Plan { path: path.to_owned(), exports, tables })
 }

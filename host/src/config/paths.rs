@@ -24,7 +24,7 @@ pub fn path(
     section: &Section<'_>,
     defaults: &Defaults,
     granularity: Granularity,
-    files: Files,
+    (files, keeps_table): (Files, bool),
 ) -> Result<(Template, Range<usize>)> {
     let folders: String =
         TIME_TOKENS[..shown_by(granularity)].iter().map(|token| format!("{{{}}}/", name_of(*token))).collect();
@@ -57,11 +57,12 @@ pub fn path(
     }
     let missing = TIME_TOKENS[..shown_by(granularity)].iter().find(|token| !template.has(**token));
     if let Some(missing) = missing
-        && files != Files::Rolling
+        && (files != Files::Rolling || keeps_table)
     {
         let message =
             format!("the path does not tell one {written} from another: it has no `{{{}}}`", name_of(*missing));
-        let help = format!("for example `{default}`; or set `files = \"rolling\"`");
+        let or = if keeps_table { "" } else { "; or set `files = \"rolling\"`" };
+        let help = format!("for example `{default}`{or}");
         return Err(section.cx.doc.fail(span, message).with_help(help));
     }
     Ok((template, span))

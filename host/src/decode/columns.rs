@@ -141,7 +141,8 @@ fn float64(text: &str) -> Option<f64> {
     text.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
-fn int64(text: &str) -> Option<i64> {
+/// The integer that a JSON number is.
+pub fn int64(text: &str) -> Option<i64> {
     // From 2^53 on a number with a fraction or an exponent would be rounded to some other integer.
     const EXACT: f64 = (1u64 << 53) as f64;
     if !text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {

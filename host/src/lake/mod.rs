@@ -126,22 +126,36 @@ impl Lake {
     }
 
     /// Opens a lake for looking at it: creates and writes nothing, now or later. A lake that does not exist reads as empty.
+    /// Where somebody waits for the answer, requests are tried for seconds only.
     ///
     /// # Errors
     ///
     /// Of [`crate::Kind::Lake`], where the location cannot be spoken to at all.
     pub async fn open_read_only(plan: &LakePlan) -> Result<Lake> {
+        Lake::open_with(plan, Patience::Short).await
+    }
+
+    /// The same for an export that runs: requests are tried for as long as its own.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Lake::open_read_only`].
+    pub async fn open_for_lookups(plan: &LakePlan) -> Result<Lake> {
+        Lake::open_with(plan, Patience::Long).await
+    }
+
+    async fn open_with(plan: &LakePlan, patience: Patience) -> Result<Lake> {
         let root = match &plan.location {
             Location::Local(folder) => match LocalLake::open_existing(folder, &plan.log_folder).await? {
                 Some(local) => Root::local(local),
                 None => Root { store: Arc::new(InMemory::new()), ..Root::memory("") }.with_base_of(&plan.location),
             },
-            location => Root::open(location, Patience::Short)?,
+            location => Root::open(location, patience)?,
         };
         Ok(Lake::assemble(root, plan, false))
     }
 
-    /// A writable lake over any store, for tests: no probe is made, nothing is created.
+    /// A writable lake over any store, for what does not outlive the process: no probe is made, nothing is created.
     ///
     /// The store is taken for one that honours create-if-absent for puts and for copies, as [`InMemory`] does.
     pub fn with_store(store: Arc<dyn ObjectStore>, name: &str, log_folder: &str) -> Lake {

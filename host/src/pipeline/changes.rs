@@ -13,6 +13,7 @@ use super::columns::ColumnTable;
 use super::processed::{Processed, letter};
 use crate::decode::Decoder;
 use crate::error::Result;
+use crate::plan::{Place, SourcePlan};
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType};
 use crate::source::{Chunk, Extent, Framing, Origin};
 use crate::table::{Change, Document, Key, Operation, Shape};
@@ -30,12 +31,20 @@ pub struct ChangeColumns {
     subject: usize,
     operation: usize,
     version: usize,
+    /// The version as the record has it, where that is in its body.
+    given_version: Option<usize>,
     time: usize,
+    /// The source of documents whose records have none.
+    fallback: String,
 }
 
 impl ChangeColumns {
     /// Asks `table` for them.
-    pub fn new(shape: Shape, table: &mut ColumnTable) -> Self {
+    pub fn new(shape: Shape, source: &SourcePlan, table: &mut ColumnTable) -> Self {
+        let given_version = match source.mapping.place(Attribute::Version) {
+            Place::Body(pointer) => Some(table.add(ColumnRequest::pointer(pointer.clone(), ColumnType::Json))),
+            _ => None,
+        };
         let mut ask = |attribute, as_type| table.add(ColumnRequest::attribute(attribute, as_type));
         ChangeColumns {
             shape,
@@ -44,7 +53,9 @@ impl ChangeColumns {
             subject: ask(Attribute::Subject, ColumnType::Text),
             operation: ask(Attribute::Operation, ColumnType::Text),
             version: ask(Attribute::Version, ColumnType::Int64),
+            given_version,
             time: ask(Attribute::Time, ColumnType::Timestamp),
+            fallback: source.name.clone(),
         }
     }
 
@@ -60,6 +71,9 @@ impl ChangeColumns {
                 if column.is_valid(row) { column.value(row).to_owned() } else { String::new() }
             };
             let mut key = Key { source: text(sources), kind: text(kinds), subject: text(subjects) };
+            if key.source.is_empty() {
+                key.source.clone_from(&self.fallback);
+            }
             match self.shape {
                 // What records say of their kind is the kind of change: a device was created, its twin has changed.
                 Shape::Twin => key.kind = TWIN.to_owned(),
@@ -71,16 +85,32 @@ impl ChangeColumns {
                 true => operations.value(row).parse(),
                 false => Ok(Operation::Update),
             };
-            let version = versions.is_valid(row).then(|| versions.value(row));
+            let version = match versions.is_valid(row) {
+                true => Ok(Some(versions.value(row))),
+                false => self.check_no_version(batch, row).map(|()| None),
+            };
             let time = times.is_valid(row).then(|| times.value(row));
             let body = if batch.bodies.is_valid(row) { batch.bodies.value(row) } else { &[] };
             let change = operation.and_then(|operation| {
-                Change::new(self.shape, key, operation, version, time, Bytes::copy_from_slice(body))
+                Change::new(self.shape, key, operation, version?, time, Bytes::copy_from_slice(body))
             });
             match change {
                 Ok(change) => out.changes.push(change),
                 Err(reason) => out.dead.push(letter(batch, row, reason)),
             }
+        }
+    }
+
+    /// A change without a version always applies, so one whose version cannot be read must not count as such.
+    fn check_no_version(&self, batch: &Batch, row: usize) -> Result<(), String> {
+        let Some(at) = self.given_version else { return Ok(()) };
+        let given = batch.columns[at].as_binary_view();
+        match given.is_valid(row).then(|| given.value(row)) {
+            None | Some(b"null") => Ok(()),
+            Some(other) => Err(format!(
+                "the version is `{}`, expected a whole number",
+                String::from_utf8_lossy(other).chars().take(40).collect::<String>()
+            )),
         }
     }
 }

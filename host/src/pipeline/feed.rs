@@ -17,7 +17,9 @@ const WAIT: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub enum Event {
     Chunk(Chunk),
-    /// Everything there is was read; there may be more later.
+    /// What was there at one time was read to its end; more may be there by now.
+    Reached,
+    /// Nothing has come for a while; there may be more later.
     Idle,
     /// Everything was read, for good.
     End,
@@ -93,11 +95,12 @@ fn read(
                 }
                 continue;
             }
+            Ok(Read::Reached) => Ok(Event::Reached),
             Ok(Read::Idle) => Ok(Event::Idle),
             Ok(Read::End) => Ok(Event::End),
             Err(error) => Err(error),
         };
-        let last = !matches!(event, Ok(Event::Idle));
+        let last = !matches!(event, Ok(Event::Reached | Event::Idle));
         if events.blocking_send(event).is_err() || last {
             break;
         }

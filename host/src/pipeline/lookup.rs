@@ -1,4 +1,4 @@
-//! Lookups: columns that come from another export's table, by a record's subject, as last committed when the span began.
+//! Lookups: columns that come from another export's table, by a record's subject, as last committed at the span's first lookup.
 //!
 //! Between decoding and the plugins. Each distinct subject of a batch is looked up once.
 
@@ -18,8 +18,9 @@ use crate::config::suggest;
 use crate::decode::Decoder;
 use crate::error::{Error, Result};
 use crate::lake::Lake;
+use crate::plan::LakePlan;
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType, Selector};
-use crate::table::{Cache, Reader, Wanted};
+use crate::table::{self, Cache, Reader, TableState, Wanted};
 
 /// How often a table may move on while it is read.
 const ATTEMPTS: usize = 5;
@@ -27,22 +28,35 @@ const ATTEMPTS: usize = 5;
 /// The tables that an installation's exports of changes keep, for one span. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Tables {
-    /// The lake of every such export, by its name.
-    lakes: Arc<BTreeMap<String, Lake>>,
+    /// The lake of every such export, by its name. Opened when it is looked into: another export may be about to create it.
+    lakes: Arc<BTreeMap<String, Arc<LakePlan>>>,
     /// Turn true when the exports of this process that keep tables have committed what there was when they began.
     settled: Arc<BTreeMap<String, watch::Receiver<bool>>>,
     cache: Cache,
     /// The tables that this span has looked into, as they were then.
-    open: Arc<Mutex<HashMap<String, Arc<Reader>>>>,
+    open: Arc<Mutex<HashMap<String, Open>>>,
+}
+
+/// A table as a commit has it.
+#[derive(Debug, Clone)]
+struct Open {
+    lake: Lake,
+    state: Arc<TableState>,
+    reader: Reader,
 }
 
 impl Tables {
     /// Tables in these lakes, by the names of the exports that keep them.
     ///
     /// A lookup waits for those that are in `settled` until they are, so that what one configuration exports finds what it
-    /// keeps, on the first run already. A receiver whose sender is gone is settled.
-    pub fn new(lakes: BTreeMap<String, Lake>, settled: BTreeMap<String, watch::Receiver<bool>>) -> Self {
+    /// keeps, on the first run already. It fails where the sender goes before.
+    pub fn new(lakes: BTreeMap<String, Arc<LakePlan>>, settled: BTreeMap<String, watch::Receiver<bool>>) -> Self {
         Tables { lakes: Arc::new(lakes), settled: Arc::new(settled), ..Tables::default() }
+    }
+
+    /// The same tables, for one who waits for none of them.
+    pub fn as_committed(&self) -> Self {
+        Tables { settled: Arc::default(), ..self.clone() }
     }
 
     /// The same tables for another span, which sees what was committed since.
@@ -63,45 +77,70 @@ impl Tables {
 
     /// The documents of `wanted`, one each; null where there is none.
     async fn find(&self, table: &str, wanted: &[Wanted<'_>]) -> Result<BinaryViewArray> {
+        let mut moved_on: Option<Open> = None;
         for _ in 0..ATTEMPTS {
-            let reader = self.reader(table).await?;
-            if let Some(documents) = reader.find(wanted).await? {
+            let open = self.reader(table).await?;
+            if let Some(before) = moved_on.filter(|before| before.state.runs == open.state.runs) {
+                return Err(before.missing().await?);
+            }
+            if let Some(documents) = open.reader.find(wanted).await? {
                 return Ok(documents.iter().map(Option::as_deref).collect());
             }
             // Its files are gone: a newer commit has taken their place.
             self.open.lock().await.remove(table);
+            moved_on = Some(open);
         }
         Err(Error::lake(format!("the table of export `{table}` moved on {ATTEMPTS} times while it was read"))
             .with_help("run again; if it happens often, commit that export less often: a longer `flush.every`"))
     }
 
-    async fn reader(&self, table: &str) -> Result<Arc<Reader>> {
-        if let Some(settled) = self.settled.get(table) {
-            let _ = settled.clone().wait_for(|settled| *settled).await;
+    async fn reader(&self, table: &str) -> Result<Open> {
+        if let Some(settled) = self.settled.get(table)
+            && settled.clone().wait_for(|settled| *settled).await.is_err()
+        {
+            let message =
+                format!("export `{table}`, whose table is looked into, ended before it held all of its source");
+            return Err(
+                Error::lake(message).with_help("nothing is lost: once that export can run to its end, run again")
+            );
         }
-        let mut open = self.open.lock().await;
-        if let Some(reader) = open.get(table) {
-            return Ok(reader.clone());
+        let mut tables = self.open.lock().await;
+        if let Some(open) = tables.get(table) {
+            return Ok(open.clone());
         }
         let lake = self.lakes.get(table).ok_or_else(|| Error::internal(format!("the table `{table}` was checked")))?;
-        let commit = read_last(lake, table, PARTITION).await?;
+        let lake = Lake::open_for_lookups(lake).await?;
+        let commit = read_last(&lake, table, PARTITION).await?;
         let state = commit.and_then(|(_, commit)| commit.table).unwrap_or_default();
-        let reader = Arc::new(Reader::new(lake.clone(), &state, self.cache.clone()));
-        open.insert(table.to_owned(), reader.clone());
-        Ok(reader)
+        let reader = Reader::new(lake.clone(), &state, self.cache.clone());
+        let open = Open { lake, state: Arc::new(state), reader };
+        tables.insert(table.to_owned(), open.clone());
+        Ok(open)
+    }
+}
+
+impl Open {
+    /// The error for the file that is gone, though the last commit names it.
+    async fn missing(&self) -> Result<Error> {
+        for run in &self.state.runs {
+            if self.lake.head(&run.key).await?.is_none() {
+                return Ok(table::missing(&self.lake.url(&run.key)));
+            }
+        }
+        Ok(Error::lake("a file of a table was gone and is back".to_owned()).with_help("run again"))
     }
 }
 
 /// The lookups that the plugins of a lane asked for.
 pub struct Lookups {
-    tables: Vec<Table>,
+    tables: Vec<Lookup>,
     subject: usize,
     source: usize,
     runtime: Handle,
 }
 
 /// What is wanted of one table.
-struct Table {
+struct Lookup {
     name: String,
     /// Takes the wanted values out of documents.
     decoder: Decoder,
@@ -130,7 +169,7 @@ impl Lookups {
         let open = |(name, values): (String, Vec<(usize, ColumnRequest)>)| {
             tables.check(&name)?;
             let (columns, requests) = values.into_iter().unzip();
-            Ok(Table { decoder: Decoder::of_bodies(requests)?, columns, name })
+            Ok(Lookup { decoder: Decoder::of_bodies(requests)?, columns, name })
         };
         Ok(Lookups { tables: wanted.into_iter().map(open).collect::<Result<_>>()?, subject, source, runtime })
     }

@@ -7,7 +7,7 @@
 //!
 //! 1. `feed.rs` reads ahead on a thread.
 //! 2. `lane.rs` decodes, filters, transforms, partitions and encodes a chunk; `lanes.rs` keeps several at it, in order.
-//! 3. `run.rs` cuts the stream into spans: it sends chunks to lanes and their segments to the span's stager, and ends the span
+//! 3. `run/` cuts the stream into spans: it sends chunks to lanes and their segments to the span's stager, and ends the span
 //!    after some time or bytes. All chunks of a span are done before the next one begins, for it starts from its state.
 //! 4. `committer.rs` commits spans, one after the other, while the next one is processed.
 
@@ -28,7 +28,7 @@ mod tests;
 mod writer;
 
 pub use lookup::Tables;
-pub use preview::{Preview, PreviewFile, preview};
+pub use preview::{Preview, PreviewFile, Sample, preview};
 pub use processed::Stages;
 pub use run::{Job, Options, run};
 

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use super::lane::Lane;
 use super::lookup::Tables;
 use super::processed::{Processed, SpanContext};
+use super::run::encoding_of;
 use super::{PARTITION, changes};
 use crate::clock::Surroundings;
 use crate::commit::{FileTable, Published, read_last};
@@ -40,8 +41,16 @@ pub struct PreviewFile {
     pub bytes: u64,
 }
 
-/// Runs what `reader` has, up to about `limit` bytes, through the export's stages. Call it where blocking is allowed.
+/// What a preview reads.
+pub struct Sample {
+    pub reader: Box<dyn Reader>,
+    /// About how many bytes.
+    pub limit: u64,
+}
+
+/// Runs a sample through the export's stages. Call it where blocking is allowed.
 ///
+/// `plugins` are the SHA-256 of the export's, by name.
 /// `lake` may be opened for reading only: it is asked which parts exist.
 ///
 /// # Errors
@@ -50,26 +59,33 @@ pub fn preview(
     plan: Arc<ExportPlan>,
     lake: &Lake,
     toolbox: Arc<dyn Toolbox>,
+    plugins: &BTreeMap<String, String>,
     tables: Tables,
-    mut reader: Box<dyn Reader>,
+    mut sample: Sample,
     surroundings: &Surroundings,
-    limit: u64,
 ) -> Result<Preview> {
     let runtime = tokio::runtime::Handle::current();
     let last = runtime.block_on(read_last(lake, &plan.name, PARTITION))?;
     let series = last.map(|(_, commit)| commit.series).unwrap_or_default();
     let moment = Moment { write_time: surroundings.clock.now(), seed: (surroundings.chance)() };
     let (_, published) = watch::channel(Published { number: 0, write_time: i64::MAX });
-    let files = FileTable::new(lake.clone(), (&plan.name, PARTITION), plan.files, Arc::new(series), published, 0);
+    let files = FileTable::new(
+        lake.clone(),
+        (&plan.name, PARTITION),
+        (plan.files, encoding_of(&plan.format, plugins)),
+        Arc::new(series),
+        published,
+        0,
+    );
     let span = SpanContext { number: 1, moment, files, tables: tables.clone() };
     let mut lane = Lane::open(plan.clone(), toolbox, &tables, runtime.clone(), moment)?;
     let mut preview = Preview::default();
     let mut files = BTreeMap::new();
     let mut changes = Vec::new();
-    while preview.bytes < limit {
-        let chunk = match reader.read(Duration::ZERO)? {
+    while preview.bytes < sample.limit {
+        let chunk = match sample.reader.read(Duration::ZERO)? {
             Read::Chunk(chunk) => chunk,
-            Read::Idle | Read::End => break,
+            Read::Reached | Read::Idle | Read::End => break,
         };
         preview.bytes += chunk.data.len() as u64;
         let mut processed = lane.process(&chunk, &span)?;

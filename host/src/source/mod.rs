@@ -71,7 +71,9 @@ pub trait Reader: Send {
 #[derive(Debug)]
 pub enum Read {
     Chunk(Chunk),
-    /// Nothing now; there may be more later.
+    /// All that was there when the reader last looked was read: said once for each look. More may be there by now.
+    Reached,
+    /// Nothing now, nor in the time that was waited; there may be more later.
     Idle,
     /// Nothing now or later.
     End,

@@ -23,6 +23,17 @@ pub struct Stdin {
     lines: Lines,
     origin: Arc<Origin>,
     ended: bool,
+    /// Something was read since it was last said that everything is.
+    unsaid: bool,
+}
+
+/// What standard input has.
+pub(super) enum Input {
+    Lines(Run),
+    /// As [`Read`] has them.
+    Reached,
+    Idle,
+    End,
 }
 
 impl Stdin {
@@ -31,11 +42,30 @@ impl Stdin {
         let (sender, blocks) = sync_channel(BLOCKS);
         thread::spawn(move || pump(stream, &sender));
         let origin = Origin { name: format!("stdin:{run}").into(), inode: 0, hashed: 0, hash: String::new() };
-        Stdin { blocks, lines: Lines::new(0), origin: Arc::new(origin), ended: false }
+        Stdin { blocks, lines: Lines::new(0), origin: Arc::new(origin), ended: false, unsaid: false }
+    }
+
+    /// What there is, waiting for it until `deadline`.
+    pub(super) fn next(&mut self, deadline: Instant) -> Result<Input> {
+        let lines = self.run(if self.unsaid { Instant::now() } else { deadline })?;
+        Ok(match lines {
+            Some(run) => {
+                self.unsaid = true;
+                Input::Lines(run)
+            }
+            None if self.has_ended() => Input::End,
+            None if std::mem::take(&mut self.unsaid) => Input::Reached,
+            None => Input::Idle,
+        })
+    }
+
+    /// Whether everything was read.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended && self.lines.rest().is_empty()
     }
 
     /// The next whole lines, waiting until `deadline` for them; at the end also an unterminated one.
-    pub(super) fn run(&mut self, deadline: Instant) -> Result<Option<Run>> {
+    fn run(&mut self, deadline: Instant) -> Result<Option<Run>> {
         loop {
             if let Some(run) = self.lines.take() {
                 return Ok(Some(run));
@@ -57,22 +87,18 @@ impl Stdin {
             }
         }
     }
-
-    /// Whether everything was read.
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended && self.lines.rest().is_empty()
-    }
 }
 
 impl Reader for Stdin {
     fn read(&mut self, wait: Duration) -> Result<Read> {
-        Ok(match self.run(Instant::now() + wait)? {
-            Some(Run { data, first, next, dropped }) => {
+        Ok(match self.next(Instant::now() + wait)? {
+            Input::Lines(Run { data, first, next, dropped }) => {
                 let extent = Extent { origin: self.origin.clone(), first, next, dropped };
                 Read::Chunk(Chunk { data, extent, framing: Framing::Lines })
             }
-            None if self.has_ended() => Read::End,
-            None => Read::Idle,
+            Input::Reached => Read::Reached,
+            Input::Idle => Read::Idle,
+            Input::End => Read::End,
         })
     }
 
@@ -120,6 +146,7 @@ mod tests {
             match stdin.read(Duration::from_secs(5)).unwrap() {
                 Read::Chunk(chunk) => chunks.push(chunk),
                 Read::End => return chunks,
+                Read::Reached => {}
                 Read::Idle => panic!("the stream has ended"),
             }
         }
@@ -143,11 +170,12 @@ mod tests {
         io::Write::write_all(&mut writer, b"one\ntw").unwrap();
         let Read::Chunk(chunk) = stdin.read(Duration::from_secs(5)).unwrap() else { panic!("bytes are there") };
         assert_eq!(&chunk.data[..], b"one\n");
+        assert!(matches!(stdin.read(Duration::from_secs(5)).unwrap(), Read::Reached));
         assert!(matches!(stdin.read(Duration::from_millis(20)).unwrap(), Read::Idle));
         drop(writer);
         let Read::Chunk(chunk) = stdin.read(Duration::from_secs(5)).unwrap() else { panic!("the last line") };
         assert_eq!((&chunk.data[..], chunk.extent.first), (&b"tw"[..], 4));
-        assert!(matches!(stdin.read(Duration::ZERO).unwrap(), Read::End));
+        while !matches!(stdin.read(Duration::from_secs(5)).unwrap(), Read::End) {}
     }
 
     #[test]

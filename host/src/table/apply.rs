@@ -132,7 +132,7 @@ pub async fn apply(
 }
 
 /// The first of the runs that a new run of at most `entries` entries takes in: it leaves behind only what has more than twice the
-/// entries of all that come after it. So a table of n entries has at most log2(n) + 1 runs, and each entry is written again only as
+/// entries of the new one. So a table of n entries has at most log2(n) + 1 runs, and each entry is written again only as
 /// often as the table has doubled.
 fn absorbed(runs: &[Run], mut entries: u64) -> usize {
     let mut first = runs.len();

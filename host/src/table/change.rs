@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::twin;
 use crate::decode::reason;
-use crate::decode::scan::Scanner;
+use crate::decode::scan::{MAX_DEPTH, Scanner};
 use crate::decode::stops::Stops;
 
 /// What a document is known by.
@@ -113,10 +113,17 @@ fn check_object(body: Bytes) -> Result<Bytes, String> {
         return Err(say(format!("{} bytes, at most {} are possible", body.len(), u32::MAX)));
     }
     reason::check_utf8(&body, false).map_err(say)?;
-    let span = Scanner::new(&body, body.len(), &mut Stops::default())
-        .document(0, |_, _| {})
-        .map_err(|fault| say(reason::fault(&body, 0, body.len(), fault)))?;
-    match body[span.start as usize] {
+    let scan = |text: &[u8]| {
+        Scanner::new(text, text.len(), &mut Stops::default())
+            .document(0, |_, _| {})
+            .map_err(|fault| say(reason::fault(text, 0, text.len(), fault)))
+    };
+    let first = body[scan(&body)?.start as usize];
+    if body.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() >= MAX_DEPTH {
+        // A snapshot puts it into a record, one level deeper.
+        scan(&[br#"{"body":"#, &*body, b"}"].concat())?;
+    }
+    match first {
         b'{' => Ok(body),
         other => Err(say(reason::no_object(other))),
     }
@@ -147,6 +154,11 @@ impl FromStr for Operation {
     fn from_str(text: &str) -> Result<Self, String> {
         let all = [Operation::Create, Operation::Update, Operation::Patch, Operation::Delete];
         let known = all.into_iter().find(|operation| operation.as_str() == text);
-        known.ok_or_else(|| format!("unknown operation `{text}`: expected `create`, `update`, `patch` or `delete`"))
+        known.ok_or_else(|| {
+            format!(
+                "the operation `{text}` changes no document: expected `create`, `update`, `patch` or `delete`; leave \
+                 other messages out with the filter `select`"
+            )
+        })
     }
 }

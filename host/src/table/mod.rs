@@ -27,6 +27,7 @@ pub use apply::{Applied, Apply, Emit, apply};
 pub use cache::Cache;
 pub use change::{Change, Document, Key, Operation, Shape};
 pub use reader::{Reader, Wanted};
+pub use run::missing;
 
 /// Parts of a table, by a hash of the key. What is read and merged at once is one of them.
 pub const SHARDS: usize = 256;

@@ -27,6 +27,7 @@ const LEVEL: i32 = 1;
 pub struct Footer {
     offsets: Vec<u64>,
     checksums: Vec<u64>,
+    entries: u64,
 }
 
 impl Footer {
@@ -52,6 +53,9 @@ impl Footer {
         };
         let Some(bytes) = lake.get_range(&run.key, start..run.length).await? else { return Ok(None) };
         match Footer::parse(&bytes, start) {
+            Ok(footer) if footer.entries != run.entries => {
+                Err(damaged(&lake.url(&run.key), "it has another number of entries than the commit says"))
+            }
             Ok(footer) => Ok(Some(footer)),
             Err(what) => Err(damaged(&lake.url(&run.key), what)),
         }
@@ -65,14 +69,14 @@ impl Footer {
         let mut next = || u64::from_le_bytes(*numbers.next().expect("counted").first_chunk().expect("8 bytes"));
         let offsets: Vec<u64> = (0..=SHARDS).map(|_| next()).collect();
         let checksums: Vec<u64> = (0..SHARDS).map(|_| next()).collect();
-        let _entries = next();
+        let entries = next();
         if next() != xxh3_64(&bytes[..SUMMED]) {
             return Err("its footer's checksum is another one");
         }
         if !offsets.is_sorted() || offsets[SHARDS] != start {
             return Err("its footer is of another file");
         }
-        Ok(Footer { offsets, checksums })
+        Ok(Footer { offsets, checksums, entries })
     }
 }
 

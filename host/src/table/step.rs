@@ -159,6 +159,7 @@ impl Latest<'_> {
     fn apply(&mut self, change: Change, patcher: &mut Patcher, outcome: &mut Outcome) -> Result<(), Fault> {
         if let (Some(new), Some(old)) = (change.version, self.facts.version)
             && new <= old
+            && !self.is_created_anew(&change)
         {
             outcome.ignored += 1;
             return Ok(());
@@ -184,6 +185,13 @@ impl Latest<'_> {
             None => outcome.unchanged += 1,
         }
         Ok(())
+    }
+
+    /// Whether the change makes a thing of its own of what was deleted before: versions begin again then, and times tell it from
+    /// a create that comes a second time.
+    fn is_created_anew(&self, change: &Change) -> bool {
+        let is_later = matches!((change.time, self.facts.time), (Some(new), Some(old)) if new > old);
+        !self.facts.live && change.operation == Operation::Create && is_later
     }
 
     /// The document after a change that does not delete it.

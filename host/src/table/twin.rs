@@ -32,6 +32,11 @@ pub fn new_device(subject: &str) -> Vec<u8> {
 pub fn map(twin: &[u8], whole: bool) -> Result<Vec<u8>, String> {
     let mut patcher = Patcher::default();
     let members = read(&mut patcher, twin, "")?;
+    if whole && ["tags", "properties"].iter().all(|name| last(&members, name).is_none()) {
+        return Err("the body has neither `tags` nor `properties`, expected a device twin; leave other messages out \
+                    with the filter `select`"
+            .into());
+    }
     let properties = match last(&members, "properties") {
         Some(properties) => read(&mut patcher, properties, "properties")?,
         None => Vec::new(),

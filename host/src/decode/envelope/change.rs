@@ -6,6 +6,7 @@
 use super::Outer;
 use super::content::text_of;
 use super::row::Row;
+use crate::decode::columns::int64;
 use crate::decode::fields::Slot;
 use crate::decode::reason;
 use crate::decode::scan::Span;
@@ -52,10 +53,17 @@ impl Change {
         }
         reason::check_text("kind", data, outer.get(data, self.kind))?;
         reason::check_text("key", data, outer.get(data, self.key))?;
+        let version = outer.get(data, self.version);
+        if !version.is_absent() {
+            let found = String::from_utf8_lossy(version.of(data));
+            if int64(&found).is_none() {
+                return Err(format!("the `version` is `{found}`, expected a whole number"));
+            }
+        }
         row.text(Attribute::Operation, &text.unwrap_or_default());
         row.put(Attribute::Kind, data, outer.get(data, self.kind));
         row.put(Attribute::Subject, data, outer.get(data, self.key));
-        row.put(Attribute::Version, data, outer.get(data, self.version));
+        row.put(Attribute::Version, data, version);
         row.put(Attribute::Time, data, outer.get(data, self.time));
         match outer.get(data, self.source) {
             Span::ABSENT => row.text(Attribute::Source, &self.fallback),

@@ -41,16 +41,17 @@ pub const CAPTURE: Names = Names {
     id: &["/SystemProperties/message-id"],
 };
 
-/// Events that are no telemetry: the application property `opType`, the message source, the operation on the device.
-const OPERATIONS: [(&str, &str, Option<&str>); 8] = [
-    ("createDeviceIdentity", "deviceLifecycleEvents", Some("create")),
-    ("deleteDeviceIdentity", "deviceLifecycleEvents", Some("delete")),
-    ("createModuleIdentity", "deviceLifecycleEvents", None),
-    ("deleteModuleIdentity", "deviceLifecycleEvents", None),
-    ("updateTwin", "twinChangeEvents", Some("patch")),
-    ("replaceTwin", "twinChangeEvents", Some("update")),
-    ("deviceConnected", "deviceConnectionStateEvents", None),
-    ("deviceDisconnected", "deviceConnectionStateEvents", None),
+/// Events that are no telemetry: the application property `opType`, the message source, the operation on the device. One that
+/// changes no device has its own name as operation, which no table takes.
+const OPERATIONS: [(&str, &str, &str); 8] = [
+    ("createDeviceIdentity", "deviceLifecycleEvents", "create"),
+    ("deleteDeviceIdentity", "deviceLifecycleEvents", "delete"),
+    ("createModuleIdentity", "deviceLifecycleEvents", "createModuleIdentity"),
+    ("deleteModuleIdentity", "deviceLifecycleEvents", "deleteModuleIdentity"),
+    ("updateTwin", "twinChangeEvents", "patch"),
+    ("replaceTwin", "twinChangeEvents", "update"),
+    ("deviceConnected", "deviceConnectionStateEvents", "deviceConnected"),
+    ("deviceDisconnected", "deviceConnectionStateEvents", "deviceDisconnected"),
 ];
 
 /// Opens messages.
@@ -66,8 +67,8 @@ pub struct IotHub {
     subject: Vec<Slot>,
     id: Vec<Slot>,
     hub: Vec<Slot>,
-    /// The message source, and `opType`, where they matter.
-    event: Option<([Slot; 2], Slot)>,
+    /// The message source, `opType` and the module's name, where they matter.
+    event: Option<([Slot; 2], Slot, Slot)>,
 }
 
 impl IotHub {
@@ -94,6 +95,7 @@ impl IotHub {
                     fields.add("/Properties/iothub-message-source")?,
                 ],
                 fields.add("/Properties/opType")?,
+                fields.add("/Properties/moduleId")?,
             )),
             false => None,
         };
@@ -126,15 +128,16 @@ impl IotHub {
         }
         row.put(Attribute::Properties, data, outer.get(data, self.properties));
         row.put(Attribute::SystemProperties, data, outer.get(data, self.system));
-        if let Some((sources, operation)) = self.event {
-            put_event(data, outer.first(data, &sources), outer.get(data, operation), row);
+        if let Some((sources, operation, module)) = self.event {
+            let of_module = !outer.get(data, module).is_absent();
+            put_event(data, outer.first(data, &sources), outer.get(data, operation), of_module, row);
         }
         Ok(())
     }
 }
 
 /// Puts what a message is about: telemetry, or an event of the hub's own.
-fn put_event(data: &[u8], source: Span, operation: Span, row: &mut Row<'_>) {
+fn put_event(data: &[u8], source: Span, operation: Span, of_module: bool, row: &mut Row<'_>) {
     let operation = text_of(data, operation).unwrap_or_default();
     let event = OPERATIONS.iter().find(|(name, ..)| *name == operation);
     let source = text_of(data, source).unwrap_or_default();
@@ -145,10 +148,11 @@ fn put_event(data: &[u8], source: Span, operation: Span, row: &mut Row<'_>) {
         (source, _) => source,
     };
     row.text(Attribute::Kind, kind);
-    if let Some((_, _, Some(operation))) = event
+    if let Some((name, _, operation)) = event
         && kind != MEASUREMENT
     {
-        row.text(Attribute::Operation, operation);
+        // What becomes of a module does not become of its device.
+        row.text(Attribute::Operation, if of_module { name } else { operation });
         row.inherits = Inherits::Version;
     }
 }

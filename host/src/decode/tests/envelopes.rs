@@ -194,7 +194,7 @@ fn events_of_a_hub_have_its_kind_and_their_operation() {
         ("deleteDeviceIdentity", None, "deviceLifecycleEvents", Some("delete")),
         ("updateTwin", Some("twinChangeEvents"), "twinChangeEvents", Some("patch")),
         ("replaceTwin", None, "twinChangeEvents", Some("update")),
-        ("deviceConnected", None, "deviceConnectionStateEvents", None),
+        ("deviceConnected", None, "deviceConnectionStateEvents", Some("deviceConnected")),
         ("updateTwin", Some("Telemetry"), "measurement", None),
         ("", Some("digitalTwinChangeEvents"), "digitalTwinChangeEvents", None),
         ("anything", None, "measurement", None),

@@ -23,7 +23,7 @@ use crate::clock::Surroundings;
 use crate::commit::{Identity, Outcome, Partition, Published, newest_owner};
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
-use crate::plan::{ExportPlan, Exports, Files};
+use crate::plan::{ExportPlan, Exports, Files, PluginUse};
 use crate::plugin::{Moment, Toolbox};
 use crate::source::{self, Position, ReadOptions};
 use crate::telemetry::{ExportReport, Live};
@@ -105,6 +105,11 @@ async fn export(
     let last = partition.last();
     let position = last.map(|commit| commit.position.clone()).unwrap_or_default();
     let series = last.map(|commit| commit.series.clone()).unwrap_or_default();
+    if let Some(commit) = last
+        && commit.table.is_some() != job.export.keeps_table()
+    {
+        return Err(another_type(&job.export));
+    }
     let table = match job.export.exports {
         Exports::Events => None,
         Exports::Changes { mark_deletes, .. } => {
@@ -138,6 +143,7 @@ async fn export(
 
     let settings = serde_json::to_vec(&job.export.settings).expect("settings have string keys only");
     let provenance = Provenance { configuration: hex::encode(Sha256::digest(settings)), plugins: job.plugins.clone() };
+    let format = encoding_of(&job.export.format, &job.plugins);
     let (ended, spans) = mpsc::channel(1);
     let (published_sender, published) = watch::channel(Published { number: 0, write_time: last_write });
     let folder = partition.folder().to_owned();
@@ -152,6 +158,7 @@ async fn export(
         lanes,
         ended,
         published,
+        format,
         folder,
         stage_root,
         position,
@@ -164,21 +171,27 @@ async fn export(
         tables: job.tables,
         settled: job.settled,
         caught_up: false,
+        has_reached: false,
+        settles_with: 0,
         dead_letters: 0,
         stages,
     };
     let result = run.go(&mut feed, job.stop).await;
     warnings.extend(feed.warnings());
-    warnings.extend(run.table.as_ref().and_then(Table::note));
+    let now = run.surroundings.clock.now();
+    warnings.extend(run.table.as_ref().and_then(|table| table.note(now)));
     drop(feed);
-    // Whoever waits for this export's table must not be let on before the last commit.
-    let settled = run.settled.take();
+    let settled = run.settled.take().filter(|_| run.has_reached);
     // The committer ends when its sender is gone, after what it was sent.
     drop(run);
     let committed = committer.await.map_err(|e| died(&e))?;
-    drop(settled);
     // Where the committer failed, the run failed only because nobody took its span.
-    committed.and(result)
+    committed.and(result)?;
+    // Whoever waits for this export's table is let on after the last commit, and not where there is none.
+    if let Some(settled) = settled {
+        settled.send_replace(true);
+    }
+    Ok(())
 }
 
 /// A lane for each of `most` threads; one where segments must be made in order, by one encoder.
@@ -196,6 +209,20 @@ fn open_lanes(plan: &ExportPlan, open: impl Fn() -> Result<Lane>, most: usize) -
         lanes.push(open()?);
     }
     Ok(lanes)
+}
+
+/// What a format's files are encoded with: SHA-256 of the plugin and of its settings.
+pub fn encoding_of(format: &PluginUse, plugins: &BTreeMap<String, String>) -> Arc<str> {
+    let digest = plugins.get(&format.plugin.name).map_or("", String::as_str);
+    hex::encode(Sha256::digest(format!("{digest} {}", format.config))).into()
+}
+
+/// The error for an export that ran as the other type before: a table needs every change from the first one on.
+fn another_type(export: &ExportPlan) -> Error {
+    let (now, before) = if export.keeps_table() { ("changes", "events") } else { ("events", "changes") };
+    let name = &export.name;
+    Error::config(format!("export `{name}` has `type = \"{now}\"`, and its log in the lake is of type `{before}`"))
+        .with_help(format!("give it another name than `{name}`, so that it begins anew; or set the type back"))
 }
 
 fn died(why: &dyn std::fmt::Display) -> Error {

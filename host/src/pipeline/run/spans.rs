@@ -46,6 +46,8 @@ pub(super) struct Run<'a> {
     pub(super) lanes: Lanes,
     pub(super) ended: mpsc::Sender<Ended>,
     pub(super) published: watch::Receiver<Published>,
+    /// What files are encoded with; see [`Series::format`].
+    pub(super) format: Arc<str>,
     pub(super) folder: String,
     pub(super) stage_root: String,
     /// Where the source continues, after everything that was sent to lanes.
@@ -66,6 +68,9 @@ pub(super) struct Run<'a> {
     pub(super) settled: Option<watch::Sender<bool>>,
     /// The source has nothing more for now.
     pub(super) caught_up: bool,
+    /// It was read to its end once, and the span that this was in.
+    pub(super) has_reached: bool,
+    pub(super) settles_with: u64,
     pub(super) dead_letters: u64,
     pub(super) stages: &'a mut Stages,
 }
@@ -108,9 +113,11 @@ impl Run<'_> {
                         self.caught_up = false;
                         self.send(chunk);
                     }
+                    Event::Reached => self.reached(),
                     Event::Idle => self.idle(),
                     Event::End => {
                         self.caught_up = true;
+                        self.has_reached = true;
                         reading = false;
                     }
                 },
@@ -146,7 +153,7 @@ impl Run<'_> {
     /// Nothing to read: files may be due all the same.
     fn idle(&mut self) {
         self.caught_up = true;
-        self.settle();
+        self.reached();
         if self.span.is_none() && self.is_due(self.surroundings.clock.now()) {
             let mut span = self.begin_span();
             span.deadline = Instant::now();
@@ -154,16 +161,20 @@ impl Run<'_> {
         }
     }
 
-    /// Commits at once what the source had when the run began, and says so: lookups of other exports wait for it.
-    fn settle(&mut self) {
-        match &mut self.span {
-            Some(span) if self.settled.is_some() => span.deadline = Instant::now(),
-            None if self.published.borrow().number == self.number => {
-                if let Some(settled) = self.settled.take() {
-                    settled.send_replace(true);
-                }
+    /// The source was read to what was its end a moment ago. The first time, that is committed at once, since lookups of other
+    /// exports wait for it; once it is published they are told.
+    fn reached(&mut self) {
+        let has_reached = std::mem::replace(&mut self.has_reached, true);
+        let Some(settled) = &self.settled else { return };
+        if !has_reached {
+            self.settles_with = self.number;
+            if let Some(span) = &mut self.span {
+                span.deadline = Instant::now();
             }
-            _ => {}
+        }
+        if self.published.borrow().number >= self.settles_with {
+            settled.send_replace(true);
+            self.settled = None;
         }
     }
 
@@ -182,7 +193,7 @@ impl Run<'_> {
         let files = FileTable::new(
             self.lake.clone(),
             (&self.plan.name, PARTITION),
-            self.plan.files,
+            (self.plan.files, self.format.clone()),
             self.series.clone(),
             self.published.clone(),
             self.number - 1,

@@ -8,11 +8,14 @@ use tokio::sync::mpsc;
 
 use super::spans::Run;
 use crate::commit::{Content, Object, Publication};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::layout::Period;
 use crate::pipeline::changes;
 use crate::plan::Granularity;
 use crate::table::{self, Apply, Cache, Document, Emit, TableState};
+
+/// Bytes of dead letters of one snapshot: they wait in memory.
+const MAX_SNAPSHOT_LETTERS: usize = 64 << 20;
 
 /// The documents of a run's export, as of the last span that ended.
 pub struct Table {
@@ -43,7 +46,7 @@ impl Table {
 
     /// Whether a snapshot would be written at `now`, in microseconds since 1970-01-01T00:00:00Z.
     pub fn is_due(&self, now: i64) -> bool {
-        self.has_news(0) && self.is_free(now)
+        self.has_news() && self.is_free(now)
     }
 
     /// Whether something has to be committed though nothing was read.
@@ -51,19 +54,25 @@ impl Table {
         self.unsaved
     }
 
-    /// What waits for the next period, for people; `None` where nothing does.
-    pub fn note(&self) -> Option<String> {
-        let until = self.state.written_until.filter(|_| self.has_news(0))?;
-        let time = chrono::DateTime::from_timestamp_micros(until)?.format("%Y-%m-%dT%H:%MZ");
+    /// What waits for the next snapshot at `now`, for people; `None` where nothing does.
+    pub fn note(&self, now: i64) -> Option<String> {
+        if !self.has_news() {
+            return None;
+        }
         let what = match self.state.full {
             true => "a full snapshot waits".to_owned(),
             false => format!("{} changed keys wait", self.state.waiting),
         };
-        Some(format!("{what} for the next snapshot: run again at {time} or later, or use --follow"))
+        let Some(until) = self.state.written_until else {
+            return Some(format!("{what} for the first snapshot, which needs all of the source: run again"));
+        };
+        let time = chrono::DateTime::from_timestamp_micros(until)?.format("%Y-%m-%dT%H:%MZ");
+        let when = if now < until { format!(" at {time} or later") } else { String::new() };
+        Some(format!("{what} for the next snapshot: run again{when}, or use --follow"))
     }
 
-    fn has_news(&self, changes: usize) -> bool {
-        self.state.full || self.state.waiting > 0 || changes > 0
+    fn has_news(&self) -> bool {
+        self.state.full || self.state.waiting > 0
     }
 
     /// Whether the period of `time` has no snapshot yet.
@@ -72,9 +81,9 @@ impl Table {
     }
 
     /// What the span that is written at `write_time` and ends now writes of the table.
-    fn emit(&self, write_time: i64, now: i64, caught_up: bool, last: bool) -> Emit {
+    fn emit(&self, write_time: i64, now: i64, caught_up: bool, has_reached: bool, last: bool) -> Emit {
         let complete = match self.state.written_until {
-            None => caught_up,
+            None => has_reached,
             Some(_) => caught_up || last || now >= Period::of(write_time, self.granularity).end(),
         };
         match self.state.full {
@@ -97,7 +106,7 @@ impl Run<'_> {
         let span = self.span.as_mut().expect("the caller has begun one");
         let context = span.context.clone();
         let write_time = context.moment.write_time;
-        let emit = table.emit(write_time, now, self.caught_up, last);
+        let emit = table.emit(write_time, now, self.caught_up, self.has_reached, last);
         let (documents, mut received) = mpsc::channel::<Vec<Document>>(1);
         let request =
             Apply { changes: std::mem::take(&mut span.changes), emit, mark_deletes: table.mark_deletes, staged_key };
@@ -108,7 +117,10 @@ impl Run<'_> {
         let mut more = true;
         while more || applied.is_none() || !self.lanes.is_empty() {
             tokio::select! {
-                processed = self.lanes.next(), if !self.lanes.is_empty() => self.take(processed?).await?,
+                processed = self.lanes.next(), if !self.lanes.is_empty() => {
+                    self.take(processed?).await?;
+                    self.check_letters()?;
+                }
                 batch = received.recv(), if more && self.lanes.has_room() => match batch {
                     Some(batch) => self.lanes.write_documents(changes::chunk(&self.plan.name, &batch), context.clone()),
                     None => more = false,
@@ -136,5 +148,19 @@ impl Run<'_> {
             publication: Publication::Segment,
         });
         Ok(Tabled { state, written, obsolete: applied.obsolete })
+    }
+
+    /// A snapshot cannot be cut as a span is: it ends where more documents are refused than can be held.
+    fn check_letters(&self) -> Result<()> {
+        match &self.span {
+            Some(span) if span.letters.len() >= MAX_SNAPSHOT_LETTERS => {
+                let count = span.letter_count;
+                let message = format!("{count} documents of the snapshot were refused, too many to be dead letters");
+                Err(Error::new(Kind::Data, message).with_help(
+                    "nothing of the snapshot was committed: let the format fit the documents, then run again",
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -63,6 +63,8 @@ pub struct Files {
     warnings: Vec<String>,
     warned: HashSet<String>,
     look_at: Option<Instant>,
+    /// Something was read, or nothing yet, since it was last said that everything is.
+    unsaid: bool,
 }
 
 enum Task {
@@ -99,6 +101,7 @@ impl Files {
             warnings: Vec::new(),
             warned: HashSet::new(),
             look_at: None,
+            unsaid: true,
         }
     }
 
@@ -353,11 +356,13 @@ impl Reader for Files {
         let deadline = Instant::now() + wait;
         loop {
             if let Some(chunk) = self.next()? {
+                self.unsaid = true;
                 return Ok(Read::Chunk(chunk));
             }
             let now = Instant::now();
             match self.look_at {
                 Some(_) if !self.follow => return Ok(Read::End),
+                Some(_) if std::mem::take(&mut self.unsaid) => return Ok(Read::Reached),
                 Some(at) if now < at => {
                     if now >= deadline {
                         return Ok(Read::Idle);

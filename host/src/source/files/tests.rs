@@ -60,7 +60,12 @@ impl World {
     /// What `reader` has now, the chunks of a file one after another joined.
     fn drain(&mut self, reader: &mut Files) -> Vec<(String, String)> {
         let mut read: Vec<(String, String)> = vec![];
-        while let Read::Chunk(chunk) = reader.read(Duration::from_millis(450)).unwrap() {
+        loop {
+            let chunk = match reader.read(Duration::from_millis(450)).unwrap() {
+                Read::Chunk(chunk) => chunk,
+                Read::Reached => continue,
+                Read::Idle | Read::End => break,
+            };
             assert_eq!(chunk.extent.next - chunk.extent.first, chunk.data.len() as u64 + chunk.extent.dropped);
             self.position.advance(&chunk.extent);
             let origin = &chunk.extent.origin;

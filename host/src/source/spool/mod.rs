@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::files::{Files, HEAD, hash, unreadable};
 use super::lines::Run;
-use super::stdin::Stdin;
+use super::stdin::{Input, Stdin};
 use super::{Chunk, Extent, Framing, Origin, Position, Read, ReadOptions, Reader};
 use crate::error::{Error, Result};
 use crate::telemetry::Live;
@@ -117,10 +117,11 @@ impl Reader for Spool {
                 read => return Ok(read),
             }
         }
-        match self.stdin.run(deadline)? {
-            Some(run) => self.keep(run).map(Read::Chunk),
-            None if self.stdin.has_ended() => Ok(Read::End),
-            None => Ok(Read::Idle),
+        match self.stdin.next(deadline)? {
+            Input::Lines(run) => self.keep(run).map(Read::Chunk),
+            Input::Reached => Ok(Read::Reached),
+            Input::Idle => Ok(Read::Idle),
+            Input::End => Ok(Read::End),
         }
     }
 

@@ -15,7 +15,8 @@ fn changes_that_cannot_be_applied_say_why() {
     assert_eq!("patch".parse(), Ok(Operation::Patch));
     assert_eq!(
         "upsert".parse::<Operation>().unwrap_err(),
-        "unknown operation `upsert`: expected `create`, `update`, `patch` or `delete`"
+        "the operation `upsert` changes no document: expected `create`, `update`, `patch` or `delete`; leave other \
+         messages out with the filter `select`"
     );
 }
 
@@ -61,6 +62,33 @@ async fn versions_that_are_not_newer_are_ignored_also_after_a_delete() {
     }
     assert_eq!((table.body("a").await, table.state.ignored, table.state.keys), (None, 6, 0));
     assert_eq!(table.snapshot(vec![at(8, "{}")]).await, ["a create v8 {}"]);
+}
+
+#[tokio::test]
+async fn what_is_created_anew_after_a_delete_begins_with_lower_versions() {
+    let at = |operation, version, time: Option<i64>, body: &str| {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        Change::new(Shape::Document, key("a"), operation, Some(version), time, body).unwrap()
+    };
+    let mut table = Table::in_memory();
+    table.snapshot(vec![at(Operation::Create, 1, Some(10), "{}"), at(Operation::Delete, 57, Some(20), "")]).await;
+    // The first one again, one that has no time, and another kind of change: all of before the delete.
+    let late = [(Operation::Create, Some(10)), (Operation::Create, None), (Operation::Update, Some(30))];
+    let (applied, _) =
+        table.apply(late.map(|(operation, time)| at(operation, 1, time, "{}")).into(), Emit::Waiting, true).await;
+    assert_eq!((applied.ignored, table.state.keys), (3, 0));
+    let anew = vec![at(Operation::Create, 1, Some(30), r#"{"n":1}"#), at(Operation::Patch, 2, Some(31), r#"{"n":2}"#)];
+    assert_eq!(table.snapshot(anew).await, [r#"a create v2 {"n":2}"#]);
+}
+
+#[test]
+fn a_document_is_as_deep_as_its_record_can_be() {
+    let deep =
+        |levels: usize| format!("{}{}", r#"{"a":"#.repeat(levels - 1), "{}".to_owned() + &"}".repeat(levels - 1));
+    let change = |levels| Change::new(Shape::Document, key("a"), Operation::Update, None, None, deep(levels).into());
+    assert!(change(crate::decode::MAX_DEPTH - 1).is_ok());
+    let refused = change(crate::decode::MAX_DEPTH).unwrap_err();
+    assert!(refused.contains("nested too deep"), "{refused}");
 }
 
 #[tokio::test]

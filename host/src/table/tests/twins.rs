@@ -31,7 +31,8 @@ async fn a_twin_becomes_the_device_document_and_its_changes_patch_it() {
     assert_eq!(table.body("fridge-1").await, expected(r#"{"location":"New York"}"#, reboot, r#"{"fanSpeed":0}"#));
     let (applied, _) = table.apply(vec![twin(Operation::Update, 6, WHOLE).unwrap()], Emit::Waiting, false).await;
     assert_eq!((applied.emitted, applied.unchanged), (0, 1));
-    let (applied, _) = table.apply(vec![twin(Operation::Update, 6, "{}").unwrap()], Emit::Waiting, false).await;
+    let (applied, _) =
+        table.apply(vec![twin(Operation::Update, 6, r#"{"tags":{}}"#).unwrap()], Emit::Waiting, false).await;
     assert_eq!((applied.emitted, applied.ignored), (0, 1));
     table.apply(vec![twin(Operation::Update, 7, r#"{"tags":null}"#).unwrap()], Emit::Waiting, false).await;
     assert_eq!(table.body("fridge-1").await, expected("{}", "{}", "{}"));
@@ -65,9 +66,16 @@ fn twins_that_are_none_are_refused_with_the_place() {
     assert_eq!(refused(r#"{"properties":[]}"#), "`properties` of the twin is `[]`, expected an object");
     let reported = refused(r#"{"properties":{"reported":"x"}}"#);
     assert_eq!(reported, "`properties.reported` of the twin is `\"x\"`, expected an object");
-    // A level deeper in the document than in the twin.
+    // A level deeper in the document than in the twin, and one more in the document's record.
     let deep = |levels: usize| format!(r#"{{"tags":{}1{}}}"#, "{\"a\":".repeat(levels), "}".repeat(levels));
-    assert!(twin(Operation::Update, 1, &deep(MAX_DEPTH - 2)).is_ok());
-    let refused = refused(&deep(MAX_DEPTH - 1));
+    assert!(twin(Operation::Update, 1, &deep(MAX_DEPTH - 3)).is_ok());
+    let refused = refused(&deep(MAX_DEPTH - 2));
     assert!(refused.starts_with("the body of the change is nested too deep"), "{refused}");
+}
+
+#[test]
+fn a_body_that_is_no_twin_does_not_empty_the_device() {
+    let refused = twin(Operation::Update, 1, r#"{"sequenceNumber":"0001"}"#).unwrap_err();
+    assert!(refused.starts_with("the body has neither `tags` nor `properties`, expected a device twin"), "{refused}");
+    assert!(twin(Operation::Patch, 1, r#"{"version":1}"#).is_ok(), "a patch that says nothing");
 }
