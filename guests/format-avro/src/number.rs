@@ -138,6 +138,12 @@ pub fn double(text: &[u8]) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
+/// The nearest float, rounded once; `None` where there is none but infinity.
+pub fn float(text: &[u8]) -> Option<f32> {
+    let number: f32 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    number.is_finite().then_some(number)
+}
+
 /// The double that stands for a JSON number without loss: the nearest one, but for an integer it must be that integer.
 pub fn exact_double(text: &[u8]) -> Option<f64> {
     let number = double(text)?;

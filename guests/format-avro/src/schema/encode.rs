@@ -201,10 +201,9 @@ fn scalar(node: &Node, value: Value, how: How, out: &mut Vec<u8>) -> Option<()> 
         Node::Int => put_long(number::integer(value.written()).filter(|&number| i32::try_from(number).is_ok())?, out),
         Node::Long => put_long(number::integer(value.written())?, out),
         Node::Float => {
-            let number = number::double(value.written())?;
-            let float = number as f32;
-            let exact = !how.exact || (f64::from(float) == number && number::exact_double(value.written()).is_some());
-            out.extend_from_slice(&Some(float).filter(|float| float.is_finite() && exact)?.to_le_bytes());
+            let number = number::float(value.written())?;
+            let exact = !how.exact || number::exact_double(value.written()) == Some(f64::from(number));
+            out.extend_from_slice(&Some(number).filter(|_| exact)?.to_le_bytes());
         }
         Node::Double => {
             let number =

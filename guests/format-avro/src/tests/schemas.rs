@@ -54,6 +54,8 @@ fn numbers_are_the_nearest_double_or_float() {
     );
     assert_eq!(fitted(json!("float"), &["0.1"]), [Value::Float(0.1)]);
     assert_eq!(unfit(json!("double"), &["1e400", "\"wet\""])[1], "`/x` is `\"wet\"`, expected double");
+    // Halfway between two floats but for a digit that no double has: rounding twice would take the even one.
+    assert_eq!(fitted(json!("float"), &["1.00000005960464477539062500000001"]), [Value::Float(1.0000001)]);
     assert_eq!(unfit(json!("float"), &["1e39"]), ["`/x` is `1e39`, expected float"]);
 }
 
