@@ -50,8 +50,8 @@ impl Number {
     }
 
     /// Its digits as a big-endian two's complement of the least length, and how many of them are behind the point;
-    /// `None` where there are more than `precision`.
-    pub fn significant(&self, precision: usize) -> Option<(Vec<u8>, i64)> {
+    /// `None` where there are more than `precision`, or where they are further from the point than 32 bits can say.
+    pub fn significant(&self, precision: usize) -> Option<(Vec<u8>, i32)> {
         let digits = Number { exponent: 0, ..self.clone() };
         Some((digits.unscaled(precision, 0)?, -self.exponent))
     }

@@ -235,7 +235,15 @@ fn a_big_decimal_keeps_its_scale() {
     assert!(text[0].contains("Minus, scale=1, digits=[125]"), "{text:?}");
     assert!(text[1].contains("Plus, scale=-3, digits=[1]"), "{text:?}");
     let long = format!("1{}1", "0".repeat(1_000));
-    assert!(unfit(logical("big-decimal", "bytes"), &[&long])[0].ends_with("expected big-decimal (a number)"));
+    assert!(
+        unfit(logical("big-decimal", "bytes"), &[&long])[0]
+            .contains("expected big-decimal (a number of at most 1000 digits")
+    );
+    let (near, far) = ("1e-2147483647", ["1e-3000000000", "1e2147483649", "\"-1e-99999999999999999999\""]);
+    assert!(format!("{:?}", fitted(logical("big-decimal", "bytes"), &[near])[0]).contains("scale=2147483647"));
+    let expected = "big-decimal (a number of at most 1000 digits, with a scale of 32 bits)";
+    let reasons = far.map(|number| format!("`/x` is `{number}`, expected {expected}"));
+    assert_eq!(unfit(logical("big-decimal", "bytes"), &far), reasons);
 }
 
 #[test]
