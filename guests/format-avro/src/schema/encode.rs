@@ -12,7 +12,8 @@ use crate::json::{Kind, Value};
 use crate::misfit::Misfit;
 use crate::number;
 
-/// How deep values may lie in each other: as deep as the host lets them.
+/// How deep values may lie in each other: deeper than messages go, and little enough for a plugin's stack. The host takes deeper
+/// bodies, which are rejected here.
 const DEPTH: usize = 128;
 
 /// Adds the datum of `body` to `out`.
