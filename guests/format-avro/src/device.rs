@@ -7,7 +7,7 @@
 use lakeport_plugin::prelude::*;
 
 use crate::binary::{put_bytes, put_items, put_long};
-use crate::json::{Kind, Value, push_token};
+use crate::json::{Kind, Members, Value, push_token};
 use crate::misfit::Misfit;
 use crate::number;
 
@@ -262,11 +262,9 @@ impl<'a> Writer<'a> {
     }
 }
 
-type Members<'a> = Vec<(std::borrow::Cow<'a, [u8]>, Value<'a>)>;
-
 fn object_members(value: Value<'_>) -> Result<Members<'_>, Misfit> {
     match value.kind() {
-        Kind::Object => Ok(value.last_members()),
+        Kind::Object => value.last_members().map_err(Misfit::name),
         _ => Err(Misfit::new(value, "an object")),
     }
 }

@@ -102,7 +102,7 @@ impl<'p> Encoder<'p> {
     }
 
     fn map(&mut self, values: usize, object: Value, how: How, out: &mut Vec<u8>) -> Result<(), Misfit> {
-        let members = object.last_members();
+        let members = object.last_members().map_err(Misfit::name)?;
         put_items(out, |out| {
             for (key, value) in &members {
                 put_bytes(key, out);
@@ -116,14 +116,16 @@ impl<'p> Encoder<'p> {
         let mut found = vec![None; record.fields.len()];
         let mut next = 0;
         for (name, value) in object.members() {
+            // What is no text is no field's name.
+            let text = name.text().unwrap_or_default();
             // Members usually come in the order of the fields.
-            let expected = record.fields.get(next).is_some_and(|field| field.name.as_bytes() == &name[..]);
-            match if expected { Some(next) } else { record.places.get(&name[..]).copied() } {
+            let expected = record.fields.get(next).is_some_and(|field| field.name.as_bytes() == &text[..]);
+            match if expected { Some(next) } else { record.places.get(&text[..]).copied() } {
                 Some(place) => {
                     found[place] = Some(value);
                     next = place + 1;
                 }
-                None if how.exact => return Err(Misfit::new(value, "no such member").under(&name)),
+                None if how.exact => return Err(Misfit::new(value, "no such member").under(&text)),
                 None => {}
             }
         }

@@ -183,6 +183,22 @@ fn text_fills_bytes_fixed_and_enums() {
 }
 
 #[test]
+fn half_a_surrogate_pair_is_no_text() {
+    let half = r#""a\ud800""#;
+    let symbols = json!({"type": "enum", "name": "E", "symbols": ["A"], "default": "A"});
+    for (schema, expected) in
+        [(json!("string"), "string"), (json!("bytes"), "bytes (text)"), (symbols, "a symbol of enum E")]
+    {
+        assert_eq!(unfit(schema, &[half]), [format!("`/x` is `{half}`, expected {expected}")]);
+    }
+    let map = json!({"type": "map", "values": "int"});
+    let expected = r#"`/x/\udfff` is `"\udfff"`, expected a name that is Unicode text"#;
+    assert_eq!(unfit(map, &[r#"{"a":1,"\udfff":2,"b":3}"#]), [expected]);
+    let record = json!({"type": "record", "name": "S", "fields": [{"name": "b", "type": "int"}]});
+    assert_eq!(field(&fitted(record, &[r#"{"\udfff":2,"b":3}"#])[0], "b"), &Value::Int(3), "it is no field");
+}
+
+#[test]
 fn times_are_text_or_numbers() {
     let millis = fitted(logical("timestamp-millis", "long"), &["\"1969-12-31T23:59:59.9999Z\"", "-5"]);
     assert_eq!(millis, [Value::TimestampMillis(-1), Value::TimestampMillis(-5)]);
