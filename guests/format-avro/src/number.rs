@@ -53,7 +53,7 @@ impl Number {
     /// `None` where there are more than `precision`, or where they are further from the point than 32 bits can say.
     pub fn significant(&self, precision: usize) -> Option<(Vec<u8>, i32)> {
         let digits = Number { exponent: 0, ..self.clone() };
-        Some((digits.unscaled(precision, 0)?, -self.exponent))
+        Some((digits.unscaled(precision, 0)?, i32::try_from(-self.exponent).ok()?))
     }
 
     /// `self × 10^scale` as a big-endian two's complement of the least length; `None` where that is no integer, or has
