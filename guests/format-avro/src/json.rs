@@ -163,20 +163,41 @@ fn end_of_value(text: &[u8], start: usize) -> usize {
 /// Where the string that begins at `start` ends, behind its quote.
 fn end_of_text(text: &[u8], start: usize) -> usize {
     let mut at = start + 1;
-    while let Some(&byte) = text.get(at) {
-        match byte {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            _ => at += 1,
+    loop {
+        at += until_special(text.get(at..).unwrap_or_default());
+        match text.get(at) {
+            Some(b'"') => return at + 1,
+            Some(_) => at += 2,
+            None => return text.len(),
         }
     }
-    text.len()
+}
+
+/// How many bytes come before the first quote or backslash; eight are looked at at once.
+fn until_special(text: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const QUOTES: u64 = ONES * b'"' as u64;
+    const BACKSLASHES: u64 = ONES * b'\\' as u64;
+    // The lowest bit that is set is right: only bytes above one that is zero may be taken for zero.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
+    let (words, rest) = text.as_chunks::<8>();
+    for (place, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let special = zeros(word ^ QUOTES) | zeros(word ^ BACKSLASHES);
+        if special != 0 {
+            return place * 8 + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\');
+    words.len() * 8 + rest.iter().position(is_special).unwrap_or(rest.len())
 }
 
 fn unescape(inner: &[u8]) -> Option<Cow<'_, [u8]>> {
-    let Some(first) = inner.iter().position(|&byte| byte == b'\\') else {
+    // Every quote in it is escaped.
+    let first = until_special(inner);
+    if first == inner.len() {
         return Some(Cow::Borrowed(inner));
-    };
+    }
     let mut out = Vec::with_capacity(inner.len());
     out.extend_from_slice(&inner[..first]);
     let mut rest = &inner[first..];
@@ -295,6 +316,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_end_of_a_string_is_the_first_quote_without_a_backslash(
+            text in prop::collection::vec(prop::sample::select(b"a\"\\#!\x22\x5b\x5d\xdc\xa2\x00\xff".to_vec()), 0..40)
+        ) {
+            let special = text.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(text.len());
+            prop_assert_eq!(until_special(&text), special);
+            let (mut end, mut escaped) = (text.len(), false);
+            for (at, &byte) in text.iter().enumerate().skip(1) {
+                if byte == b'"' && !escaped {
+                    end = at + 1;
+                    break;
+                }
+                escaped = byte == b'\\' && !escaped;
+            }
+            prop_assert_eq!(end_of_text(&text, 0), end);
+        }
+
         #[test]
         fn nothing_that_is_read_panics_or_goes_on_for_ever(
             pieces in prop::collection::vec(prop::sample::select(vec!["{", "}", "[", "]", ",", ":", "\"", "\\", "\\u", "1", "n", " ", "é"]), 0..40)
