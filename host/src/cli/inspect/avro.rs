@@ -127,8 +127,8 @@ impl Avro {
         self.kept().map(|(types, record)| json_of(types, types.root_number(), &mut Cursor::new(record, 0)))
     }
 
-    /// The first records as rows: a column for each field of a record, otherwise one column.
-    pub fn rows(&self) -> (Vec<String>, Vec<Vec<String>>) {
+    /// The first records as rows, each text as `shown`: a column for each field of a record, otherwise one column.
+    pub fn rows(&self, shown: fn(&str) -> String) -> (Vec<String>, Vec<Vec<String>>) {
         let mut titles = vec!["first records".to_owned()];
         let mut rows = Vec::new();
         for (types, record) in self.kept() {
@@ -140,7 +140,7 @@ impl Avro {
                 _ => vec![types.root_number()],
             };
             let mut at = 0;
-            rows.push(columns.into_iter().map(|of| cell(types, of, record, &mut at)).collect());
+            rows.push(columns.into_iter().map(|of| shown(&cell(types, of, record, &mut at))).collect());
         }
         (titles, rows)
     }

@@ -71,9 +71,8 @@ pub fn text(file: &Path, format: Format, input: &Input, found: &Found) -> String
                     if avro.schema.len() > LONGEST_LAID_OUT { avro.schema.clone() } else { pretty(&avro.schema) };
                 laid_out.lines().for_each(|one| line(&mut text, format_args!("{}", printable(one))));
             }
-            let (titles, rows) = avro.rows();
-            let cells = |row: Vec<String>| row.iter().map(|field| cell(field)).collect();
-            table(&titles, &rows.into_iter().map(cells).collect::<Vec<_>>())
+            let (titles, rows) = avro.rows(cell);
+            table(&titles, &rows)
         }
         Found::Ndjson(ndjson) => {
             text += &members(ndjson);
