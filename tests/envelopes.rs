@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::PathBuf;
 
 use apache_avro::types::Value as Avro;
 use apache_avro::{Codec, DeflateSettings, Schema, Writer, ZstandardSettings};
@@ -12,6 +11,7 @@ use serde_json::json;
 use crate::support::avro;
 use crate::support::lake_folder::{Installation, signal};
 use crate::support::process::{Following, wait_until};
+use crate::support::shared_data::shared_data;
 
 /// An installation whose export reads `files` in an envelope.
 fn reading(envelope: &str, files: &str, more: &str) -> Installation {
@@ -298,15 +298,7 @@ fn records_of_any_schema_are_their_own_bodies() {
 
 #[test]
 fn every_record_of_a_real_capture_file_is_written() {
-    let folder = std::env::var_os("LAKEPORT_SHARED_DATA")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
-    let file = folder.join("event-hubs-capture.avro");
-    if !file.exists() {
-        // Not by a macro: what those print is not shown where a test passes.
-        let told = format!("NOT RUN: `{}` is missing; LAKEPORT_SHARED_DATA may name its folder\n", file.display());
-        std::io::stderr().write_all(told.as_bytes()).unwrap();
-        return;
-    }
+    let Some(file) = shared_data("event-hubs-capture.avro") else { return };
     // Its bodies are texts such as `Message 1`.
     let format = "format = { plugin = \"avro\" }\ngranularity = \"hour\"\ntimestamp = \"event\"";
     let installation = reading("avro", file.to_str().unwrap(), format);

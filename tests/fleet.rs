@@ -1,11 +1,13 @@
 //! The fleet example through the real binary, read by tools that are not ours: the documentation's own programs, fastavro, Apache's
 //! reader, pandavro and avsc.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::support::avro::{member, records, text};
@@ -83,50 +85,89 @@ fn the_documentations_own_programs_print_ids_humidities_and_fan_speeds() {
     installation.run_ok(&["run", "--quiet"]);
     let telemetry = input(&installation, "telemetry.ndjson");
     let registry = input(&installation, "registry.ndjson");
-    let fans = |kind: &str| -> BTreeMap<String, Value> {
-        let of_kind = registry.iter().filter(|change| change["kind"] == kind);
-        of_kind
-            .map(|change| {
-                (change["key"].as_str().unwrap().to_owned(), change["body"]["settings"]["device"]["fanSpeed"].clone())
-            })
-            .collect()
-    };
+    let of_kind = |kind: &'static str| registry.iter().filter(move |change| change["kind"] == kind);
+    let humidities = telemetry.iter().map(|message| {
+        let id = message["SystemProperties"]["connectionDeviceId"].as_str().unwrap();
+        // Some devices do not say that they send JSON.
+        let body = match &message["Body"] {
+            Value::String(base64) => serde_json::from_slice(&STANDARD.decode(base64).unwrap()).unwrap(),
+            body => body.clone(),
+        };
+        (id.to_owned(), body["humidity"].as_f64().unwrap())
+    });
+    let humidities = ordered(humidities.collect());
+    let fans = of_kind("device").map(|change| {
+        let speed = change["body"]["settings"]["device"]["fanSpeed"].as_f64().unwrap();
+        (change["key"].as_str().unwrap().to_owned(), speed)
+    });
+    let fans = ordered(fans.collect());
+    assert_eq!((humidities.len(), fans.len(), of_kind("device-template").count()), (60, 20, 2));
     let [measurements, devices, templates] = ["measurements", "devices", "deviceTemplates"].map(|export| {
         let files = files(&installation, export);
         assert_eq!(files.len(), 1, "{files:?}");
         files.into_iter().next().unwrap()
     });
-    for (program, file) in [("measurements", &measurements), ("devices", &devices), ("device_templates", &templates)] {
-        for text in [
-            python(&installation, "seed/run_seed.py", &[program, file]),
-            node(&installation, "seed/run_seed.js", &[program, file]),
-        ] {
-            match program {
-                "measurements" => {
-                    for message in &telemetry {
-                        let id = message["SystemProperties"]["connectionDeviceId"].as_str().unwrap();
-                        assert!(text.contains(id), "{id} is not in\n{text}");
-                    }
-                    let humidity = |body: &Value| body["humidity"].as_f64().map(|number| format!("{number:.3}"));
-                    let some = telemetry.iter().find_map(|message| humidity(&message["Body"])).unwrap();
-                    assert!(text.contains(&some[..some.len() - 1]), "{some} is not in\n{text}");
-                }
-                "devices" => {
-                    for (id, speed) in fans("device") {
-                        let line = text.lines().find(|line| line.contains(&id));
-                        let line = line.unwrap_or_else(|| panic!("{id} is not in\n{text}"));
-                        let speed = speed.as_f64().unwrap().to_string();
-                        assert!(line.contains(&speed), "fan speed {speed} is not in `{line}`");
-                    }
-                }
-                _ => {
-                    for id in fans("device-template").into_keys() {
-                        assert!(text.contains(&id), "{id} is not in\n{text}");
-                    }
-                    assert!(text.contains("Fan Speed"), "{text}");
-                }
-            }
-        }
+    let by_python = |program: &str, file: &str| python(&installation, "seed/run_seed.py", &[program, file]);
+    let by_node = |program: &str, file: &str| node(&installation, "seed/run_seed.js", &[program, file]);
+
+    let printed = by_python("measurements", &measurements);
+    let found = printed.lines().skip(1).map(|line| (word(line, 1), number(line)));
+    // pandas prints six digits behind the point.
+    assert_pairs(found.collect(), &humidities, 0.000_000_6, &printed);
+    let printed = by_node("measurements", &measurements);
+    let lines: Vec<_> = printed.lines().collect();
+    let found = lines.chunks(2).map(|pair| {
+        assert!(pair[0].starts_with("Device ID: ") && pair[1].starts_with("Humidity: "), "{pair:?}");
+        (word(pair[0], 2), number(pair[1]))
+    });
+    assert_pairs(found.collect(), &humidities, 0.0, &printed);
+
+    let printed = by_python("devices", &devices);
+    assert_pairs(printed.lines().skip(1).map(|line| (word(line, 1), number(line))).collect(), &fans, 0.0, &printed);
+    let printed = by_node("devices", &devices);
+    assert_pairs(printed.lines().map(|line| (word(line, 1), number(line))).collect(), &fans, 0.0, &printed);
+
+    let (by_python, by_node) = (by_python("device_templates", &templates), by_node("device_templates", &templates));
+    let (by_python, by_node): (Vec<_>, Vec<_>) = (by_python.lines().skip(1).collect(), by_node.lines().collect());
+    // They print no names.
+    let stored = records(&fs::read(installation.path().join(&templates)).unwrap());
+    assert_eq!((by_python.len(), by_node.len(), stored.len()), (2, 2, 2), "{by_python:?} {by_node:?}");
+    for change in of_kind("device-template") {
+        let (id, version) = (change["key"].as_str().unwrap(), change["body"]["version"].as_str().unwrap());
+        let is_it = |line: &&&str, at| word(line, at) == id;
+        let line = by_python.iter().find(|line| is_it(line, 1)).unwrap_or_else(|| panic!("{id}: {by_python:?}"));
+        assert!(word(line, 2) == version && line.contains("'name': 'Fan Speed'"), "{line}");
+        let line = by_node.iter().find(|line| is_it(line, 2)).unwrap_or_else(|| panic!("{id}: {by_node:?}"));
+        assert!(word(line, 5) == version && line.contains(r#""name":{"string":"Fan Speed"}"#), "{line}");
+        let template = stored.iter().find(|template| text(template, "id") == id).unwrap();
+        assert_eq!(text(template, "name"), change["body"]["name"]);
+    }
+}
+
+/// A word of a line, without a comma after it.
+fn word(line: &str, place: usize) -> String {
+    let word = line.split_whitespace().nth(place).unwrap_or_else(|| panic!("`{line}` has no word {place}"));
+    word.trim_end_matches(',').to_owned()
+}
+
+/// The number that a line ends with.
+fn number(line: &str) -> f64 {
+    let word = line.split_whitespace().last().unwrap_or_default();
+    word.parse().unwrap_or_else(|error| panic!("`{line}` ends with no number: {error}"))
+}
+
+fn ordered(mut pairs: Vec<(String, f64)>) -> Vec<(String, f64)> {
+    pairs.sort_by(|one, other| one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)));
+    pairs
+}
+
+/// Compares what was printed of each record, in any order, with what was sent; numbers may differ by so much.
+fn assert_pairs(found: Vec<(String, f64)>, expected: &[(String, f64)], off: f64, text: &str) {
+    let found = ordered(found);
+    assert_eq!(found.len(), expected.len(), "{text}");
+    for (found, expected) in found.iter().zip(expected) {
+        let same = found.0 == expected.0 && (found.1 - expected.1).abs() <= off;
+        assert!(same, "found {found:?}, expected {expected:?}, in\n{text}");
     }
 }
 

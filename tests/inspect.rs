@@ -274,6 +274,84 @@ fn sizes_that_cannot_be_are_refused_at_once() {
     assert_eq!((&found["records"], &found["first"]), (&json!((1_u64 << 62) - 1), &json!([null, null])));
 }
 
+/// A container file of one block: metadata as it is given, and what the block claims to be.
+fn container(schema: &str, count: u64, data: &[u8]) -> Vec<u8> {
+    let long = |number: u64| {
+        let (mut rest, mut bytes) = (number << 1, Vec::new());
+        while rest >= 0x80 {
+            bytes.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        bytes.push(rest as u8);
+        bytes
+    };
+    let sized = |text: &[u8]| [long(text.len() as u64), text.to_vec()].concat();
+    let header = [b"Obj\x01\x02".to_vec(), sized(b"avro.schema"), sized(schema.as_bytes()), vec![0], SYNC.to_vec()];
+    [header.concat(), long(count), sized(data), SYNC.to_vec()].concat()
+}
+
+/// The exit code and standard error of a look into a file; text has to be there in any case.
+fn looked_into(file: &[u8]) -> (Option<i32>, String) {
+    let installation = Installation::new("");
+    installation.write("a.avro", file);
+    let output = installation.run(&["inspect", "a.avro"]);
+    assert!(output.stdout.starts_with(b"file "), "{output:?}");
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn data_that_claim_to_be_endless_or_endlessly_deep_are_damage() {
+    let list = r#"{"type":"record","name":"r","fields":[{"name":"n","type":["null","r"]}]}"#;
+    let itself = r#"{"type":"record","name":"r","fields":[{"name":"n","type":"r"}]}"#;
+    let nulls = r#"{"type":"record","name":"r","fields":[{"name":"n","type":{"type":"array","items":"null"}}]}"#;
+    let long = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+    let empty = r#"{"type":"record","name":"r","fields":[]}"#;
+    for (schema, count, data, expected) in [
+        (list, 1, &vec![2; 1_000_000][..], "record 1 of it does not fit the schema: nested deeper than 256 levels"),
+        (itself, 1, b"", "record 1 of it does not fit the schema: nested deeper than 256 levels"),
+        (nulls, 1, &long, "record 1 of it does not fit the schema: more than 67108864 bytes as JSON"),
+        (r#""null""#, 1 << 62, b"x", "behind them it has 1 more bytes"),
+        (empty, 1 << 62, b"x", "behind them it has 1 more bytes"),
+    ] {
+        let (code, error) = looked_into(&container(schema, count, data));
+        let expected = format!("expected a block of {count} records, but {expected}");
+        assert!(code == Some(7) && error.contains(&expected), "{schema}: {code:?} {error}");
+    }
+}
+
+#[test]
+fn records_that_end_with_their_block_are_damage_whatever_their_type() {
+    for (of, one) in [
+        (r#""boolean""#, &b"\x01"[..]),
+        (r#""string""#, b"\x02a"),
+        (r#"["null","long"]"#, b"\x02\x02"),
+        (r#"["null","string"]"#, b"\x00"),
+        (r#"{"type":"array","items":"long"}"#, b"\x02\x02\x00"),
+        (r#""double""#, b"12345678"),
+    ] {
+        let schema = format!(r#"{{"type":"record","name":"r","fields":[{{"name":"x","type":{of}}}]}}"#);
+        let (code, error) = looked_into(&container(&schema, 3, &one.repeat(3)));
+        assert_eq!((code, error.as_str()), (Some(0), ""), "{of}");
+        let (code, error) = looked_into(&container(&schema, 5, &one.repeat(3)));
+        let expected =
+            format!("expected a block of 5 records, but its {} bytes of data end in record 4", 3 * one.len());
+        assert!(code == Some(7) && error.contains(&expected), "{of}: {code:?} {error}");
+    }
+}
+
+#[test]
+fn a_schema_that_no_reader_can_take_is_damage_and_not_laid_out() {
+    let deep = format!("{}\"null\"{}", "[".repeat(100_000), "]".repeat(100_000));
+    let (code, error) = looked_into(&container(&deep, 1, b""));
+    assert!(code == Some(7) && error.contains("its schema: no JSON: recursion limit exceeded"), "{code:?} {error}");
+    // Each zero would be a line, far to the right.
+    let wide = format!(r#"{{"x":{}{}0{},"type":"null"}}"#, "[".repeat(120), "0,".repeat(2 << 20), "]".repeat(120));
+    let installation = Installation::new("");
+    installation.write("a.avro", container(&wide, 1, b""));
+    let output = installation.run(&["inspect", "a.avro"]);
+    assert!(output.status.success() && output.stdout.len() < 5 << 20, "{}", output.stdout.len());
+}
+
 #[test]
 fn what_cannot_be_inspected_says_what_to_do() {
     let installation = Installation::new("");

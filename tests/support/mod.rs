@@ -7,3 +7,4 @@ pub mod lake_folder;
 pub mod mounts;
 pub mod process;
 pub mod servers;
+pub mod shared_data;

@@ -7,7 +7,7 @@
 use lakeport_plugin::prelude::*;
 
 use crate::binary::{put_bytes, put_items, put_long};
-use crate::json::{Kind, Value, push_token};
+use crate::json::{Kind, Members, Value, push_token};
 use crate::misfit::Misfit;
 use crate::number;
 
@@ -166,8 +166,8 @@ impl Document {
         if body.kind() != Kind::Object {
             return Err(Misfit::new(body, "an object"));
         }
-        let mut writer = Writer { subject, pointer: String::new(), other: Vec::new() };
-        writer.record(members, Some(body), out)?;
+        let mut writer = Writer { subject, other: Vec::new() };
+        writer.record(members, Some(body), Path::Document, out)?;
         put_items(out, |out| {
             for (pointer, value) in &writer.other {
                 put_bytes(pointer.as_bytes(), out);
@@ -178,37 +178,60 @@ impl Document {
     }
 }
 
+/// Where a value is; a pointer is built of it only where one is needed.
+#[derive(Clone, Copy)]
+enum Path<'p> {
+    Document,
+    In(&'p Path<'p>, &'p [u8]),
+}
+
+impl Path<'_> {
+    fn pointer(self) -> String {
+        match self {
+            Path::Document => String::new(),
+            Path::In(parent, token) => {
+                let mut pointer = parent.pointer();
+                push_token(&mut pointer, token);
+                pointer
+            }
+        }
+    }
+}
+
 /// Writes one document.
 struct Writer<'a> {
     subject: Option<&'a str>,
-    /// Where it is.
-    pointer: String,
     /// What had no place.
     other: Vec<(String, Value<'a>)>,
 }
 
 impl<'a> Writer<'a> {
-    fn record(&mut self, members: &[Member], object: Option<Value<'a>>, out: &mut Vec<u8>) -> Result<(), Misfit> {
+    fn record(
+        &mut self,
+        members: &[Member],
+        object: Option<Value<'a>>,
+        path: Path,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Misfit> {
         let found = object.map_or(Ok(Vec::new()), object_members)?;
         for (name, shape) in members {
-            let value = found.iter().find(|(found, _)| found[..] == *name.as_bytes()).map(|(_, value)| *value);
+            let name = name.as_bytes();
+            let value = found.iter().find(|(found, _)| found[..] == *name).map(|(_, value)| *value);
             let value = value.filter(|value| value.kind() != Kind::Null);
             if value.is_none() && matches!((shape, self.subject), (Shape::Id, None)) {
                 return Err(Misfit::missing(b"id", "a string, since the record has no subject"));
             }
-            self.below(name.as_bytes(), |writer| writer.member(shape, value, out))?;
+            self.member(shape, value, Path::In(&path, name), out).map_err(|misfit| misfit.under(name))?;
         }
         for (name, value) in found {
             if !members.iter().any(|(known, _)| known.as_bytes() == &name[..]) {
-                let mut pointer = self.pointer.clone();
-                push_token(&mut pointer, &name);
-                self.other.push((pointer, value));
+                self.other.push((Path::In(&path, &name).pointer(), value));
             }
         }
         Ok(())
     }
 
-    fn member(&mut self, shape: &Shape, value: Option<Value<'a>>, out: &mut Vec<u8>) -> Result<(), Misfit> {
+    fn member(&mut self, shape: &Shape, value: Option<Value<'a>>, path: Path, out: &mut Vec<u8>) -> Result<(), Misfit> {
         match shape {
             Shape::Id => put_text(value, self.subject.unwrap_or_default(), out),
             Shape::Text => put_text(value, "", out),
@@ -227,46 +250,36 @@ impl<'a> Writer<'a> {
                 put_scalar(value, out);
                 Ok(())
             }
-            Shape::Record(members) => self.record(members, value, out),
-            Shape::Scalars => self.map(value, out, |_, value, out| {
+            Shape::Record(members) => self.record(members, value, path, out),
+            Shape::Scalars => map(value, out, |_, value, out| {
                 put_scalar(Some(value), out);
                 Ok(())
             }),
-            Shape::Fields => self.map(value, out, |writer, value, out| writer.record(FIELD_MEMBERS, Some(value), out)),
-        }
-    }
-
-    fn map(
-        &mut self,
-        object: Option<Value<'a>>,
-        out: &mut Vec<u8>,
-        mut put: impl FnMut(&mut Self, Value<'a>, &mut Vec<u8>) -> Result<(), Misfit>,
-    ) -> Result<(), Misfit> {
-        let members = object.map_or(Ok(Vec::new()), object_members)?;
-        put_items(out, |out| {
-            for (name, value) in &members {
-                put_bytes(name, out);
-                self.below(name, |writer| put(writer, *value, out))?;
+            Shape::Fields => {
+                map(value, out, |name, value, out| self.record(FIELD_MEMBERS, Some(value), Path::In(&path, name), out))
             }
-            Ok(members.len())
-        })
-    }
-
-    /// Goes into the member `name`, and out again.
-    fn below(&mut self, name: &[u8], go: impl FnOnce(&mut Self) -> Result<(), Misfit>) -> Result<(), Misfit> {
-        let length = self.pointer.len();
-        push_token(&mut self.pointer, name);
-        let result = go(self);
-        self.pointer.truncate(length);
-        result.map_err(|misfit| misfit.under(name))
+        }
     }
 }
 
-type Members<'a> = Vec<(std::borrow::Cow<'a, [u8]>, Value<'a>)>;
+fn map<'a>(
+    object: Option<Value<'a>>,
+    out: &mut Vec<u8>,
+    mut put: impl FnMut(&[u8], Value<'a>, &mut Vec<u8>) -> Result<(), Misfit>,
+) -> Result<(), Misfit> {
+    let members = object.map_or(Ok(Vec::new()), object_members)?;
+    put_items(out, |out| {
+        for (name, value) in &members {
+            put_bytes(name, out);
+            put(name, *value, out).map_err(|misfit| misfit.under(name))?;
+        }
+        Ok(members.len())
+    })
+}
 
 fn object_members(value: Value<'_>) -> Result<Members<'_>, Misfit> {
     match value.kind() {
-        Kind::Object => Ok(value.last_members()),
+        Kind::Object => value.last_members().map_err(Misfit::name),
         _ => Err(Misfit::new(value, "an object")),
     }
 }

@@ -11,6 +11,9 @@ use std::collections::HashMap;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Value<'a>(&'a [u8]);
 
+/// Names, unescaped, and values.
+pub type Members<'a> = Vec<(Cow<'a, [u8]>, Value<'a>)>;
+
 /// What a value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -50,10 +53,10 @@ impl<'a> Value<'a> {
         self.0 == b"true"
     }
 
-    /// The text that it is, unescaped.
+    /// The text that it is, unescaped; `None` where it is another value, or no Unicode text.
     pub fn text(self) -> Option<Cow<'a, [u8]>> {
         let inner = self.0.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-        Some(unescape(inner))
+        unescape(inner)
     }
 
     /// The elements of an array, in order.
@@ -62,22 +65,23 @@ impl<'a> Value<'a> {
         std::iter::from_fn(move || rest.value())
     }
 
-    /// The members of an object, in order; a name may be there twice.
-    pub fn members(self) -> impl Iterator<Item = (Cow<'a, [u8]>, Value<'a>)> {
+    /// The members of an object, in order, their names as they were written; a name may be there twice.
+    pub fn members(self) -> impl Iterator<Item = (Value<'a>, Value<'a>)> {
         let mut rest = Scanner::inside(self.0);
-        std::iter::from_fn(move || {
-            let name = rest.value()?.text()?;
-            Some((name, rest.value()?))
-        })
+        std::iter::from_fn(move || Some((rest.value()?, rest.value()?)))
     }
 
     /// The members of an object, each name once: of several, the last counts.
-    pub fn last_members(self) -> Vec<(Cow<'a, [u8]>, Value<'a>)> {
+    ///
+    /// # Errors
+    /// A name that is no Unicode text.
+    pub fn last_members(self) -> Result<Members<'a>, Value<'a>> {
         // Hashing the names of a small object costs more than comparing them.
         const SMALL: usize = 16;
-        let mut members: Vec<(Cow<'a, [u8]>, Value<'a>)> = Vec::with_capacity(SMALL);
+        let mut members: Members<'a> = Vec::with_capacity(SMALL);
         let mut places: HashMap<Cow<'a, [u8]>, usize> = HashMap::new();
         for (name, value) in self.members() {
+            let name = name.text().ok_or(name)?;
             let known = match members.len() {
                 0..SMALL => members.iter().position(|(known, _)| *known == name),
                 SMALL => {
@@ -96,7 +100,7 @@ impl<'a> Value<'a> {
                 }
             }
         }
-        members
+        Ok(members)
     }
 }
 
@@ -159,20 +163,41 @@ fn end_of_value(text: &[u8], start: usize) -> usize {
 /// Where the string that begins at `start` ends, behind its quote.
 fn end_of_text(text: &[u8], start: usize) -> usize {
     let mut at = start + 1;
-    while let Some(&byte) = text.get(at) {
-        match byte {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            _ => at += 1,
+    loop {
+        at += until_special(text.get(at..).unwrap_or_default());
+        match text.get(at) {
+            Some(b'"') => return at + 1,
+            Some(_) => at += 2,
+            None => return text.len(),
         }
     }
-    text.len()
 }
 
-fn unescape(inner: &[u8]) -> Cow<'_, [u8]> {
-    let Some(first) = inner.iter().position(|&byte| byte == b'\\') else {
-        return Cow::Borrowed(inner);
-    };
+/// How many bytes come before the first quote or backslash; eight are looked at at once.
+fn until_special(text: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const QUOTES: u64 = ONES * b'"' as u64;
+    const BACKSLASHES: u64 = ONES * b'\\' as u64;
+    // The lowest bit that is set is right: only bytes above one that is zero may be taken for zero.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
+    let (words, rest) = text.as_chunks::<8>();
+    for (place, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let special = zeros(word ^ QUOTES) | zeros(word ^ BACKSLASHES);
+        if special != 0 {
+            return place * 8 + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\');
+    words.len() * 8 + rest.iter().position(is_special).unwrap_or(rest.len())
+}
+
+fn unescape(inner: &[u8]) -> Option<Cow<'_, [u8]>> {
+    // Every quote in it is escaped.
+    let first = until_special(inner);
+    if first == inner.len() {
+        return Some(Cow::Borrowed(inner));
+    }
     let mut out = Vec::with_capacity(inner.len());
     out.extend_from_slice(&inner[..first]);
     let mut rest = &inner[first..];
@@ -191,18 +216,18 @@ fn unescape(inner: &[u8]) -> Cow<'_, [u8]> {
             b'r' => out.push(b'\r'),
             b't' => out.push(b'\t'),
             b'u' => {
-                let character = character(&mut rest);
+                let character = character(&mut rest)?;
                 out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
             }
             itself => out.push(itself),
         }
     }
-    Cow::Owned(out)
+    Some(Cow::Owned(out))
 }
 
-/// The character of a `\u` escape, or of two; half a surrogate pair is U+FFFD, since Avro's strings are UTF-8.
-fn character(rest: &mut &[u8]) -> char {
-    let Some(first) = four_digits(rest) else { return char::REPLACEMENT_CHARACTER };
+/// The character of a `\u` escape, or of two; half a surrogate pair is none, and has no place in Avro's UTF-8.
+fn character(rest: &mut &[u8]) -> Option<char> {
+    let first = four_digits(rest)?;
     if let 0xd800..0xdc00 = first {
         let mut second = *rest;
         if second.strip_prefix(b"\\u").is_some() {
@@ -210,11 +235,11 @@ fn character(rest: &mut &[u8]) -> char {
             if let Some(low @ 0xdc00..0xe000) = four_digits(&mut second) {
                 *rest = second;
                 let pair = 0x1_0000 + ((first - 0xd800) << 10) + (low - 0xdc00);
-                return char::from_u32(pair).unwrap_or(char::REPLACEMENT_CHARACTER);
+                return char::from_u32(pair);
             }
         }
     }
-    char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER)
+    char::from_u32(first)
 }
 
 fn four_digits(rest: &mut &[u8]) -> Option<u32> {
@@ -242,22 +267,23 @@ mod tests {
     #[test]
     fn values_are_cut_out_as_they_were_written() {
         let value = Value::new(b" {\"a\" : [1, {\"]\":\"}\\\"\"}] ,\"b\":-1.50e3,\"c\":null} ");
-        let members: Vec<_> = value.members().map(|(name, value)| (name.into_owned(), value.written())).collect();
-        let expected: [(&[u8], &[u8]); 3] = [(b"a", b"[1, {\"]\":\"}\\\"\"}]"), (b"b", b"-1.50e3"), (b"c", b"null")];
-        assert_eq!(members, expected.map(|(name, value)| (name.to_vec(), value)));
+        let members: Vec<_> = value.members().map(|(name, value)| (name.written(), value.written())).collect();
+        let expected: [(&[u8], &[u8]); 3] =
+            [(b"\"a\"", b"[1, {\"]\":\"}\\\"\"}]"), (b"\"b\"", b"-1.50e3"), (b"\"c\"", b"null")];
+        assert_eq!(members, expected);
         assert_eq!(Value::new(b"[ ]").elements().count(), 0);
         assert_eq!(Value::new(b"{}").members().count(), 0);
     }
 
     #[test]
     fn of_a_name_that_is_there_twice_the_last_counts() {
-        let members = Value::new(br#"{"a":1,"b":2,"\u0061":3}"#).last_members();
+        let members = Value::new(br#"{"a":1,"b":2,"\u0061":3}"#).last_members().unwrap();
         let members: Vec<_> = members.iter().map(|(name, value)| (&name[..], value.written())).collect();
         assert_eq!(members, [(&b"a"[..], &b"3"[..]), (b"b", b"2")]);
         for count in [15, 16, 17, 40] {
             let members: String = (0..2 * count).map(|n| format!("\"{}\":{n},", n % count)).collect();
             let object = format!("{{{}}}", members.trim_end_matches(','));
-            let last = Value::new(object.as_bytes()).last_members();
+            let last = Value::new(object.as_bytes()).last_members().unwrap();
             assert_eq!(last.len(), count);
             assert!(
                 last.iter().enumerate().all(|(n, (_, value))| value.written() == (n + count).to_string().as_bytes())
@@ -270,7 +296,16 @@ mod tests {
         let text = |json: &str| String::from_utf8(Value::new(json.as_bytes()).text().unwrap().into_owned()).unwrap();
         assert_eq!(text(r#""\"\\\/\b\f\n\r\t\u00e9""#), "\"\\/\u{8}\u{c}\n\r\té");
         assert_eq!(text(r#""\ud83d\ude00""#), "😀");
-        assert_eq!(text(r#""\ud83dx\ude00""#), "\u{fffd}x\u{fffd}");
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_no_text() {
+        for json in [r#""\ud800""#, r#""\ud83dx\ude00""#, r#""\ude00\ud83d""#, r#""\ud83d\n""#, r#""a\udfff""#] {
+            assert_eq!(Value::new(json.as_bytes()).text(), None, "{json}");
+        }
+        let object = Value::new(br#"{"a":1,"\ud800":2,"b":3}"#);
+        assert_eq!(object.members().count(), 3);
+        assert_eq!(object.last_members(), Err(Value::new(br#""\ud800""#)));
     }
 
     #[test]
@@ -282,12 +317,29 @@ mod tests {
 
     proptest! {
         #[test]
+        fn the_end_of_a_string_is_the_first_quote_without_a_backslash(
+            text in prop::collection::vec(prop::sample::select(b"a\"\\#!\x22\x5b\x5d\xdc\xa2\x00\xff".to_vec()), 0..40)
+        ) {
+            let special = text.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(text.len());
+            prop_assert_eq!(until_special(&text), special);
+            let (mut end, mut escaped) = (text.len(), false);
+            for (at, &byte) in text.iter().enumerate().skip(1) {
+                if byte == b'"' && !escaped {
+                    end = at + 1;
+                    break;
+                }
+                escaped = byte == b'\\' && !escaped;
+            }
+            prop_assert_eq!(end_of_text(&text, 0), end);
+        }
+
+        #[test]
         fn nothing_that_is_read_panics_or_goes_on_for_ever(
             pieces in prop::collection::vec(prop::sample::select(vec!["{", "}", "[", "]", ",", ":", "\"", "\\", "\\u", "1", "n", " ", "é"]), 0..40)
         ) {
             let text = pieces.concat();
             let value = Value::new(text.as_bytes());
-            let read = value.elements().count() + value.last_members().len();
+            let read = value.elements().count() + value.last_members().map_or(0, |members| members.len());
             prop_assert!(read <= 2 * text.len());
             let _ = value.text();
         }

@@ -28,6 +28,12 @@ impl Misfit {
         Misfit { path: vec![name.to_vec()], found: None, expected: expected.into() }
     }
 
+    /// A member's name is no Unicode text; half a surrogate pair is not.
+    pub fn name(name: Value) -> Self {
+        let inner = name.written().strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\""));
+        Misfit::new(name, "a name that is Unicode text").under(inner.unwrap_or(name.written()))
+    }
+
     /// It was found in the member or element `token`.
     pub fn under(mut self, token: &[u8]) -> Self {
         self.path.push(token.to_vec());

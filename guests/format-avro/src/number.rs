@@ -50,10 +50,10 @@ impl Number {
     }
 
     /// Its digits as a big-endian two's complement of the least length, and how many of them are behind the point;
-    /// `None` where there are more than `precision`.
-    pub fn significant(&self, precision: usize) -> Option<(Vec<u8>, i64)> {
+    /// `None` where there are more than `precision`, or where they are further from the point than 32 bits can say.
+    pub fn significant(&self, precision: usize) -> Option<(Vec<u8>, i32)> {
         let digits = Number { exponent: 0, ..self.clone() };
-        Some((digits.unscaled(precision, 0)?, -self.exponent))
+        Some((digits.unscaled(precision, 0)?, i32::try_from(-self.exponent).ok()?))
     }
 
     /// `self × 10^scale` as a big-endian two's complement of the least length; `None` where that is no integer, or has
@@ -135,6 +135,12 @@ fn is_written_as_integer(text: &[u8]) -> bool {
 /// The nearest double; `None` where there is none but infinity.
 pub fn double(text: &[u8]) -> Option<f64> {
     let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    number.is_finite().then_some(number)
+}
+
+/// The nearest float, rounded once; `None` where there is none but infinity.
+pub fn float(text: &[u8]) -> Option<f32> {
+    let number: f32 = std::str::from_utf8(text).ok()?.parse().ok()?;
     number.is_finite().then_some(number)
 }
 

@@ -103,18 +103,20 @@ fn values(values: &[Option<&str>], wrap: fn(VarBytes) -> ColumnValues) -> Column
 
 #[test]
 fn a_body_that_is_no_object_goes_on_whatever_is_known() {
-    let bodies = [Some("\u{7}not JSON"), Some("[1]"), None, Some("{}")];
-    let jsons = [None, bodies[1], None, bodies[3]];
+    let bodies = [Some("\u{7}not JSON"), Some("[1]"), None, Some("{}"), None, Some("\u{7}")];
+    let jsons = [None, bodies[1], None, bodies[3], None, None];
     let columns = vec![
-        values(&[Some("d1"), Some("d1"), Some("x"), Some("d1")], ColumnValues::Text),
+        values(&[Some("d1"), Some("d1"), Some("x"), Some("d1"), Some("d1"), None], ColumnValues::Text),
         values(&jsons, ColumnValues::Json),
         values(&bodies, ColumnValues::Bytes),
-        values(&[Some("\"K\""), Some("\"K\""), None, Some("\"K\"")], ColumnValues::Json),
+        values(&[Some("\"K\""), Some("\"K\""), None, Some("\"K\""), Some("\"K\""), None], ColumnValues::Json),
     ];
-    let batch = Batch::new(4, columns);
+    let batch = Batch::new(6, columns);
     for missing in ["keep", "drop", "reject"] {
         let enrich = enrich(json!({ "template": false, "missing": missing }));
-        let expected = [one(0, "\u{7}not JSON"), one(1, "[1]"), one(2, ""), one(3, r#"{"device":{"name":"K"}}"#)];
+        let enriched = one(3, r#"{"device":{"name":"K"}}"#);
+        // Bodies are all new or none: of a record without one it is empty, which the host takes as unchanged.
+        let expected = [one(0, "\u{7}not JSON"), one(1, "[1]"), one(2, ""), enriched, one(4, ""), one(5, "\u{7}")];
         assert_eq!(testing::mapped(&enrich, &batch), expected);
     }
 }

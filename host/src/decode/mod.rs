@@ -33,6 +33,7 @@ use crate::source::Chunk;
 
 use columns::Rows;
 use envelope::Opener;
+pub(crate) use envelope::datum;
 use fields::{Fields, Slot};
 pub use lines::is_whole;
 use lines::{Line, keep, span};

@@ -12,7 +12,8 @@ use crate::json::{Kind, Value};
 use crate::misfit::Misfit;
 use crate::number;
 
-/// How deep values may lie in each other: as deep as the host lets them.
+/// How deep values may lie in each other: deeper than messages go, and little enough for a plugin's stack. The host takes deeper
+/// bodies, which are rejected here.
 const DEPTH: usize = 128;
 
 /// Adds the datum of `body` to `out`.
@@ -101,7 +102,7 @@ impl<'p> Encoder<'p> {
     }
 
     fn map(&mut self, values: usize, object: Value, how: How, out: &mut Vec<u8>) -> Result<(), Misfit> {
-        let members = object.last_members();
+        let members = object.last_members().map_err(Misfit::name)?;
         put_items(out, |out| {
             for (key, value) in &members {
                 put_bytes(key, out);
@@ -115,14 +116,16 @@ impl<'p> Encoder<'p> {
         let mut found = vec![None; record.fields.len()];
         let mut next = 0;
         for (name, value) in object.members() {
+            // What is no text is no field's name.
+            let text = name.text().unwrap_or_default();
             // Members usually come in the order of the fields.
-            let expected = record.fields.get(next).is_some_and(|field| field.name.as_bytes() == &name[..]);
-            match if expected { Some(next) } else { record.places.get(&name[..]).copied() } {
+            let expected = record.fields.get(next).is_some_and(|field| field.name.as_bytes() == &text[..]);
+            match if expected { Some(next) } else { record.places.get(&text[..]).copied() } {
                 Some(place) => {
                     found[place] = Some(value);
                     next = place + 1;
                 }
-                None if how.exact => return Err(Misfit::new(value, "no such member").under(&name)),
+                None if how.exact => return Err(Misfit::new(value, "no such member").under(&text)),
                 None => {}
             }
         }
@@ -201,10 +204,9 @@ fn scalar(node: &Node, value: Value, how: How, out: &mut Vec<u8>) -> Option<()> 
         Node::Int => put_long(number::integer(value.written()).filter(|&number| i32::try_from(number).is_ok())?, out),
         Node::Long => put_long(number::integer(value.written())?, out),
         Node::Float => {
-            let number = number::double(value.written())?;
-            let float = number as f32;
-            let exact = !how.exact || (f64::from(float) == number && number::exact_double(value.written()).is_some());
-            out.extend_from_slice(&Some(float).filter(|float| float.is_finite() && exact)?.to_le_bytes());
+            let number = number::float(value.written())?;
+            let exact = !how.exact || number::exact_double(value.written()) == Some(f64::from(number));
+            out.extend_from_slice(&Some(number).filter(|_| exact)?.to_le_bytes());
         }
         Node::Double => {
             let number =

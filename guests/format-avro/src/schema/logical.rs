@@ -59,7 +59,7 @@ pub fn big_decimal(value: Value, out: &mut Vec<u8>) -> Option<()> {
     let (digits, scale) = number(value)?.significant(BIG_DECIMAL_DIGITS)?;
     let mut inner = Vec::with_capacity(digits.len() + 4);
     put_bytes(&digits, &mut inner);
-    put_long(scale, &mut inner);
+    put_long(scale.into(), &mut inner);
     put_bytes(&inner, out);
     Some(())
 }

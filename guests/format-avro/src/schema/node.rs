@@ -136,7 +136,7 @@ impl Node {
                 let size = size.map_or(String::new(), |size| format!(", in {size} bytes"));
                 format!("decimal (a number of at most {precision} digits, {scale} behind the point{size})")
             }
-            Node::BigDecimal => "big-decimal (a number)".into(),
+            Node::BigDecimal => "big-decimal (a number of at most 1000 digits, with a scale of 32 bits)".into(),
             Node::Uuid(_) => "uuid".into(),
             Node::Date => "date (`YYYY-MM-DD` or days since 1970)".into(),
             Node::Time(unit) => format!("time-{0} (`HH:MM:SS` or {0} since midnight)", unit.name()),

@@ -82,6 +82,27 @@ fn nothing_of_a_device_is_lost() {
 }
 
 #[test]
+fn half_a_surrogate_pair_is_no_text_but_a_value_as_it_was_written() {
+    let device = only("device", r#"{"id":"d","etag":"\ud800","properties":{"cloud":{"where":"x\udfff"}}}"#);
+    assert_eq!(plain(&map(field(&device, "other"))["/etag"]), text(r#""\ud800""#));
+    assert_eq!(plain(&map(field(field(&device, "properties"), "cloud"))["where"]), text(r#""x\udfff""#));
+    let bodies = [
+        r#"{"id":"d","name":"\ud800"}"#,
+        r#"{"id":"d","\ud800":1}"#,
+        r#"{"id":"d","settings":{"device":{"\ud800":1}}}"#,
+    ];
+    let expected = [
+        r#"`/name` is `"\ud800"`, expected string"#,
+        r#"`/\ud800` is `"\ud800"`, expected a name that is Unicode text"#,
+        r#"`/settings/device/\ud800` is `"\ud800"`, expected a name that is Unicode text"#,
+    ];
+    assert_eq!(reasons(json!({"record": "device"}), &bodies), expected);
+    let template = [r#"{"id":"t","settings":{"device":{"f":{"name":"\ud800"}}}}"#];
+    let expected = [r#"`/settings/device/f/name` is `"\ud800"`, expected string"#];
+    assert_eq!(reasons(json!({"record": "device-template"}), &template), expected);
+}
+
+#[test]
 fn what_is_missing_or_null_is_empty() {
     let columns = vec![
         column(&[Some(b"{}"), Some(br#"{"id":null,"name":null,"settings":null,"deleted":null}"#)], ColumnValues::Json),

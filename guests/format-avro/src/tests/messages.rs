@@ -4,6 +4,11 @@ use lakeport_plugin::TextPairs;
 
 use super::*;
 
+#[path = "../../../../tests/support/shared_data.rs"]
+mod shared_data;
+
+use shared_data::shared_data;
+
 /// A message before it is written.
 #[derive(Default, Clone)]
 struct Sent<'a> {
@@ -98,17 +103,10 @@ fn the_schema_is_the_services() {
     assert_eq!(schema.len(), 296);
 }
 
-/// The header of a file that the service wrote; it is beside the checkout of those who develop this, and not part of
-/// it.
 #[test]
 fn the_header_is_the_services_byte_for_byte() {
-    let checkout = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let Ok(theirs) = std::fs::read(checkout.join("../shared/data/iot-hub-header.avro")) else {
-        // Not by a macro: what those print is not shown where a test passes.
-        let told = b"NOT RUN: there is no ../shared/data/iot-hub-header.avro beside this checkout\n";
-        std::io::Write::write_all(&mut std::io::stderr(), told).unwrap();
-        return;
-    };
+    let Some(theirs) = shared_data("iot-hub-header.avro") else { return };
+    let theirs = std::fs::read(theirs).unwrap();
     let length = open(json!({})).unwrap().header(&file(false)).unwrap().len();
     let seed = theirs[length - 16..length].to_vec();
     let ours = open(json!({})).unwrap().header(&FileContext { seed, resumed: false }).unwrap();

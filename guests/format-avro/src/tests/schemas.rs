@@ -54,6 +54,8 @@ fn numbers_are_the_nearest_double_or_float() {
     );
     assert_eq!(fitted(json!("float"), &["0.1"]), [Value::Float(0.1)]);
     assert_eq!(unfit(json!("double"), &["1e400", "\"wet\""])[1], "`/x` is `\"wet\"`, expected double");
+    // Halfway between two floats but for a digit that no double has: rounding twice would take the even one.
+    assert_eq!(fitted(json!("float"), &["1.00000005960464477539062500000001"]), [Value::Float(1.0000001)]);
     assert_eq!(unfit(json!("float"), &["1e39"]), ["`/x` is `1e39`, expected float"]);
 }
 
@@ -181,6 +183,22 @@ fn text_fills_bytes_fixed_and_enums() {
 }
 
 #[test]
+fn half_a_surrogate_pair_is_no_text() {
+    let half = r#""a\ud800""#;
+    let symbols = json!({"type": "enum", "name": "E", "symbols": ["A"], "default": "A"});
+    for (schema, expected) in
+        [(json!("string"), "string"), (json!("bytes"), "bytes (text)"), (symbols, "a symbol of enum E")]
+    {
+        assert_eq!(unfit(schema, &[half]), [format!("`/x` is `{half}`, expected {expected}")]);
+    }
+    let map = json!({"type": "map", "values": "int"});
+    let expected = r#"`/x/\udfff` is `"\udfff"`, expected a name that is Unicode text"#;
+    assert_eq!(unfit(map, &[r#"{"a":1,"\udfff":2,"b":3}"#]), [expected]);
+    let record = json!({"type": "record", "name": "S", "fields": [{"name": "b", "type": "int"}]});
+    assert_eq!(field(&fitted(record, &[r#"{"\udfff":2,"b":3}"#])[0], "b"), &Value::Int(3), "it is no field");
+}
+
+#[test]
 fn times_are_text_or_numbers() {
     let millis = fitted(logical("timestamp-millis", "long"), &["\"1969-12-31T23:59:59.9999Z\"", "-5"]);
     assert_eq!(millis, [Value::TimestampMillis(-1), Value::TimestampMillis(-5)]);
@@ -233,7 +251,15 @@ fn a_big_decimal_keeps_its_scale() {
     assert!(text[0].contains("Minus, scale=1, digits=[125]"), "{text:?}");
     assert!(text[1].contains("Plus, scale=-3, digits=[1]"), "{text:?}");
     let long = format!("1{}1", "0".repeat(1_000));
-    assert!(unfit(logical("big-decimal", "bytes"), &[&long])[0].ends_with("expected big-decimal (a number)"));
+    assert!(
+        unfit(logical("big-decimal", "bytes"), &[&long])[0]
+            .contains("expected big-decimal (a number of at most 1000 digits")
+    );
+    let (near, far) = ("1e-2147483647", ["1e-3000000000", "1e2147483649", "\"-1e-99999999999999999999\""]);
+    assert!(format!("{:?}", fitted(logical("big-decimal", "bytes"), &[near])[0]).contains("scale=2147483647"));
+    let expected = "big-decimal (a number of at most 1000 digits, with a scale of 32 bits)";
+    let reasons = far.map(|number| format!("`/x` is `{number}`, expected {expected}"));
+    assert_eq!(unfit(logical("big-decimal", "bytes"), &far), reasons);
 }
 
 #[test]

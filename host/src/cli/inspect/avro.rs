@@ -1,24 +1,20 @@
-//! Avro object container files: the header, then every block, each record of it decoded.
+//! Avro object container files: the header, then every block, each record of it walked.
 //!
-//! The container is read here and not by the library, which neither says where something is wrong nor tells a file that is cut
-//! off inside a block's header from one that is whole. Records are decoded by the library.
+//! Headers, blocks and data are read as sources read them (`source::avro`, `decode::datum`): within bounds, whatever a file claims.
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
+use std::fmt::Display;
 
-use apache_avro::reader::datum::GenericDatumReader;
-use apache_avro::types::Value;
-use apache_avro::{Codec, Schema};
-use serde::de::IgnoredAny;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 use super::LONGEST;
 use super::input::{Input, Stop};
-
-/// What a container file begins with.
-pub const MAGIC: &[u8] = b"Obj\x01";
+use crate::decode::datum::{Writer, branch};
+use crate::source::avro::{Block, Cursor, Header, MAGIC, Preamble, Trouble, Type, Types};
 
 /// The most bytes of a block, as it lies in the file; the library has the same limit for decompressed ones.
-const LARGEST_BLOCK: u64 = 512 << 20;
+const LARGEST_BLOCK: usize = 512 << 20;
 
 /// What is in a container file.
 #[derive(Debug, Default)]
@@ -31,136 +27,160 @@ pub struct Avro {
     pub metadata: BTreeSet<String>,
     pub blocks: u64,
     pub records: u64,
-    pub first: Vec<Value>,
+    header: Option<Header>,
+    /// The first records, as they are stored.
+    first: Vec<Vec<u8>>,
 }
 
 impl Avro {
     /// Reads a whole file, and keeps the first `most` records.
     pub fn read(&mut self, input: &mut Input, most: usize) -> Result<(), Stop> {
-        if input.exactly(MAGIC.len() as u64, "`Obj\\x01`, with which an Avro file begins")? != MAGIC {
-            return Err(Stop::damaged(0, "`Obj\\x01`, with which an Avro file begins"));
-        }
-        let start = input.offset();
-        self.read_metadata(input)?;
-        if self.schema.is_empty() {
-            return Err(Stop::damaged(start, "metadata with `avro.schema`"));
-        }
-        // Known before anything can be wrong with the schema.
-        let sync = input.exactly(16, "a sync marker")?.try_into().expect("sixteen were asked for");
-        self.sync = Some(sync);
-        // A writer may leave it out.
-        let codec = self.codec.get_or_insert_with(|| "null".to_owned());
-        let codec = Codec::from_str(codec).map_err(|_| {
-            Stop::damaged(start, format!("the codec null, deflate, snappy or zstandard, found `{codec}`"))
-        })?;
-        let bad_schema = |error| Stop::damaged(start, format!("an Avro schema in `avro.schema` ({error})"));
-        let schema = Schema::parse_str(&self.schema).map_err(bad_schema)?;
-        let reader = GenericDatumReader::builder(&schema).build().map_err(bad_schema)?;
-        while !input.is_at_end()? {
-            self.read_block(input, codec, &sync, &reader, most)?;
-        }
-        Ok(())
+        let mut buffer = Vec::new();
+        let header = loop {
+            let wrong = |reason| Stop::Damaged { offset: 0, reason };
+            if let Some(preamble) = Preamble::parse(&buffer).map_err(wrong)? {
+                break self.understand(&preamble)?;
+            }
+            if input.fill(&mut buffer)? == 0 {
+                return Err(Stop::damaged(input.offset(), "the rest of an Avro file's header"));
+            }
+        };
+        let read = self.read_blocks(input, buffer, &header, most);
+        self.header = Some(header);
+        read
     }
 
-    fn read_metadata(&mut self, input: &mut Input) -> Result<(), Stop> {
-        let start = input.offset();
-        loop {
-            let mut count = long(input, "a count of metadata")?;
-            if count == 0 {
-                return Ok(());
-            }
-            if count < 0 {
-                // A negative count is followed by the bytes that the pairs have (Avro 1.12, Maps).
-                long(input, "a size of metadata")?;
-                count = count.saturating_neg();
-            }
-            for _ in 0..count {
-                let key = String::from_utf8_lossy(&sized(input, LONGEST, "a metadata key")?).into_owned();
-                let at = input.offset();
-                let value = sized(input, LONGEST, "metadata")?;
-                if input.offset() - start > LONGEST {
-                    return Err(Stop::damaged(start, format!("at most {LONGEST} bytes of metadata")));
-                }
-                match key.as_str() {
-                    "avro.schema" => {
-                        self.schema = String::from_utf8(value)
-                            .ok()
-                            .filter(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
-                            .ok_or_else(|| Stop::damaged(at, "a schema as JSON in `avro.schema`"))?;
-                    }
-                    "avro.codec" => self.codec = Some(String::from_utf8_lossy(&value).into_owned()),
-                    _ => {}
-                }
-                self.metadata.insert(key);
-            }
-        }
+    /// Takes over what a header says, as far as it makes sense.
+    fn understand(&mut self, preamble: &Preamble<'_>) -> Result<Header, Stop> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        self.metadata = preamble.keys.iter().map(|key| text(key)).collect();
+        self.sync = Some(preamble.marker);
+        self.codec = Some(preamble.codec.map_or_else(|| "null".to_owned(), text));
+        self.schema = preamble.schema.and_then(json).unwrap_or_default();
+        Header::new(preamble).map_err(|reason| Stop::Damaged { offset: MAGIC.len() as u64, reason })
     }
 
-    fn read_block(
+    /// Reads all blocks; `buffer` is what was read of the file so far.
+    fn read_blocks(
         &mut self,
         input: &mut Input,
-        codec: Codec,
-        sync: &[u8; 16],
-        reader: &GenericDatumReader<'_>,
+        mut buffer: Vec<u8>,
+        header: &Header,
         most: usize,
     ) -> Result<(), Stop> {
-        let start = input.offset();
-        let count = long(input, "a block's count of records")?;
-        let count = u64::try_from(count)
-            .map_err(|_| Stop::damaged(start, format!("a block's count of records, found {count}")))?;
-        let mut bytes = sized(input, LARGEST_BLOCK, &format!("a block of {count} records"))?;
-        let end = input.offset();
-        let marker = input.exactly(16, "the sync marker behind a block")?;
-        if marker != sync {
-            let (sync, marker) = (hex::encode(sync), hex::encode(marker));
-            return Err(Stop::damaged(end, format!("the sync marker {sync} behind a block, found {marker}")));
+        let (mut first, mut at) = (0, header.len);
+        loop {
+            let start = first + at as u64;
+            let wrong = |reason| Stop::Damaged { offset: start, reason };
+            match header.block(&buffer, at, LARGEST_BLOCK).map_err(wrong)? {
+                Some(block) => {
+                    let stored = &buffer[block.data.clone()];
+                    self.read_block(stored, &block, header, most).map_err(wrong)?;
+                    at = block.end;
+                    continue;
+                }
+                None => buffer.drain(..at),
+            };
+            (first, at) = (start, 0);
+            if input.fill(&mut buffer)? == 0 {
+                return match buffer.is_empty() {
+                    true => Ok(()),
+                    false => Err(Stop::damaged(input.offset(), format!("the rest of the block at byte {start}"))),
+                };
+            }
         }
-        let wrong = |what: String| Stop::damaged(start, format!("a block of {count} records, but {what}"));
-        codec.decompress(&mut bytes).map_err(|error| wrong(format!("it cannot be decompressed ({error})")))?;
-        let mut left = bytes.as_slice();
+    }
+
+    fn read_block(&mut self, stored: &[u8], block: &Block, header: &Header, most: usize) -> Result<(), String> {
+        let count = block.records;
+        let wrong = |what: &dyn Display| format!("expected a block of {count} records, but {what}");
+        let mut data = stored.to_vec();
+        let not_decompressed = |error| wrong(&format!("it cannot be decompressed ({error})"));
+        header.codec.decompress(&mut data).map_err(not_decompressed)?;
+        let (mut cursor, mut json) = (Cursor::new(&data, 0), Vec::new());
         for number in 1..=count {
-            let before = left.len();
-            let record = reader
-                .read_value(&mut left)
-                .map_err(|error| wrong(format!("record {number} of it cannot be decoded ({error})")))?;
+            let before = cursor.at;
+            json.clear();
+            let root = header.types.root_number();
+            writer(&header.types).write(root, &mut cursor, &mut json).map_err(|trouble| match trouble {
+                Trouble::End => wrong(&format!("its {} bytes of data end in record {number} of it", data.len())),
+                Trouble::Wrong(found) => wrong(&format!("record {number} of it does not fit the schema: {found}")),
+            })?;
             self.records += 1;
             if self.first.len() < most {
-                self.first.push(record);
-            }
-            if before == 0 && self.first.len() == most {
+                self.first.push(data[before..cursor.at].to_vec());
+            } else if cursor.at == before {
                 // Records without bytes are all the same, and a few bytes can claim to be any number of them.
                 self.records += count - number;
                 break;
             }
         }
-        if !left.is_empty() {
-            return Err(wrong(format!("behind them it has {} more bytes", left.len())));
+        if cursor.at < data.len() {
+            return Err(wrong(&format!("behind them it has {} more bytes", data.len() - cursor.at)));
         }
         self.blocks += 1;
         Ok(())
     }
-}
 
-/// A variable-length number: seven bits a byte, zigzag.
-fn long(input: &mut Input, what: &str) -> Result<i64, Stop> {
-    let start = input.offset();
-    let mut number = 0_u64;
-    for shift in (0..70).step_by(7) {
-        let byte = input.exactly(1, what)?[0];
-        number |= u64::from(byte & 0x7f) << shift.min(63);
-        if byte < 0x80 {
-            return Ok((number >> 1) as i64 ^ -((number & 1) as i64));
+    /// The first records as JSON.
+    pub fn first(&self) -> impl Iterator<Item = String> {
+        self.kept().map(|(types, record)| json_of(types, types.root_number(), &mut Cursor::new(record, 0)))
+    }
+
+    /// The first records as rows, each text as `shown`: a column for each field of a record, otherwise one column.
+    pub fn rows(&self, shown: fn(&str) -> String) -> (Vec<String>, Vec<Vec<String>>) {
+        let mut titles = vec!["first records".to_owned()];
+        let mut rows = Vec::new();
+        for (types, record) in self.kept() {
+            let columns = match types.root() {
+                Type::Record { fields, .. } if !fields.is_empty() => {
+                    titles = fields.iter().map(|field| field.name.clone()).collect();
+                    fields.iter().map(|field| field.of).collect()
+                }
+                _ => vec![types.root_number()],
+            };
+            let mut at = 0;
+            rows.push(columns.into_iter().map(|of| shown(&cell(types, of, record, &mut at))).collect());
         }
+        (titles, rows)
     }
-    Err(Stop::damaged(start, format!("{what}, found a number of more than ten bytes")))
+
+    fn kept(&self) -> impl Iterator<Item = (&Types, &[u8])> {
+        self.header.iter().flat_map(|header| self.first.iter().map(|record| (&header.types, record.as_slice())))
+    }
 }
 
-/// Bytes with their length before them.
-fn sized(input: &mut Input, most: u64, what: &str) -> Result<Vec<u8>, Stop> {
-    let start = input.offset();
-    let length = long(input, &format!("the size of {what}"))?;
-    match u64::try_from(length) {
-        Ok(length) if length <= most => input.exactly(length, what),
-        _ => Err(Stop::damaged(start, format!("the size of {what}, at most {most}, found {length}"))),
+fn writer(types: &Types) -> Writer<'_> {
+    Writer { types, limit: LONGEST as usize }
+}
+
+fn json_of(types: &Types, of: usize, cursor: &mut Cursor<'_>) -> String {
+    let mut json = Vec::new();
+    writer(types).write(of, cursor, &mut json).expect("the record was read before");
+    String::from_utf8(json).expect("JSON is UTF-8")
+}
+
+/// The value of a type at `at`, as text: that of strings and, where they have any, of bytes; otherwise JSON.
+fn cell(types: &Types, of: usize, record: &[u8], at: &mut usize) -> String {
+    let (mut kind, mut cursor) = (types.get(of), Cursor::new(record, *at));
+    while let Type::Union(_) = kind {
+        kind = branch(types, kind, &mut cursor).expect("the record was read before");
     }
+    let mut cursor = Cursor::new(record, *at);
+    let json = json_of(types, of, &mut cursor);
+    *at = cursor.at;
+    match (kind, serde_json::from_str::<String>(&json)) {
+        (Type::Bytes | Type::Fixed(_), Ok(base64)) => {
+            let bytes = STANDARD.decode(&base64).expect("it was encoded so");
+            String::from_utf8(bytes).unwrap_or_else(|_| format!("base64:{base64}"))
+        }
+        (_, Ok(text)) => text,
+        _ => json,
+    }
+}
+
+/// The text of a schema, where it is JSON; nested no deeper than the library that reads it goes.
+fn json(schema: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(schema).ok()?;
+    serde_json::from_str::<serde_json::Value>(text).is_ok().then(|| text.to_owned())
 }

@@ -1,5 +1,6 @@
 //! A file's decompressed bytes, and how many of them were read.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use std::path::Path;
@@ -10,16 +11,16 @@ use crate::source::content::{Content, Damage, Encoding};
 /// Why reading ended early.
 #[derive(Debug)]
 pub enum Stop {
-    /// The bytes at `offset` are not what they should be.
-    Damaged { offset: u64, expected: String },
+    /// The bytes at `offset` are not what they should be, for a `reason` that says what was expected.
+    Damaged { offset: u64, reason: String },
     /// The file system says so.
     Unreadable(io::Error),
 }
 
 impl Stop {
     /// Something else than what was `expected`, at `offset`.
-    pub fn damaged(offset: u64, expected: impl Into<String>) -> Self {
-        Stop::Damaged { offset, expected: expected.into() }
+    pub fn damaged(offset: u64, expected: impl Display) -> Self {
+        Stop::Damaged { offset, reason: format!("expected {expected}") }
     }
 }
 
@@ -86,20 +87,11 @@ impl Input {
         self.bytes.get_ref().1.get_ref().damage.as_ref()
     }
 
-    /// Whether all was read.
-    pub fn is_at_end(&mut self) -> io::Result<bool> {
-        Ok(self.fill_buf()?.is_empty())
-    }
-
-    /// The next `length` bytes, which are `what`.
-    pub fn exactly(&mut self, length: u64, what: &str) -> Result<Vec<u8>, Stop> {
-        let (start, mut bytes) = (self.offset, Vec::new());
-        // Not all at once: a length that is wrong costs no more memory than the file has bytes.
-        self.by_ref().take(length).read_to_end(&mut bytes)?;
-        match bytes.len() as u64 {
-            found if found == length => Ok(bytes),
-            found => Err(Stop::damaged(start, format!("{length} bytes of {what}, found {found} before the end"))),
-        }
+    /// Adds the next bytes to `buffer`, as many as it has and no fewer than some; answers with how many.
+    pub fn fill(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        // Doubled, so that reading stays linear, and no faster: a length that is wrong costs no more memory than the file has bytes.
+        let more = buffer.len().max(BUFFER) as u64;
+        self.take(more).read_to_end(buffer)
     }
 }
 

@@ -16,6 +16,7 @@ use clap::ValueEnum;
 
 use super::written;
 use crate::error::{Error, Kind, Result};
+use crate::source::avro::MAGIC;
 use crate::telemetry::human::printable;
 use input::{Input, Stop};
 
@@ -62,7 +63,7 @@ impl Format {
     }
 }
 
-/// The most bytes that one row, line or piece of metadata may have: what is kept of a file is bounded by it.
+/// The most bytes that one row, line or record as JSON may have: what is kept of a file is bounded by it.
 const LONGEST: u64 = 64 << 20;
 
 /// What was found in a file, as far as it was read.
@@ -109,10 +110,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     written(out.write_all(shown.as_bytes()))?;
     match (read, input.damage()) {
         (Ok(()), None) => Ok(()),
-        (Ok(()), Some(damage)) => Err(damaged(&args.file, input.offset(), &format!("more, but {damage}"))),
-        (Err(Stop::Damaged { offset, expected }), None) => Err(damaged(&args.file, offset, &expected)),
-        (Err(Stop::Damaged { offset, expected }), Some(damage)) => {
-            Err(damaged(&args.file, offset, &format!("{expected}; {damage}")))
+        (Ok(()), Some(damage)) => Err(damaged(&args.file, input.offset(), &format!("expected more, but {damage}"))),
+        (Err(Stop::Damaged { offset, reason }), None) => Err(damaged(&args.file, offset, &reason)),
+        (Err(Stop::Damaged { offset, reason }), Some(damage)) => {
+            Err(damaged(&args.file, offset, &format!("{reason}; {damage}")))
         }
         (Err(Stop::Unreadable(error)), _) => {
             let error = error.to_string().to_lowercase();
@@ -121,15 +122,15 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     }
 }
 
-fn damaged(file: &Path, offset: u64, expected: &str) -> Error {
-    let (file, expected) = (printable(&file.display().to_string()), printable(expected));
-    Error::new(Kind::Data, format!("`{file}` is damaged at byte {offset} of its content: expected {expected}"))
+fn damaged(file: &Path, offset: u64, reason: &str) -> Error {
+    let (file, reason) = (printable(&file.display().to_string()), printable(reason));
+    Error::new(Kind::Data, format!("`{file}` is damaged at byte {offset} of its content: {reason}"))
         .with_help("what is shown is what comes before; if it is another format, name it with `--format`")
 }
 
 /// What a file is, by its first bytes, its name, and its first byte, in this order.
 fn recognise(path: &Path, head: &[u8]) -> Result<Format> {
-    if head.starts_with(avro::MAGIC) {
+    if head.starts_with(MAGIC) {
         return Ok(Format::Avro);
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();

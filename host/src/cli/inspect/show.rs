@@ -3,14 +3,8 @@
 //! In JSON, schemas and records stand as they do in the file: they are put in as text, since reading and writing them again
 //! would sort their members.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
-
-use apache_avro::types::Value;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::{Serialize, Serializer};
 
 use super::input::Input;
 use super::{Format, Found};
@@ -27,6 +21,8 @@ const GAP: usize = 2;
 const MOST_COLUMNS: usize = (WIDTH + GAP) / (NARROWEST + GAP);
 /// Members of lines that the text lists; the JSON form has all of them.
 const MOST_MEMBERS: usize = 50;
+/// Longer schemas stand as they do in the file: laid out, each byte may become a line and its indentation.
+const LONGEST_LAID_OUT: usize = 1 << 20;
 
 /// The file as tables.
 pub fn text(file: &Path, format: Format, input: &Input, found: &Found) -> String {
@@ -71,9 +67,11 @@ pub fn text(file: &Path, format: Format, input: &Input, found: &Found) -> String
         Found::Avro(avro) => {
             if !avro.schema.is_empty() {
                 line(&mut text, format_args!("\nschema"));
-                pretty(&avro.schema).lines().for_each(|one| line(&mut text, format_args!("{}", printable(one))));
+                let laid_out =
+                    if avro.schema.len() > LONGEST_LAID_OUT { avro.schema.clone() } else { pretty(&avro.schema) };
+                laid_out.lines().for_each(|one| line(&mut text, format_args!("{}", printable(one))));
             }
-            let (titles, rows) = avro_table(&avro.first);
+            let (titles, rows) = avro.rows(cell);
             table(&titles, &rows)
         }
         Found::Ndjson(ndjson) => {
@@ -145,47 +143,6 @@ fn cut(text: &str, width: usize) -> String {
     }
 }
 
-/// A column for each field where all are records of the same fields, otherwise one column.
-fn avro_table(records: &[Value]) -> (Vec<String>, Vec<Vec<String>>) {
-    let names = |record: &Value| match plain(record) {
-        Value::Record(fields) => Some(fields.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>()),
-        _ => None,
-    };
-    let titles = records
-        .first()
-        .and_then(names)
-        .filter(|titles| !titles.is_empty() && records.iter().all(|record| names(record).as_ref() == Some(titles)));
-    let cells = |record: &Value| match plain(record) {
-        Value::Record(fields) if titles.is_some() => fields.iter().map(|(_, value)| avro_cell(value)).collect(),
-        other => vec![avro_cell(other)],
-    };
-    let rows = records.iter().map(cells).collect();
-    (titles.unwrap_or_else(|| vec!["first records".to_owned()]), rows)
-}
-
-fn avro_cell(value: &Value) -> String {
-    match plain(value) {
-        Value::String(text) | Value::Enum(_, text) => cell(text),
-        Value::Bytes(bytes) | Value::Fixed(_, bytes) => cell(&bytes_as_text(bytes)),
-        other => cell(&json_of(other, true)),
-    }
-}
-
-/// What a union holds.
-fn plain(value: &Value) -> &Value {
-    match value {
-        Value::Union(_, inner) => plain(inner),
-        other => other,
-    }
-}
-
-fn bytes_as_text(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => format!("base64:{}", STANDARD.encode(bytes)),
-    }
-}
-
 /// JSON on lines of its own, its members in their order.
 fn pretty(json: &str) -> String {
     let (mut out, mut depth, mut in_string, mut escaped) = (String::new(), 0_usize, false, false);
@@ -239,7 +196,7 @@ pub fn json(file: &Path, format: Format, input: &Input, found: &Found) -> String
             avro.sync.map_or_else(none, |sync| text(&hex::encode(sync))),
             list(&mut avro.metadata.iter().map(|key| text(key))),
             if avro.schema.is_empty() { none() } else { avro.schema.clone() },
-            list(&mut avro.first.iter().map(|record| json_of(record, false))),
+            list(&mut avro.first()),
         ),
         Found::Ndjson(ndjson) => {
             let member = |member: &super::ndjson::Member| {
@@ -272,58 +229,6 @@ pub fn json(file: &Path, format: Format, input: &Input, found: &Found) -> String
     format!("{{{}}}\n", members.join(","))
 }
 
-fn json_of(value: &Value, as_text: bool) -> String {
-    serde_json::to_string(&Avro { value, as_text }).expect("maps have names for keys")
-}
-
-/// An Avro value as JSON: unions are what they hold, bytes are base64, or text where they are and that is wanted.
-struct Avro<'a> {
-    value: &'a Value,
-    as_text: bool,
-}
-
-impl Serialize for Avro<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let as_text = self.as_text;
-        let of = |value| Avro { value, as_text };
-        let bytes = |bytes: &[u8]| if as_text { bytes_as_text(bytes) } else { STANDARD.encode(bytes) };
-        match self.value {
-            Value::Null => serializer.serialize_unit(),
-            Value::Boolean(flag) => serializer.serialize_bool(*flag),
-            Value::Int(number) | Value::Date(number) | Value::TimeMillis(number) => serializer.serialize_i32(*number),
-            Value::Long(number)
-            | Value::TimeMicros(number)
-            | Value::TimestampMillis(number)
-            | Value::TimestampMicros(number)
-            | Value::TimestampNanos(number)
-            | Value::LocalTimestampMillis(number)
-            | Value::LocalTimestampMicros(number)
-            | Value::LocalTimestampNanos(number) => serializer.serialize_i64(*number),
-            // JSON has no such numbers.
-            Value::Float(number) if !number.is_finite() => serializer.collect_str(number),
-            Value::Double(number) if !number.is_finite() => serializer.collect_str(number),
-            Value::Float(number) => serializer.serialize_f32(*number),
-            Value::Double(number) => serializer.serialize_f64(*number),
-            Value::Bytes(value) | Value::Fixed(_, value) => serializer.serialize_str(&bytes(value)),
-            Value::String(text) | Value::Enum(_, text) => serializer.serialize_str(text),
-            Value::Union(_, inner) => of(inner).serialize(serializer),
-            Value::Array(items) => serializer.collect_seq(items.iter().map(of)),
-            Value::Map(entries) => {
-                let sorted: BTreeMap<_, _> = entries.iter().collect();
-                serializer.collect_map(sorted.into_iter().map(|(name, value)| (name, of(value))))
-            }
-            Value::Record(fields) => serializer.collect_map(fields.iter().map(|(name, value)| (name, of(value)))),
-            Value::Decimal(decimal) => {
-                let unscaled = Vec::<u8>::try_from(decimal).unwrap_or_default();
-                serializer.serialize_str(&STANDARD.encode(unscaled))
-            }
-            Value::BigDecimal(number) => serializer.collect_str(number),
-            Value::Duration(duration) => serializer.serialize_str(&STANDARD.encode(<[u8; 12]>::from(duration))),
-            Value::Uuid(uuid) => serializer.collect_str(uuid),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -348,16 +253,5 @@ mod tests {
         }
         let uneven = table(&["a", "b"], &[vec![long("a"), "short".into()]]);
         assert!(uneven.contains("…  short\n"), "{uneven}");
-    }
-
-    #[test]
-    fn what_json_has_no_form_for_is_text() {
-        let value = Value::Record(vec![
-            ("z".into(), Value::Double(f64::NAN)),
-            ("a".into(), Value::Bytes(vec![0xff])),
-            ("m".into(), Value::Map([("k".to_owned(), Value::Bytes(b"{}".to_vec()))].into())),
-        ]);
-        assert_eq!(json_of(&value, false), r#"{"z":"NaN","a":"/w==","m":{"k":"e30="}}"#);
-        assert_eq!(json_of(&value, true), r#"{"z":"NaN","a":"base64:/w==","m":{"k":"{}"}}"#);
     }
 }

@@ -12,7 +12,7 @@
 mod avro;
 mod change;
 mod content;
-mod datum;
+pub mod datum;
 mod events;
 mod gathered;
 mod iot_hub;

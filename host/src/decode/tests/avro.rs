@@ -1,7 +1,5 @@
 //! Avro container files: what comes out of them, of the shapes that are known and of any other, whole and damaged.
 
-use std::path::PathBuf;
-
 use apache_avro::types::Value as Avro;
 use apache_avro::{Codec, DeflateSettings, Schema, Writer};
 use proptest::prelude::*;
@@ -12,6 +10,11 @@ use super::*;
 use crate::plan::Envelope;
 use crate::record::Attribute;
 use crate::source::avro::Header;
+
+#[path = "../../../../tests/support/shared_data.rs"]
+mod shared_data;
+
+use shared_data::shared_data;
 
 /// A container file's only chunk.
 fn whole(file: &[u8]) -> Option<Chunk> {
@@ -222,13 +225,8 @@ fn a_block_in_pieces_is_the_file() {
 
 #[test]
 fn every_record_of_a_real_capture_file_is_decoded() {
-    let folder = std::env::var_os("LAKEPORT_SHARED_DATA")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
-    let path = folder.join("event-hubs-capture.avro");
-    let Ok(file) = std::fs::read(&path) else {
-        eprintln!("NOT RUN: `{}` is missing; set LAKEPORT_SHARED_DATA to the folder that holds it", path.display());
-        return;
-    };
+    let Some(file) = shared_data("event-hubs-capture.avro") else { return };
+    let file = std::fs::read(file).unwrap();
     let decoded = decode_file(&file);
     assert_eq!((decoded.records, decoded.dead.len()), (677, 0));
     let rows = shown(&decoded);

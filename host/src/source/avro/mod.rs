@@ -7,6 +7,7 @@ mod blocks;
 mod cursor;
 mod schema;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::str::{self, FromStr};
 
@@ -14,13 +15,25 @@ use apache_avro::Codec;
 
 pub use blocks::Blocks;
 pub use cursor::{Cursor, Trouble};
-pub use schema::{Field, Type, Types};
+pub use schema::{Type, Types};
 
 /// What a container file begins with.
-const MAGIC: &[u8] = b"Obj\x01";
+pub const MAGIC: &[u8] = b"Obj\x01";
 const MARKER: usize = 16;
 /// A header is held whole up to this many bytes.
 const LONGEST_HEADER: usize = 16 << 20;
+
+/// The header of a container file as it stands, whether or not what it says can be understood.
+#[derive(Debug)]
+pub struct Preamble<'a> {
+    /// Its own length in bytes.
+    pub len: usize,
+    pub codec: Option<&'a [u8]>,
+    pub schema: Option<&'a [u8]>,
+    /// Of all metadata.
+    pub keys: BTreeSet<&'a [u8]>,
+    pub marker: [u8; MARKER],
+}
 
 /// The header of a container file.
 #[derive(Debug)]
@@ -54,12 +67,12 @@ pub struct Block {
     pub end: usize,
 }
 
-impl Header {
+impl<'a> Preamble<'a> {
     /// The header at the start of `bytes`; `None` where they end before it does.
     ///
     /// # Errors
     /// What was found and what was expected.
-    pub fn parse(bytes: &[u8]) -> Result<Option<Header>, String> {
+    pub fn parse(bytes: &'a [u8]) -> Result<Option<Self>, String> {
         let head = &bytes[..bytes.len().min(MAGIC.len())];
         if !MAGIC.starts_with(head) {
             return Err(format!(
@@ -67,9 +80,8 @@ impl Header {
                 show(head)
             ));
         }
-        let mut cursor = Cursor::new(bytes, head.len());
-        match Header::read(&mut cursor) {
-            Ok(header) => Ok(Some(header)),
+        match Preamble::read(&mut Cursor::new(bytes, head.len())) {
+            Ok(preamble) => Ok(Some(preamble)),
             Err(Trouble::End) if bytes.len() > LONGEST_HEADER => {
                 Err(format!("its header has more than {LONGEST_HEADER} bytes"))
             }
@@ -78,24 +90,50 @@ impl Header {
         }
     }
 
-    fn read(cursor: &mut Cursor<'_>) -> Result<Header, Trouble> {
-        let (mut codec, mut schema) = (Codec::Null, None);
+    fn read(cursor: &mut Cursor<'a>) -> Result<Self, Trouble> {
+        let (mut codec, mut schema, mut keys) = (None, None, BTreeSet::new());
         while let Some(entries) = cursor.items()? {
             for _ in 0..entries {
                 let key = cursor.bytes()?;
                 let value = cursor.bytes()?;
                 match key {
-                    b"avro.codec" => codec = codec_named(value).map_err(Trouble::Wrong)?,
+                    b"avro.codec" => codec = Some(value),
                     b"avro.schema" => schema = Some(value),
                     _ => {}
                 }
+                keys.insert(key);
             }
         }
         let marker = *cursor.take(MARKER)?.first_chunk().expect("so many were taken");
-        let schema = schema.ok_or_else(|| Trouble::Wrong("its header has no `avro.schema`".into()))?;
-        let types = Types::parse(schema).map_err(|reason| Trouble::Wrong(format!("its schema: {reason}")))?;
+        Ok(Preamble { len: cursor.at, codec, schema, keys, marker })
+    }
+}
+
+impl Header {
+    /// The header at the start of `bytes`, of a file that holds records; `None` where they end before it does.
+    ///
+    /// # Errors
+    /// What was found and what was expected.
+    pub fn parse(bytes: &[u8]) -> Result<Option<Header>, String> {
+        let Some(preamble) = Preamble::parse(bytes)? else { return Ok(None) };
+        let header = Header::new(&preamble)?;
+        match header.types.root() {
+            Type::Record { .. } => Ok(Some(header)),
+            _ => Err("its schema: its type is no `record`: a file holds records".into()),
+        }
+    }
+
+    /// What a header says, of a file that may hold anything.
+    ///
+    /// # Errors
+    /// What was found and what was expected.
+    pub fn new(preamble: &Preamble<'_>) -> Result<Header, String> {
+        // A writer may leave it out.
+        let codec = preamble.codec.map_or(Ok(Codec::Null), codec_named)?;
+        let schema = preamble.schema.ok_or("its header has no `avro.schema`")?;
+        let types = Types::parse(schema).map_err(|reason| format!("its schema: {reason}"))?;
         let shape = shape_of(&types);
-        Ok(Header { len: cursor.at, codec, types, shape, marker })
+        Ok(Header { len: preamble.len, codec, types, shape, marker: preamble.marker })
     }
 
     /// The block at `at`; `None` where the bytes end before it does.

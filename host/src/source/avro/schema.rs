@@ -45,7 +45,7 @@ pub struct Field {
 }
 
 impl Types {
-    /// The types of a schema, which is that of a record.
+    /// The types of a schema.
     ///
     /// # Errors
     /// What was found and what was expected.
@@ -53,15 +53,17 @@ impl Types {
         let schema: Value = serde_json::from_slice(schema).map_err(|error| format!("no JSON: {error}"))?;
         let mut parser = Parser { types: Vec::new(), names: HashMap::new() };
         let root = parser.parse(&schema, "")?;
-        match parser.types[root] {
-            Type::Record { .. } => Ok(Types { types: parser.types, root }),
-            _ => Err("its type is no `record`: a file holds records".into()),
-        }
+        Ok(Types { types: parser.types, root })
     }
 
-    /// The record that a file holds.
+    /// What a file holds.
     pub fn root(&self) -> &Type {
         &self.types[self.root]
+    }
+
+    /// The number of what a file holds.
+    pub fn root_number(&self) -> usize {
+        self.root
     }
 
     /// The type with a number.

@@ -1,12 +1,17 @@
 use super::*;
 use proptest::prelude::*;
 
+const SCHEMA: &str = r#"{"type":"record","name":"r","fields":[{"name":"s","type":"string"}]}"#;
+
 /// A container file with two blocks of one record of type `string` each, and its header's length.
 fn file(codec: &str) -> (Vec<u8>, usize) {
+    file_of(codec, SCHEMA)
+}
+
+fn file_of(codec: &str, schema: &str) -> (Vec<u8>, usize) {
     let mut bytes = MAGIC.to_vec();
-    let schema = br#"{"type":"record","name":"r","fields":[{"name":"s","type":"string"}]}"#;
     bytes.push(4);
-    for (key, value) in [(&b"avro.codec"[..], codec.as_bytes()), (b"avro.schema", schema)] {
+    for (key, value) in [(&b"avro.codec"[..], codec.as_bytes()), (b"avro.schema", schema.as_bytes())] {
         for text in [key, value] {
             let length = text.len() as u64 * 2;
             bytes.extend(if length < 128 {
@@ -50,6 +55,11 @@ fn half_a_header_is_awaited_and_another_file_refused() {
         reason(b"{\"name\":1}"),
         "it begins with `{\"na`, expected `Obj` and a byte 1: it is no Avro container file"
     );
+    let of_text = file_of("null", r#""string""#).0;
+    assert_eq!(reason(&of_text), "its schema: its type is no `record`: a file holds records");
+    let preamble = Preamble::parse(&of_text).unwrap().unwrap();
+    assert_eq!(preamble.keys, [&b"avro.codec"[..], b"avro.schema"].into());
+    assert!(matches!(Header::new(&preamble).unwrap().types.root(), Type::Text), "other readers may take it");
     assert_eq!(reason(&file("lzo").0), "its codec is `lzo`, expected `null`, `deflate`, `zstandard` or `snappy`");
 }
 
@@ -79,8 +89,7 @@ fn named_types_are_found_across_namespaces() {
     assert_eq!((name.as_str(), fields.len()), ("a.b.Outer", 5));
     assert!(matches!(types.get(fields[4].of), Type::Array(of) if matches!(types.get(*of), Type::Enum(_))));
     for (schema, expected) in [
-        (&br#""string""#[..], "its type is no `record`: a file holds records"),
-        (br#"{"type":"record","name":"r","fields":[{"name":"x","type":"nope"}]}"#, "there is no type `nope`"),
+        (&br#"{"type":"record","name":"r","fields":[{"name":"x","type":"nope"}]}"#[..], "there is no type `nope`"),
         (b"{", "no JSON"),
     ] {
         let reason = Types::parse(schema).unwrap_err();
