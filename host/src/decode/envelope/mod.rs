@@ -13,6 +13,7 @@ mod avro;
 mod change;
 mod content;
 mod datum;
+mod decompress;
 mod events;
 mod gathered;
 mod iot_hub;
