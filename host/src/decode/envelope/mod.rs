@@ -35,6 +35,9 @@ use gathered::Gathered;
 use iot_hub::IotHub;
 use row::{Inherited, Row};
 
+/// An array of more records is refused as a whole. Event Grid delivers no more than fit into 1 MB.
+const MOST_ELEMENTS: usize = 1 << 16;
+
 /// Takes records out of one kind of envelope.
 pub struct Opener {
     kind: Kind,
@@ -175,10 +178,18 @@ fn decode_array(gathered: &mut Gathered<'_>, opener: &mut Opener, start: usize, 
         Ok(array) => array,
         Err(fault) => return gathered.refuse(reason::fault(data, start, end, fault), start, end),
     };
-    let mut elements = Vec::new();
-    let scanned = Scanner::new(data, array.end as usize, &mut stops)
-        .elements(array.start as usize, |element| elements.push(element));
+    let (mut elements, mut count) = (Vec::new(), 0);
+    let scanned = Scanner::new(data, array.end as usize, &mut stops).elements(array.start as usize, |element| {
+        count += 1;
+        if count <= MOST_ELEMENTS {
+            elements.push(element);
+        }
+    });
     debug_assert!(scanned.is_ok(), "the array was validated");
+    if count > MOST_ELEMENTS {
+        let reason = format!("an array of {count} events, at most {MOST_ELEMENTS} are allowed");
+        return gathered.refuse(reason, start, end);
+    }
     for element in elements {
         let (start, end) = (element.start as usize, element.end as usize);
         let size = (end - start) as u64;
