@@ -86,7 +86,7 @@ impl Decoder {
             .iter()
             .map(|request| Column::new(request, mapping, source, &mut fields, &mut wanted))
             .collect::<Result<_>>()?;
-        let opener = Opener::new(mapping.envelope, &wanted, source, &mut fields)?;
+        let opener = Opener::new(mapping, &wanted, source, &mut fields)?;
         let kind = match &mapping.kind {
             Place::Body(pointer) if opener.is_none() => Some(fields.add(pointer)?),
             _ => None,

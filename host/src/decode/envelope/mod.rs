@@ -25,7 +25,7 @@ use super::requests::Wanted;
 use super::scan::{Scanner, Span};
 use super::stops::Stops;
 use super::{Decoded, Decoder, reason};
-use crate::plan::Envelope;
+use crate::plan::{Envelope, Mapping};
 use crate::source::{Chunk, Framing};
 
 use avro::Avro;
@@ -57,12 +57,12 @@ impl Opener {
     /// # Errors
     /// None that these pointers could have.
     pub fn new(
-        envelope: Envelope,
+        mapping: &Mapping,
         wanted: &Wanted,
         source: &str,
         fields: &mut Fields,
     ) -> crate::error::Result<Option<Opener>> {
-        let kind = match envelope {
+        let kind = match mapping.envelope {
             Envelope::Plain => return Ok(None),
             Envelope::IotHub => Kind::IotHub(IotHub::new(&iot_hub::ROUTING, wanted, source)?),
             Envelope::CloudEvents => Kind::Events(Events::new(&events::CLOUDEVENTS)?),
@@ -70,7 +70,7 @@ impl Opener {
             Envelope::Change => Kind::Change(Change::new(source)?),
             Envelope::Avro => Kind::Avro(Box::new(Avro::new(wanted, source)?)),
         };
-        Ok(Some(Opener { kind, inherited: Inherited::new(envelope, wanted, fields)? }))
+        Ok(Some(Opener { kind, inherited: Inherited::new(mapping, wanted, fields)? }))
     }
 }
 

@@ -188,6 +188,42 @@ fn a_datum_larger_than_the_limit_is_a_dead_letter_and_the_others_are_not() {
     assert_eq!(&file[letter.offset as usize..][..letter.raw.len()], &*letter.raw);
 }
 
+#[test]
+fn times_in_a_record_of_any_schema_are_in_the_time_unit() {
+    let millis = r#"{"type":"long","logicalType":"timestamp-millis"}"#;
+    let schema = format!(
+        r#"{{"type":"record","name":"r","fields":[
+            {{"name":"signalTime","type":{millis}}},{{"name":"serverTime","type":["null","string"]}}]}}"#
+    );
+    let record = |time, server| {
+        Avro::Record(vec![("signalTime".into(), Avro::TimestampMillis(time)), ("serverTime".into(), server)])
+    };
+    let server = |time: &str| one_of(1, text(time));
+    let records = [
+        record(1_528_675_208_750, one_of(0, Avro::Null)),
+        record(-1, server("1528675208750")),
+        record(0, server("2018-06-11T00:00:08Z")),
+    ];
+    let file = write(&schema, Codec::Null, records);
+    let times = |mapping: &Mapping| {
+        let decoded = everything(mapping).decode(&whole(&file).unwrap(), 0);
+        shown(&decoded).iter().map(|row| (row["time"].clone(), row["enqueued-time"].clone())).collect::<Vec<_>>()
+    };
+    let plain = envelope(Envelope::Avro);
+    let in_milliseconds = Mapping { time_unit: TimeUnit::EpochMilliseconds, ..plain.clone() };
+    let expected = [
+        (json!("2018-06-11T00:00:08.750Z"), Value::Null),
+        (json!("1969-12-31T23:59:59.999Z"), json!("2018-06-11T00:00:08.750Z")),
+        (json!("1970-01-01T00:00:00Z"), Value::Null),
+    ];
+    assert_eq!(times(&in_milliseconds), expected);
+    assert_eq!(times(&plain)[2], (Value::Null, json!("2018-06-11T00:00:08Z")));
+    // What an envelope gives itself is RFC 3339 in any case.
+    let hub = write(MESSAGE, Codec::Null, [message(&[], &[], one_of(0, Avro::Null))]);
+    let decoded = everything(&in_milliseconds).decode(&whole(&hub).unwrap(), 0);
+    assert_eq!(shown(&decoded)[0]["time"], "2018-06-11T00:00:08.225Z");
+}
+
 /// A file of `schema` without compression, whose only block says that it has so many records.
 fn with_block(schema: &str, records: i64, data: &[u8]) -> Vec<u8> {
     let mut file = write(schema, Codec::Null, []);
