@@ -25,6 +25,7 @@ use crate::plugin::{Failure, FileId, FileType, Filter, Format, Moment, Segment, 
 use crate::record::{Attribute, ColumnRequest, ColumnType};
 use crate::telemetry::{ExportReport, Live};
 
+mod bodies;
 mod changes;
 
 const RECORDS: usize = 240;
@@ -104,6 +105,7 @@ struct Fixture {
     plan: Arc<ExportPlan>,
     clock: Arc<TestClock>,
     chance: Arc<AtomicU64>,
+    toolbox: Arc<dyn Toolbox>,
 }
 
 impl Fixture {
@@ -122,6 +124,7 @@ impl Fixture {
             // 2026-01-01T00:00:00Z: long after the records' times.
             clock: Arc::new(TestClock(AtomicI64::new(1_767_225_600_000_000))),
             chance: Arc::new(AtomicU64::new(seed)),
+            toolbox: Arc::new(OnlyLines),
         }
     }
 
@@ -137,7 +140,7 @@ impl Fixture {
             lake: lake.clone(),
             tables: Tables::default(),
             settled: None,
-            toolbox: Arc::new(OnlyLines),
+            toolbox: self.toolbox.clone(),
             plugins: BTreeMap::new(),
             surroundings: Surroundings {
                 clock: self.clock.clone(),
