@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use apache_avro::types::Value;
 
 use crate::support::avro::{member, records, text};
 use crate::support::lake_folder::Installation;
+use crate::support::process::signal;
 
 /// An export of devices, with further lines of its configuration.
 fn devices(more: &str) -> Installation {
@@ -315,9 +318,36 @@ fn after_both() -> BTreeMap<String, Option<u32>> {
     (0..DEVICES + 20).map(|device| (format!("d{device}"), speed(device))).collect()
 }
 
+/// What the disturbed exports have: several spans a run, and tombstones.
+const SPANS: &str = "deletes = \"mark\"\nflush = { bytes = \"2KiB\" }";
+
+/// Starts a run `ahead` minutes after now.
+fn spawn_at(installation: &Installation, ahead: u32) -> Child {
+    let mut command = installation.command(&["run", "--quiet"]);
+    command.env("LAKEPORT_CLOCK_AHEAD", (ahead * 60).to_string());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Runs once more, when what waited for another minute is due, and looks: no key is lost, none is stale, none stands in a
+/// minute twice.
+fn assert_complete(installation: &Installation, what: &str) {
+    run_at(installation, 10, &[]);
+    let all = snapshots(installation);
+    assert_eq!(newest(&all), after_both(), "{what}");
+    let first: BTreeSet<_> = all[0].1.keys().cloned().collect();
+    assert_eq!(first, (0..DEVICES).map(|device| format!("d{device}")).collect(), "the first snapshot, {what}");
+    let table = &installation.last_commit("devices")["table"];
+    assert_eq!(table["waiting"], 0, "{what}");
+    // What is staged is the table's, and nothing else.
+    let needed: BTreeSet<_> =
+        table["runs"].as_array().unwrap().iter().map(|run| run["key"].as_str().unwrap().to_owned()).collect();
+    let staged: BTreeSet<_> = installation.log().into_keys().filter(|path| path.contains("/stage/")).collect();
+    assert_eq!(staged, needed, "{what}");
+}
+
 /// A kill at a passage of any fail point, in the run that `disturbed` says; false where that run passed fewer.
 fn survives_a_kill(disturbed: usize, passage: usize) -> bool {
-    let installation = devices("deletes = \"mark\"\nflush = { bytes = \"2KiB\" }");
+    let installation = devices(SPANS);
     let mut killed = false;
     for (round, lines) in [first_round(), second_round()].iter().enumerate() {
         append(&installation, lines);
@@ -331,20 +361,7 @@ fn survives_a_kill(disturbed: usize, passage: usize) -> bool {
         }
         run_at(&installation, 3 * round as u32, &[]);
     }
-    // What waited for another minute.
-    run_at(&installation, 10, &[]);
-    let all = snapshots(&installation);
-    let what = format!("run {disturbed}, killed at passage {passage}");
-    assert_eq!(newest(&all), after_both(), "{what}");
-    let first: BTreeSet<_> = all[0].1.keys().cloned().collect();
-    assert_eq!(first, (0..DEVICES).map(|device| format!("d{device}")).collect(), "the first snapshot, {what}");
-    let waiting = &installation.last_commit("devices")["table"];
-    assert_eq!(waiting["waiting"], 0, "{what}");
-    // What is staged is the table's, and nothing else.
-    let needed: BTreeSet<_> =
-        waiting["runs"].as_array().unwrap().iter().map(|run| run["key"].as_str().unwrap().to_owned()).collect();
-    let staged: BTreeSet<_> = installation.log().into_keys().filter(|path| path.contains("/stage/")).collect();
-    assert_eq!(staged, needed, "{what}");
+    assert_complete(&installation, &format!("run {disturbed}, killed at passage {passage}"));
     killed
 }
 
@@ -353,5 +370,54 @@ fn a_kill_at_any_fail_point_loses_no_key_and_writes_none_twice() {
     for disturbed in [0, 1] {
         let passages = (1..).take_while(|passage| survives_a_kill(disturbed, *passage)).count();
         assert!(passages > 40, "only {passages} fail points were passed");
+    }
+}
+
+#[test]
+fn kills_at_random_times_lose_no_key_and_write_none_twice() {
+    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+    for number in 0..6 {
+        let installation = devices(SPANS);
+        for (ahead, lines) in [(0, first_round()), (3, second_round())] {
+            append(&installation, &lines);
+            for _ in 0..6 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let mut child = spawn_at(&installation, ahead);
+                std::thread::sleep(Duration::from_micros(20_000 + (random >> 33) % 60_000));
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
+            run_at(&installation, ahead, &[]);
+        }
+        assert_complete(&installation, &format!("installation {number}, killed at random times"));
+    }
+}
+
+#[test]
+fn an_owner_of_a_table_that_is_stopped_overtaken_and_woken_changes_nothing() {
+    for disturbed in [0, 3] {
+        for delay in (0..10).map(|step| 15 + step * 7) {
+            let installation = devices(SPANS);
+            let what = format!("{disturbed} minutes ahead, stopped after {delay} ms");
+            for (ahead, lines) in [(0, first_round()), (3, second_round())] {
+                append(&installation, &lines);
+                if ahead != disturbed {
+                    run_at(&installation, ahead, &[]);
+                    continue;
+                }
+                let first = spawn_at(&installation, ahead);
+                std::thread::sleep(Duration::from_millis(delay));
+                signal(&first, libc::SIGSTOP);
+                run_at(&installation, ahead, &[]);
+                let before = installation.files();
+                signal(&first, libc::SIGCONT);
+                let output = first.wait_with_output().unwrap();
+                let stderr = String::from_utf8_lossy(&output.stderr);
+                // It was done before it was stopped, or it was replaced.
+                assert!(matches!(output.status.code(), Some(0 | 6)), "{what}: {:?} {stderr}", output.status);
+                assert_eq!(installation.files(), before, "{what}, woken");
+            }
+            assert_complete(&installation, &what);
+        }
     }
 }

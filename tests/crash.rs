@@ -22,7 +22,7 @@ macro_rules! avro {
 
 /// What files an export makes, as its configuration says it. Avro files have a beginning, blocks, and a sync marker that all
 /// segments of a file must share.
-const MODES: [(&str, &str); 5] = [
+pub const MODES: [(&str, &str); 5] = [
     ("rolling", "files = \"rolling\""),
     ("growing", "files = \"growing\"\nroll-size = \"40KiB\""),
     ("sealed", "files = \"sealed\"\nlateness = \"1h\""),

@@ -71,7 +71,7 @@ pub struct Decoded {
 pub struct Extracted {
     /// The requested columns, a value for each body.
     pub columns: Vec<ArrayRef>,
-    /// Bodies that are not JSON; their rows hold nulls. Rows are distinct and rising.
+    /// Bodies that are not JSON, or null: what pointers would find in them is null. Rows are distinct and rising.
     pub rejected: Vec<Rejection>,
 }
 
@@ -87,7 +87,7 @@ impl Decoder {
             .iter()
             .map(|request| Column::new(request, mapping, source, &mut fields, &mut wanted))
             .collect::<Result<_>>()?;
-        let opener = Opener::new(mapping.envelope, &wanted, source, &mut fields)?;
+        let opener = Opener::new(mapping, &wanted, source, &mut fields)?;
         let kind = match &mapping.kind {
             Place::Body(pointer) if opener.is_none() => Some(fields.add(pointer)?),
             _ => None,
@@ -152,7 +152,9 @@ impl Decoder {
     /// requests; attributes are taken from there, pointers and the body itself from the new bodies, which hold less than
     /// 4 GiB together.
     pub fn extract(&mut self, bodies: &BinaryViewArray, inherited: &[ArrayRef]) -> Extracted {
-        let mut data = Vec::with_capacity(bodies.iter().flatten().map(<[u8]>::len).sum());
+        let mut data = Vec::with_capacity(1 + bodies.iter().flatten().map(<[u8]>::len).sum::<usize>());
+        // No body ends at 0, as what is absent does.
+        data.push(b' ');
         let mut spans = Vec::with_capacity(bodies.len());
         for body in bodies {
             let start = data.len();
@@ -163,27 +165,28 @@ impl Decoder {
         let mut rejected = Vec::new();
         let utf8 = simdutf8::basic::from_utf8(&rows.data).is_ok();
         for (row, body) in spans.into_iter().enumerate() {
+            let is_null = bodies.is_null(row);
             let (start, end) = (body.start as usize, body.end as usize);
             let from = rows.found.len();
             rows.found.resize(from + rows.slots, Span::ABSENT);
             let found = &mut rows.found[from..];
-            let scanned = reason::check_utf8(&rows.data[start..end], utf8).and_then(|()| {
+            let text = reason::check_utf8(&rows.data[start..end], utf8);
+            let is_text = text.is_ok() && !is_null;
+            let scanned = text.and_then(|()| {
                 let fault = |fault| reason::fault(&rows.data, start, end, fault);
                 self.fields.scan(&rows.data, start, end, found, &mut self.stops).map(drop).map_err(fault)
             });
-            rows.bodies.push(match scanned {
-                Ok(()) => {
-                    if let Some(text) = self.wanted.body_text {
-                        found[text] = body;
-                    }
-                    body
-                }
-                Err(reason) => {
-                    found.fill(Span::ABSENT);
-                    rejected.push(Rejection { row: row as u32, reason: format!("the new body is {reason}") });
-                    Span::ABSENT
-                }
-            });
+            if let Err(reason) = scanned {
+                found.fill(Span::ABSENT);
+                rejected.push(Rejection { row: row as u32, reason: format!("the new body is {reason}") });
+            }
+            // A body that is no JSON may be what an envelope held: its bytes and its text are there all the same.
+            if let Some(slot) = self.wanted.body_text
+                && is_text
+            {
+                found[slot] = body;
+            }
+            rows.bodies.push(if is_null { Span::ABSENT } else { body });
         }
         let columns = self.columns.iter().zip(inherited);
         let columns = columns.map(|(column, inherited)| match column.is_of_the_body() {

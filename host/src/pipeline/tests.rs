@@ -1,11 +1,13 @@
-//! Whole runs in this process: a file, natively linked plugins, a lake in memory that misbehaves.
+//! Whole runs in this process: a file, plugins that are linked natively or the one for Avro in its sandbox, a lake in memory
+//! that misbehaves.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use apache_avro::types::Value;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef};
 use object_store::memory::InMemory;
@@ -21,15 +23,30 @@ use crate::plan::{
     ExportPlan, Exports, Files, Flush, Granularity, Input, LakePlan, Limits, Location, Mapping, OnError, Place,
     PluginOrigin, PluginPlan, PluginUse, SourcePlan, Timestamp,
 };
-use crate::plugin::{Failure, FileId, FileType, Filter, Format, Moment, Segment, Toolbox, Transform};
+use crate::plugin::{Failure, FileId, FileType, Filter, Format, Moment, Sandbox, Segment, Toolbox, Transform};
 use crate::record::{Attribute, ColumnRequest, ColumnType};
 use crate::telemetry::{ExportReport, Live};
 
+mod bodies;
 mod changes;
 
 const RECORDS: usize = 240;
 const MODES: [Files; 3] =
     [Files::Rolling, Files::Growing { roll_size: 6_000 }, Files::Sealed { lateness: Duration::from_secs(600) }];
+
+/// What the files of an export hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    Lines,
+    /// Container files: a header, then blocks, all of which end with the file's marker.
+    Avro,
+}
+
+/// Where the format for Avro runs; compiled once.
+static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| {
+    let cache = tempfile::tempdir().unwrap();
+    Sandbox::new(Some(cache.path().to_owned())).unwrap()
+});
 
 /// Lines as they came: what the ndjson plugin does, without the sandbox.
 struct Lines {
@@ -104,11 +121,23 @@ struct Fixture {
     plan: Arc<ExportPlan>,
     clock: Arc<TestClock>,
     chance: Arc<AtomicU64>,
+    toolbox: Arc<dyn Toolbox>,
 }
 
 impl Fixture {
-    fn new(files: Files, seed: u64) -> Self {
-        let fixture = Fixture::with(seed, |input| plan(files, input));
+    fn new(files: Files, content: Content, seed: u64) -> Self {
+        let mut fixture = Fixture::with(seed, |input| {
+            let mut plan = plan(files, input);
+            if content == Content::Avro {
+                let format =
+                    PluginPlan { name: "avro".into(), origin: PluginOrigin::BuiltIn, limits: Limits::default() };
+                plan.format = PluginUse { plugin: Arc::new(format), config: serde_json::json!({ "codec": "deflate" }) };
+            }
+            plan
+        });
+        if content == Content::Avro {
+            fixture.toolbox = Arc::new(SANDBOX.toolbox());
+        }
         std::fs::write(fixture.input(), input_lines()).unwrap();
         fixture
     }
@@ -122,6 +151,7 @@ impl Fixture {
             // 2026-01-01T00:00:00Z: long after the records' times.
             clock: Arc::new(TestClock(AtomicI64::new(1_767_225_600_000_000))),
             chance: Arc::new(AtomicU64::new(seed)),
+            toolbox: Arc::new(OnlyLines),
         }
     }
 
@@ -137,7 +167,7 @@ impl Fixture {
             lake: lake.clone(),
             tables: Tables::default(),
             settled: None,
-            toolbox: Arc::new(OnlyLines),
+            toolbox: self.toolbox.clone(),
             plugins: BTreeMap::new(),
             surroundings: Surroundings {
                 clock: self.clock.clone(),
@@ -198,12 +228,33 @@ async fn ids(lake: &Lake) -> BTreeMap<usize, usize> {
     let mut ids = BTreeMap::new();
     for object in lake.list("signals").await.unwrap() {
         let bytes = lake.get(&object.key).await.unwrap().unwrap().bytes;
-        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let record: serde_json::Value = serde_json::from_slice(line).unwrap();
+        let bodies = match object.key.ends_with(".avro") {
+            true => avro_bodies(&bytes),
+            false => bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect(),
+        };
+        for body in bodies {
+            let record: serde_json::Value = serde_json::from_slice(&body).unwrap();
             *ids.entry(record["id"].as_str().unwrap().parse().unwrap()).or_default() += 1;
         }
     }
     ids
+}
+
+/// The bodies of the messages in a container file, as Apache's own crate reads it.
+fn avro_bodies(file: &[u8]) -> Vec<Vec<u8>> {
+    let records = apache_avro::Reader::new(file).expect("the file has a header");
+    let body = |record: Value| {
+        let Value::Record(members) = record else { panic!("{record:?} is no record") };
+        let (_, body) = members.into_iter().find(|(name, _)| name == "Body").expect("a message has a body");
+        match body {
+            Value::Union(_, body) => match *body {
+                Value::Bytes(body) => body,
+                other => panic!("{other:?} is no bytes"),
+            },
+            other => panic!("{other:?} is no union"),
+        }
+    };
+    records.map(|record| body(record.expect("the file is whole"))).collect()
 }
 
 fn every_id_once() -> BTreeMap<usize, usize> {
@@ -211,8 +262,8 @@ fn every_id_once() -> BTreeMap<usize, usize> {
 }
 
 /// Runs with faults until a run reports none, then once more without; every record must be there once.
-async fn survive(files: Files, plan: FaultPlan, seed: u64) -> usize {
-    let fixture = Fixture::new(files, seed);
+async fn survive(files: Files, content: Content, plan: FaultPlan, seed: u64) -> usize {
+    let fixture = Fixture::new(files, content, seed);
     let inner: Arc<dyn object_store::ObjectStore> = Arc::new(InMemory::new());
     let faulty = FaultyStore::new(inner.clone(), plan.clone());
     let lake = Lake::with_store(Arc::new(faulty.clone()), "faulty", "_lakeport");
@@ -226,11 +277,14 @@ async fn survive(files: Files, plan: FaultPlan, seed: u64) -> usize {
     faulty.land_all().await;
     let healthy = Lake::with_store(inner, "healthy", "_lakeport");
     let report = fixture.run(&healthy).await;
-    assert!(report.error.is_none(), "{files:?}, {plan:?}: {:?}", report.error);
+    assert!(report.error.is_none(), "{files:?}, {content:?}, {plan:?}: {:?}", report.error);
     let found = ids(&healthy).await;
     let lost: Vec<_> = (0..RECORDS).filter(|id| !found.contains_key(id)).collect();
     let doubled: Vec<_> = found.iter().filter(|(_, times)| **times > 1).collect();
-    assert!(lost.is_empty() && doubled.is_empty(), "{files:?}, {plan:?}: lost {lost:?}, doubled {doubled:?}");
+    assert!(
+        lost.is_empty() && doubled.is_empty(),
+        "{files:?}, {content:?}, {plan:?}: lost {lost:?}, doubled {doubled:?}"
+    );
     runs
 }
 
@@ -241,9 +295,22 @@ async fn two_thousand_runs_over_a_faulty_store_lose_and_double_nothing() {
         let files = MODES[usize::try_from(seed % 3).unwrap()];
         // From one request in two hundred to one in ten.
         let per_mille = [5, 20, 50, 100][usize::try_from(seed / 3 % 4).unwrap()];
-        disturbed += survive(files, FaultPlan::Seeded { seed, per_mille }, seed).await.saturating_sub(1);
+        let plan = FaultPlan::Seeded { seed, per_mille };
+        disturbed += survive(files, Content::Lines, plan, seed).await.saturating_sub(1);
     }
     assert!(disturbed > 1_000, "only {disturbed} runs were disturbed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hundreds_of_runs_over_a_faulty_store_lose_and_double_nothing_in_avro_files() {
+    let mut disturbed = 0;
+    for seed in 0..600 {
+        let files = MODES[usize::try_from(seed % 3).unwrap()];
+        let per_mille = [5, 20, 50, 100][usize::try_from(seed / 3 % 4).unwrap()];
+        let plan = FaultPlan::Seeded { seed, per_mille };
+        disturbed += survive(files, Content::Avro, plan, seed).await.saturating_sub(1);
+    }
+    assert!(disturbed > 300, "only {disturbed} runs were disturbed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -252,7 +319,9 @@ async fn every_fault_of_every_operation_is_survived() {
         for operation in Operation::ALL {
             for fault in Fault::ALL {
                 for nth in [0, 1, 4] {
-                    survive(files, FaultPlan::Once { operation, nth, fault }, u64::from(nth)).await;
+                    for content in [Content::Lines, Content::Avro] {
+                        survive(files, content, FaultPlan::Once { operation, nth, fault }, u64::from(nth)).await;
+                    }
                 }
             }
         }
@@ -262,7 +331,7 @@ async fn every_fault_of_every_operation_is_survived() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_jumps_back_or_forth_neither_loses_nor_reorders_commits() {
     for files in MODES {
-        let fixture = Fixture::new(files, 7);
+        let fixture = Fixture::new(files, Content::Lines, 7);
         let lake = Lake::with_store(Arc::new(InMemory::new()), "clock", "_lakeport");
         let mut times = Vec::new();
         for jump in [0, -86_400_000_000, 3 * 86_400_000_000, -1] {

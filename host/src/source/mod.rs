@@ -174,7 +174,8 @@ pub struct Origin {
     pub name: Arc<str>,
     /// 0 where there is none.
     pub inode: u64,
-    /// How many first bytes `hash` covers: up to 1,024, never more than were exported.
+    /// How many first bytes `hash` covers: up to 1,024, of an Avro container file its whole header; never more than were
+    /// exported.
     pub hashed: u32,
     /// XXH3-64 of them, decompressed, in hexadecimal.
     pub hash: String,

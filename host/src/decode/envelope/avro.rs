@@ -4,13 +4,13 @@
 //! one; any other record is its own body, as JSON. A dead letter keeps a datum's bytes, or the block's where it cannot be
 //! decompressed; of a block whose data end too early or are not what the schema says, the rest is one dead letter.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use apache_avro::Codec;
 use bytes::Bytes;
 
-use super::datum::{Writer, branch};
+use super::datum::{Stop, Writer, branch, skip};
+use super::decompress::decompress;
 use super::gathered::Gathered;
 use super::iot_hub::{CAPTURE, IotHub, ROUTING};
 use super::row::{Inherited, Inherits, Known, Row};
@@ -18,10 +18,14 @@ use crate::decode::reason;
 use crate::decode::requests::Wanted;
 use crate::error::Result;
 use crate::record::Attribute;
-use crate::source::avro::{Block, Cursor, Header, Shape, Trouble, Type};
+use crate::source::avro::{Block, Cursor, Header, LONGEST_BLOCK, Shape, Trouble, Type};
 
 /// A block of data without bytes holds no more records than this: nothing would bound them.
 const MOST_EMPTY: u64 = 1 << 20;
+/// What the records of a chunk may come to: they are held until all of them are decoded. Bytes.
+const MOST: usize = 512 << 20;
+/// What a record comes to besides its bytes. Bytes.
+const EACH: usize = 128;
 
 /// Opens records of container files.
 pub struct Avro {
@@ -29,6 +33,8 @@ pub struct Avro {
     routing: IotHub,
     source: String,
     scratch: Scratch,
+    /// What the chunk's records came to so far.
+    held: usize,
 }
 
 /// The record under way.
@@ -44,14 +50,15 @@ impl Avro {
     pub fn new(wanted: &Wanted, source: &str) -> Result<Avro> {
         let capture = IotHub::new(&CAPTURE, wanted, source)?;
         let routing = IotHub::new(&ROUTING, wanted, source)?;
-        Ok(Avro { capture, routing, source: source.to_owned(), scratch: Scratch::default() })
+        Ok(Avro { capture, routing, source: source.to_owned(), scratch: Scratch::default(), held: 0 })
     }
 
     /// Decodes every block of a chunk.
     pub fn decode(&mut self, gathered: &mut Gathered<'_>, inherited: &Inherited, header: &Header) {
         let chunk = gathered.chunk;
+        self.held = 0;
         for block in header.blocks(&chunk.data, chunk.extent.first) {
-            match decompress(header.codec, &chunk.data[block.data.clone()]) {
+            match decompress(header.codec, &chunk.data[block.data.clone()], LONGEST_BLOCK) {
                 Ok(data) => self.decode_block(gathered, inherited, header, &block, &data),
                 Err(reason) => gathered.refuse(reason, block.start, block.end),
             }
@@ -80,20 +87,32 @@ impl Avro {
         let mut cursor = Cursor::new(data, 0);
         for number in 0..block.records {
             let at = cursor.at;
-            if let Err(trouble) = self.scratch.read(header, &mut cursor, limit) {
-                let found = match trouble {
-                    Trouble::End => format!("the block's {} bytes end in the middle of it", data.len()),
-                    Trouble::Wrong(reason) => reason,
-                };
+            if self.held > MOST {
                 let left = block.records - number;
-                let reason =
-                    format!("an Avro record that does not fit its schema: {found}; {left} records are left here");
+                let reason = format!(
+                    "Avro blocks whose records come to more than {MOST} bytes as JSON: write smaller ones; {left} records \
+                     are left here"
+                );
                 return gathered.refuse_copy(reason, rest(at), offset(at));
             }
+            let whole = match self.scratch.read_or_skip(header, &mut cursor, limit) {
+                Ok(whole) => whole,
+                Err(trouble) => {
+                    let found = match trouble {
+                        Trouble::End => format!("the block's {} bytes end in the middle of it", data.len()),
+                        Trouble::Wrong(reason) => reason,
+                    };
+                    let left = block.records - number;
+                    let reason =
+                        format!("an Avro record that does not fit its schema: {found}; {left} records are left here");
+                    return gathered.refuse_copy(reason, rest(at), offset(at));
+                }
+            };
             let raw = &data[at..cursor.at];
+            self.held += self.scratch.json.len() + raw.len() + EACH;
             let opened = match raw.len() as u64 {
                 size if size > limit => Err(reason::too_large(size, limit, 0)),
-                _ => gathered.take(inherited, |row| self.open(header, data, row)),
+                _ => whole.and_then(|()| gathered.take(inherited, |row| self.open(header, data, row))),
             };
             match opened {
                 Ok(()) => gathered.keep_copy(raw, offset(at)),
@@ -129,15 +148,34 @@ impl Avro {
 }
 
 impl Scratch {
+    /// Reads the record at the cursor, or goes past it and says why it is refused.
+    fn read_or_skip(
+        &mut self,
+        header: &Header,
+        cursor: &mut Cursor<'_>,
+        limit: u64,
+    ) -> Result<Result<(), String>, Trouble> {
+        let start = cursor.at;
+        match self.read(header, cursor, limit) {
+            Ok(()) => Ok(Ok(())),
+            Err(Stop::Trouble(trouble)) => Err(trouble),
+            Err(Stop::Over(reason)) => {
+                cursor.at = start;
+                skip(&header.types, header.types.root(), cursor)?;
+                Ok(Err(reason))
+            }
+        }
+    }
+
     /// Reads the record at the cursor.
-    fn read(&mut self, header: &Header, cursor: &mut Cursor<'_>, limit: u64) -> Result<(), Trouble> {
+    fn read(&mut self, header: &Header, cursor: &mut Cursor<'_>, limit: u64) -> Result<(), Stop> {
         self.json.clear();
         self.body = None;
         // Base64 and escapes make text longer; a body that is too long is refused later, with the record's own bytes.
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX).saturating_mul(6);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).saturating_mul(6).min(MOST);
         let writer = Writer { types: &header.types, limit };
         let Type::Record { fields, .. } = header.types.root() else {
-            return Err(Trouble::Wrong("its schema is no record".into()));
+            return Err(Trouble::Wrong("its schema is no record".into()).into());
         };
         self.json.push(b'{');
         for field in fields {
@@ -157,19 +195,5 @@ impl Scratch {
         }
         self.json.push(b'}');
         Ok(())
-    }
-}
-
-fn decompress(codec: Codec, stored: &[u8]) -> Result<Cow<'_, [u8]>, String> {
-    if codec == Codec::Null {
-        return Ok(Cow::Borrowed(stored));
-    }
-    let mut data = stored.to_vec();
-    match codec.decompress(&mut data) {
-        Ok(()) => Ok(Cow::Owned(data)),
-        Err(error) => {
-            let name: &str = codec.into();
-            Err(format!("an Avro block that cannot be decompressed, expected `{name}` data: {error}"))
-        }
     }
 }

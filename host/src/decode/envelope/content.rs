@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::Outer;
 use super::row::Row;
 use crate::decode::fields::Slot;
-use crate::decode::scan::{Scanner, Span, unescape};
+use crate::decode::scan::{Span, unescape};
 use crate::error::Result;
 
 /// Where a message's system properties say what its body is.
@@ -51,16 +51,10 @@ impl Content {
             return;
         }
         let text = &row.buffer[row.body.start as usize..row.body.end as usize];
-        if is_base64(text) && !self.is_container(text) {
+        if is_base64(text) {
             let base64 = text.to_vec();
             row.body_base64(&base64);
         }
-    }
-
-    /// Whether a text is a JSON object or array.
-    fn is_container(&mut self, text: &[u8]) -> bool {
-        let mut scanner = Scanner::new(text, text.len(), &mut self.outer.stops);
-        scanner.document(0, |_, _| {}).is_ok_and(|value| matches!(text[value.start as usize], b'{' | b'['))
     }
 
     fn says_json(&mut self, data: &[u8], system: Span) -> bool {
@@ -86,7 +80,8 @@ pub fn is_json_type(text: &str) -> bool {
     subtype == "json" || subtype.ends_with("+json")
 }
 
-/// Whether a text may be base64: of the standard alphabet, padded, not empty. Cheaper than to decode it in vain.
+/// Whether a text may be base64: of the standard alphabet, padded, not empty. Cheaper than to decode it in vain; a JSON object
+/// or array is none.
 fn is_base64(text: &[u8]) -> bool {
     !text.is_empty()
         && text.len().is_multiple_of(4)

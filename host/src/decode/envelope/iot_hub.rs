@@ -169,8 +169,7 @@ fn put_time(attribute: Attribute, data: &[u8], value: Span, row: &mut Row<'_>) {
         b'-' | b'0'..=b'9' => time::parse(text, crate::plan::TimeUnit::EpochMilliseconds),
         _ => None,
     };
-    match instant.and_then(chrono::DateTime::from_timestamp_micros) {
-        Some(instant) => row.text(attribute, &instant.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)),
-        None => row.put(attribute, data, value),
+    if !instant.is_some_and(|instant| row.instant(attribute, instant)) {
+        row.put(attribute, data, value);
     }
 }

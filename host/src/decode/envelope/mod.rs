@@ -13,6 +13,7 @@ mod avro;
 mod change;
 mod content;
 pub mod datum;
+mod decompress;
 mod events;
 mod gathered;
 mod iot_hub;
@@ -24,7 +25,7 @@ use super::requests::Wanted;
 use super::scan::{Scanner, Span};
 use super::stops::Stops;
 use super::{Decoded, Decoder, reason};
-use crate::plan::Envelope;
+use crate::plan::{Envelope, Mapping};
 use crate::source::{Chunk, Framing};
 
 use avro::Avro;
@@ -33,6 +34,9 @@ use events::Events;
 use gathered::Gathered;
 use iot_hub::IotHub;
 use row::{Inherited, Row};
+
+/// An array of more records is refused as a whole. Event Grid delivers no more than fit into 1 MB.
+const MOST_ELEMENTS: usize = 1 << 16;
 
 /// Takes records out of one kind of envelope.
 pub struct Opener {
@@ -53,12 +57,12 @@ impl Opener {
     /// # Errors
     /// None that these pointers could have.
     pub fn new(
-        envelope: Envelope,
+        mapping: &Mapping,
         wanted: &Wanted,
         source: &str,
         fields: &mut Fields,
     ) -> crate::error::Result<Option<Opener>> {
-        let kind = match envelope {
+        let kind = match mapping.envelope {
             Envelope::Plain => return Ok(None),
             Envelope::IotHub => Kind::IotHub(IotHub::new(&iot_hub::ROUTING, wanted, source)?),
             Envelope::CloudEvents => Kind::Events(Events::new(&events::CLOUDEVENTS)?),
@@ -66,7 +70,7 @@ impl Opener {
             Envelope::Change => Kind::Change(Change::new(source)?),
             Envelope::Avro => Kind::Avro(Box::new(Avro::new(wanted, source)?)),
         };
-        Ok(Some(Opener { kind, inherited: Inherited::new(envelope, wanted, fields)? }))
+        Ok(Some(Opener { kind, inherited: Inherited::new(mapping, wanted, fields)? }))
     }
 }
 
@@ -174,10 +178,18 @@ fn decode_array(gathered: &mut Gathered<'_>, opener: &mut Opener, start: usize, 
         Ok(array) => array,
         Err(fault) => return gathered.refuse(reason::fault(data, start, end, fault), start, end),
     };
-    let mut elements = Vec::new();
-    let scanned = Scanner::new(data, array.end as usize, &mut stops)
-        .elements(array.start as usize, |element| elements.push(element));
+    let (mut elements, mut count) = (Vec::new(), 0);
+    let scanned = Scanner::new(data, array.end as usize, &mut stops).elements(array.start as usize, |element| {
+        count += 1;
+        if count <= MOST_ELEMENTS {
+            elements.push(element);
+        }
+    });
     debug_assert!(scanned.is_ok(), "the array was validated");
+    if count > MOST_ELEMENTS {
+        let reason = format!("an array of {count} events, at most {MOST_ELEMENTS} are allowed");
+        return gathered.refuse(reason, start, end);
+    }
     for element in elements {
         let (start, end) = (element.start as usize, element.end as usize);
         let size = (end - start) as u64;

@@ -10,8 +10,9 @@ use crate::decode::lines::span;
 use crate::decode::requests::Wanted;
 use crate::decode::scan::{Span, unescape};
 use crate::decode::stops::Stops;
+use crate::decode::time;
 use crate::error::Result;
-use crate::plan::{Envelope, Mapping, Place};
+use crate::plan::{Envelope, Mapping, Place, TimeUnit};
 use crate::record::Attribute;
 
 /// A record that is being taken out of its envelope.
@@ -53,12 +54,16 @@ pub enum Inherits {
 pub struct Inherited {
     version: Option<(Slot, Slot)>,
     everything: Vec<(Slot, Slot)>,
+    /// Those of them that are times, and what they are written in in the body.
+    times: Vec<(Attribute, Slot)>,
+    unit: TimeUnit,
 }
 
 impl Inherited {
-    /// What `envelope` may leave to the body, as far as it is wanted.
-    pub fn new(envelope: Envelope, wanted: &Wanted, fields: &mut Fields) -> Result<Inherited> {
-        let mut inherited = Inherited { version: None, everything: Vec::new() };
+    /// What the envelope may leave to the body, as far as it is wanted.
+    pub fn new(mapping: &Mapping, wanted: &Wanted, fields: &mut Fields) -> Result<Inherited> {
+        let (envelope, unit) = (mapping.envelope, mapping.time_unit);
+        let mut inherited = Inherited { version: None, everything: Vec::new(), times: Vec::new(), unit };
         if let Some(slot) = wanted.slot(Attribute::Version)
             && envelope != Envelope::Change
         {
@@ -68,7 +73,13 @@ impl Inherited {
             let plain = Mapping::plain();
             for attribute in [Attribute::Kind, Attribute::Time, Attribute::Subject, Attribute::EnqueuedTime] {
                 if let (Some(slot), Place::Body(pointer)) = (wanted.slot(attribute), plain.place(attribute)) {
-                    inherited.everything.push((slot, fields.add(pointer)?));
+                    let pointer = fields.add(pointer)?;
+                    match attribute {
+                        Attribute::Time | Attribute::EnqueuedTime if unit != TimeUnit::Rfc3339 => {
+                            inherited.times.push((attribute, pointer));
+                        }
+                        _ => inherited.everything.push((slot, pointer)),
+                    }
                 }
             }
         }
@@ -170,8 +181,37 @@ impl Row<'_> {
         match self.inherits {
             Inherits::Nothing => {}
             Inherits::Version => inherited.version.iter().for_each(|pair| self.inherit(*pair)),
-            Inherits::Everything => inherited.everything.iter().for_each(|pair| self.inherit(*pair)),
+            Inherits::Everything => {
+                inherited.everything.iter().for_each(|pair| self.inherit(*pair));
+                inherited.times.iter().for_each(|(attribute, pointer)| {
+                    self.inherit_time(*attribute, self.found[*pointer], inherited.unit);
+                });
+            }
         }
+    }
+
+    /// What is in an envelope's slot is RFC 3339.
+    fn inherit_time(&mut self, attribute: Attribute, value: Span, unit: TimeUnit) {
+        if value.is_absent() {
+            return;
+        }
+        let text = match self.buffer[value.start as usize] {
+            b'"' => value.inside(self.buffer),
+            _ => value.of(self.buffer),
+        };
+        if let Some(instant) = time::parse(text, unit) {
+            self.instant(attribute, instant);
+        }
+    }
+
+    /// An instant, in microseconds since 1970; false, and nothing done, where it is out of range.
+    pub fn instant(&mut self, attribute: Attribute, micros: i64) -> bool {
+        let instant = chrono::DateTime::from_timestamp_micros(micros);
+        let text = instant.map(|instant| instant.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true));
+        text.is_some_and(|text| {
+            self.text(attribute, &text);
+            true
+        })
     }
 
     fn inherit(&mut self, (attribute, pointer): (Slot, Slot)) {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::envelopes::{envelope, everything, shown};
 use super::*;
 use crate::plan::Envelope;
-use crate::record::Attribute;
+use crate::record::{Attribute, DeadLetter};
 use crate::source::avro::Header;
 
 #[path = "../../../../tests/support/shared_data.rs"]
@@ -189,6 +189,153 @@ fn a_datum_larger_than_the_limit_is_a_dead_letter_and_the_others_are_not() {
     assert!(decoded.dead[0].reason.starts_with("larger than max-record-size: 2"), "{}", decoded.dead[0].reason);
     let letter = &decoded.dead[0];
     assert_eq!(&file[letter.offset as usize..][..letter.raw.len()], &*letter.raw);
+}
+
+#[test]
+fn times_in_a_record_of_any_schema_are_in_the_time_unit() {
+    let millis = r#"{"type":"long","logicalType":"timestamp-millis"}"#;
+    let schema = format!(
+        r#"{{"type":"record","name":"r","fields":[
+            {{"name":"signalTime","type":{millis}}},{{"name":"serverTime","type":["null","string"]}}]}}"#
+    );
+    let record = |time, server| {
+        Avro::Record(vec![("signalTime".into(), Avro::TimestampMillis(time)), ("serverTime".into(), server)])
+    };
+    let server = |time: &str| one_of(1, text(time));
+    let records = [
+        record(1_528_675_208_750, one_of(0, Avro::Null)),
+        record(-1, server("1528675208750")),
+        record(0, server("2018-06-11T00:00:08Z")),
+    ];
+    let file = write(&schema, Codec::Null, records);
+    let times = |mapping: &Mapping| {
+        let decoded = everything(mapping).decode(&whole(&file).unwrap(), 0);
+        shown(&decoded).iter().map(|row| (row["time"].clone(), row["enqueued-time"].clone())).collect::<Vec<_>>()
+    };
+    let plain = envelope(Envelope::Avro);
+    let in_milliseconds = Mapping { time_unit: TimeUnit::EpochMilliseconds, ..plain.clone() };
+    let expected = [
+        (json!("2018-06-11T00:00:08.750Z"), Value::Null),
+        (json!("1969-12-31T23:59:59.999Z"), json!("2018-06-11T00:00:08.750Z")),
+        (json!("1970-01-01T00:00:00Z"), Value::Null),
+    ];
+    assert_eq!(times(&in_milliseconds), expected);
+    assert_eq!(times(&plain)[2], (Value::Null, json!("2018-06-11T00:00:08Z")));
+    // What an envelope gives itself is RFC 3339 in any case.
+    let hub = write(MESSAGE, Codec::Null, [message(&[], &[], one_of(0, Avro::Null))]);
+    let decoded = everything(&in_milliseconds).decode(&whole(&hub).unwrap(), 0);
+    assert_eq!(shown(&decoded)[0]["time"], "2018-06-11T00:00:08.225Z");
+}
+
+/// A file of `schema` without compression, whose only block says that it has so many records.
+fn with_block(schema: &str, records: i64, data: &[u8]) -> Vec<u8> {
+    let mut file = write(schema, Codec::Null, []);
+    let marker = file[file.len() - 16..].to_vec();
+    for number in [records, data.len() as i64] {
+        let mut left = (number as u64) << 1;
+        while left > 0x7f {
+            file.push(left as u8 | 0x80);
+            left >>= 7;
+        }
+        file.push(left as u8);
+    }
+    [file, data.to_vec(), marker].concat()
+}
+
+/// The only dead letter of a file of three records.
+fn letter_between_two(file: &[u8], limit: u64) -> DeadLetter {
+    let mut decoder = Decoder::new(&envelope(Envelope::Avro), "s", vec![], limit).unwrap();
+    let mut decoded = decoder.decode(&whole(file).unwrap(), 0);
+    assert_eq!((rows(&decoded), decoded.dead.len(), decoded.records), (2, 1, 3), "{:?}", decoded.dead);
+    let letter = decoded.dead.remove(0);
+    assert_eq!(&file[letter.offset as usize..][..letter.raw.len()], &*letter.raw);
+    letter
+}
+
+#[test]
+fn a_datum_that_is_much_larger_as_json_leaves_those_behind_it() {
+    // A character that is six as JSON: the text alone is not more than six times as large, what is behind it is.
+    let behind = "b".repeat(100);
+    let item = r#"{"type":"record","name":"E","fields":[{"name":"m","type":{"type":"map","values":["null","E"]}}]}"#;
+    let schema = format!(
+        r#"{{"type":"record","name":"r","fields":[{{"name":"text","type":"string"}},
+            {{"name":"{behind}","type":{{"type":"array","items":{item}}}}},{{"name":"last","type":"double"}}]}}"#
+    );
+    let item = |value: Avro| Avro::Record(vec![("m".into(), pairs(&[("k", value)]))]);
+    let record = |text: &str| {
+        let items = vec![item(one_of(0, Avro::Null)), item(one_of(1, item(one_of(0, Avro::Null))))];
+        Avro::Record(vec![
+            ("text".into(), self::text(text)),
+            (behind.clone(), Avro::Array(items)),
+            ("last".into(), Avro::Double(0.5)),
+        ])
+    };
+    let file = write(&schema, Codec::Null, ["a", &"\u{1}".repeat(500), "b"].map(record));
+    let size = decode_file(&file).batches[0].raw.value(1).len() as u64;
+    let letter = letter_between_two(&file, size);
+    assert_eq!(letter.reason, format!("an Avro record of more than {} bytes as JSON", 6 * size));
+    let letter = letter_between_two(&file, size - 1);
+    assert_eq!(letter.reason, format!("larger than max-record-size: {size} bytes, at most {} are allowed", size - 1));
+    let letter = letter_between_two(&file, size + 50);
+    assert!(letter.reason.starts_with("larger than max-record-size: 3"), "{}", letter.reason);
+}
+
+#[test]
+fn a_datum_that_is_nested_too_deep_leaves_those_behind_it() {
+    let schema =
+        r#"{"type":"record","name":"r","fields":[{"name":"next","type":["null","r"]},{"name":"last","type":"int"}]}"#;
+    for depth in [300, 200_000] {
+        let deep = [vec![2; depth], vec![0], vec![8; depth + 1]].concat();
+        let file = with_block(schema, 3, &[&[0, 8], &deep[..], &[0, 8]].concat());
+        let letter = letter_between_two(&file, LIMIT);
+        assert_eq!(letter.reason, "an Avro record nested deeper than 256 levels");
+        assert!(letter.raw == deep);
+    }
+}
+
+#[test]
+fn values_without_bytes_end() {
+    let endless = r#"{"type":"record","name":"r","fields":[{"name":"next","type":"r"}]}"#;
+    let many = r#"{"type":"record","name":"r","fields":[{"name":"list","type":{"type":"array","items":"null"}}]}"#;
+    for (schema, data) in [(endless, &[][..]), (many, &[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0])] {
+        let file = with_block(schema, 2, data);
+        let decoded = decode_file(&file);
+        assert_eq!((rows(&decoded), decoded.dead.len()), (0, 1));
+        assert_eq!(
+            decoded.dead[0].reason,
+            "an Avro record that does not fit its schema: more than 65536 values in a row without bytes; 2 records are left here"
+        );
+    }
+}
+
+#[test]
+fn what_the_records_of_a_chunk_come_to_is_bounded() {
+    // Records without bytes that are 3 MiB each as JSON.
+    let name = "n".repeat(3 << 20);
+    let schema = format!(r#"{{"type":"record","name":"r","fields":[{{"name":"{name}","type":"null"}}]}}"#);
+    let decoded = decode_file(&with_block(&schema, 1_000, &[]));
+    let (last, others) = decoded.dead.split_last().unwrap();
+    assert!(others.iter().all(|letter| letter.reason.starts_with("larger than max-record-size: 31457")));
+    assert_eq!(others.len(), (512 << 20) / ((3 << 20) + 9 + 128) + 1);
+    let left = 1_000 - others.len();
+    let reason = "Avro blocks whose records come to more than 536870912 bytes as JSON: write smaller ones";
+    assert_eq!(last.reason, format!("{reason}; {left} records are left here"));
+}
+
+#[test]
+fn a_block_of_more_than_128_mib_is_a_dead_letter() {
+    let schema = r#"{"type":"record","name":"r","fields":[{"name":"b","type":"bytes"}]}"#;
+    let record = |bytes: usize| Avro::Record(vec![("b".into(), Avro::Bytes(vec![0; bytes]))]);
+    let schema = Schema::parse_str(schema).unwrap();
+    let mut writer = Writer::with_codec(&schema, Vec::new(), Codec::Deflate(DeflateSettings::default())).unwrap();
+    for bytes in [3, 128 << 20, 5] {
+        writer.append_value(record(bytes)).unwrap();
+        writer.flush().unwrap();
+    }
+    let decoded = decode_file(&writer.into_inner().unwrap());
+    assert_eq!((rows(&decoded), decoded.dead.len()), (2, 1));
+    let expected = "an Avro block of more than 134217728 bytes once it is decompressed: write smaller ones";
+    assert_eq!(decoded.dead[0].reason, expected);
 }
 
 #[test]

@@ -297,6 +297,15 @@ fn an_array_of_events_is_as_many_records() {
 }
 
 #[test]
+fn an_array_of_very_many_events_is_one_dead_letter() {
+    let array = |count: usize| format!("[{}]", vec!["0"; count].join(","));
+    let decoded = everything(&envelope(Envelope::EventGrid)).decode(&chunk(0, array(65_536)), 0);
+    assert_eq!((decoded.records, decoded.dead.len()), (65_536, 65_536));
+    let reason = refused(Envelope::EventGrid, &array(65_537));
+    assert_eq!(reason, "an array of 65537 events, at most 65536 are allowed");
+}
+
+#[test]
 fn a_cloudevent_keeps_its_data_and_its_extensions() {
     let head = r#""specversion":"1.0","id":"1","source":"/x/y","type":"brew","subject":"devices/d1""#;
     let line = format!(r#"{{{head},"time":"2026-01-01T00:00:00Z","data":{{"t":"a"}},"tenant":"blue","n":7,"o":{{}}}}"#);

@@ -3,15 +3,21 @@
 //! What [`super::super::lines::Lines`] is for lines. The file's header is read first, wherever reading goes on; the first run of
 //! a file begins with it. A block that is not all there yet waits, one that is wrong ends the file.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Header;
+use apache_avro::Codec;
+
+use super::{Header, LONGEST_BLOCK};
 use crate::source::cutter::Cutter;
-use crate::source::lines::{CHUNK, LONGEST_LINE, Run};
+use crate::source::lines::{CHUNK, Run};
 use crate::source::{Fault, Framing};
+
+/// Bytes of a usual chunk of blocks that are compressed: they stand for many more.
+const COMPRESSED_CHUNK: usize = 64 << 10;
 
 /// Bytes of a container file that are not handed on yet.
 #[derive(Default)]
@@ -21,6 +27,8 @@ pub struct Blocks {
     offset: u64,
     /// So many first bytes of the buffer are the header or whole blocks.
     whole: usize,
+    /// Taken out of the buffer, and not handed on yet.
+    ready: VecDeque<Run>,
     header: Option<Arc<Header>>,
     fault: Option<Fault>,
 }
@@ -66,18 +74,33 @@ impl Blocks {
         }
     }
 
-    /// Goes past every whole block that is held.
-    fn advance(&mut self) -> bool {
-        let Some(header) = &self.header else { return false };
-        let before = self.whole;
+    /// Bytes of a usual chunk.
+    fn chunk(&self) -> usize {
+        match &self.header {
+            Some(header) if header.codec != Codec::Null => COMPRESSED_CHUNK,
+            _ => CHUNK,
+        }
+    }
+
+    /// Goes past every whole block that is held; answers where to cut them into chunks.
+    fn advance(&mut self) -> Vec<usize> {
+        let most = self.chunk();
+        let Some(header) = &self.header else { return Vec::new() };
+        let (mut cuts, before) = (Vec::new(), self.whole);
         while self.fault.is_none() && self.whole < self.buffer.len() {
-            match header.block(&self.buffer, self.whole, LONGEST_LINE) {
+            if self.whole - cuts.last().unwrap_or(&before) >= most {
+                cuts.push(self.whole);
+            }
+            match header.block(&self.buffer, self.whole, LONGEST_BLOCK) {
                 Ok(Some(block)) => self.whole = block.end,
                 Ok(None) => break,
                 Err(reason) => self.fault = Some(Fault { offset: self.offset + self.whole as u64, reason }),
             }
         }
-        self.whole > before
+        if self.whole > *cuts.last().unwrap_or(&before) {
+            cuts.push(self.whole);
+        }
+        cuts
     }
 }
 
@@ -99,7 +122,7 @@ impl Cutter for Blocks {
             return Ok(0);
         }
         // A block that does not fit makes the buffer double, so that reading it stays linear.
-        let space = CHUNK.saturating_sub(self.buffer.len()).max(self.buffer.len()).max(1);
+        let space = self.chunk().saturating_sub(self.buffer.len()).max(self.buffer.len()).max(1);
         self.buffer.reserve(space);
         source.take(space as u64).read_to_end(&mut self.buffer)
     }
@@ -112,15 +135,23 @@ impl Cutter for Blocks {
         if self.header.is_none() && self.fault.is_none() {
             self.begin();
         }
-        if !self.advance() {
-            return None;
+        if self.ready.is_empty() {
+            let cuts = self.advance();
+            if !cuts.is_empty() {
+                let rest = self.buffer[self.whole..].to_vec();
+                let mut data = std::mem::replace(&mut self.buffer, rest);
+                data.truncate(self.whole);
+                self.whole = 0;
+                let data = Bytes::from(data);
+                let mut start = 0;
+                for end in cuts {
+                    let (first, next) = (self.offset, self.offset + (end - start) as u64);
+                    self.ready.push_back(Run { data: data.slice(start..end), first, next, dropped: 0 });
+                    (self.offset, start) = (next, end);
+                }
+            }
         }
-        let rest = self.buffer[self.whole..].to_vec();
-        let mut data = std::mem::replace(&mut self.buffer, rest);
-        data.truncate(self.whole);
-        let (first, next) = (self.offset, self.offset + self.whole as u64);
-        (self.offset, self.whole) = (next, 0);
-        Some(Run { data: Bytes::from(data), first, next, dropped: 0 })
+        self.ready.pop_front()
     }
 
     fn finish(&mut self) -> Option<Run> {

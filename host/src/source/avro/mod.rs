@@ -13,6 +13,8 @@ use std::str::{self, FromStr};
 
 use apache_avro::Codec;
 
+use super::lines::LONGEST_LINE;
+
 pub use blocks::Blocks;
 pub use cursor::{Cursor, Trouble};
 pub use schema::{Type, Types};
@@ -20,6 +22,8 @@ pub use schema::{Type, Types};
 /// What a container file begins with.
 pub const MAGIC: &[u8] = b"Obj\x01";
 const MARKER: usize = 16;
+/// A block has at most this many bytes, as it is stored and decompressed.
+pub const LONGEST_BLOCK: usize = LONGEST_LINE;
 /// A header is held whole up to this many bytes.
 const LONGEST_HEADER: usize = 16 << 20;
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::source::cutter::Cutter;
 use proptest::prelude::*;
 
 const SCHEMA: &str = r#"{"type":"record","name":"r","fields":[{"name":"s","type":"string"}]}"#;
@@ -94,6 +95,37 @@ fn named_types_are_found_across_namespaces() {
     ] {
         let reason = Types::parse(schema).unwrap_err();
         assert!(reason.starts_with(expected), "{reason}");
+    }
+}
+
+#[test]
+fn compressed_blocks_come_in_smaller_chunks_that_are_the_file() {
+    for (codec, most) in [("null", 1 << 20), ("deflate", 64 << 10)] {
+        let (mut bytes, header) = file(codec);
+        let block = [&[2, 0x80, 0x7d][..], &[5; 8_000], &[7; MARKER]].concat();
+        // One that makes the buffer double, with many behind it.
+        bytes.extend([&[2, 0x80, 0x80, 0x80, 2][..], &vec![6; 2 << 20], &[7; MARKER]].concat());
+        (0..400).for_each(|_| bytes.extend_from_slice(&block));
+        bytes.extend_from_slice(&block[..100]);
+        let (mut blocks, mut source) = (Blocks::default(), &bytes[10..]);
+        blocks.read_header(&bytes[..10], &mut source).unwrap();
+        let (mut read, mut largest) = (Vec::new(), 0);
+        loop {
+            while let Some(run) = blocks.take() {
+                assert_eq!((run.first, run.next), (read.len() as u64, (read.len() + run.data.len()) as u64));
+                read.extend_from_slice(&run.data);
+                let chunk = Header::parse(&bytes).unwrap().unwrap();
+                let sizes: Vec<_> = chunk.blocks(&run.data, run.first).map(|block| block.end - block.start).collect();
+                assert!(sizes.len() == 1 || run.data.len() - sizes[sizes.len() - 1] < most.max(header), "{codec}");
+                largest = largest.max(sizes.len());
+            }
+            if blocks.fill(&mut source).unwrap() == 0 {
+                break;
+            }
+        }
+        assert!(largest > 5, "{codec}: chunks of single blocks");
+        assert_eq!((read.len(), blocks.rest().len()), (bytes.len() - 100, 100));
+        assert!(bytes.starts_with(&read) && blocks.fault().is_none());
     }
 }
 

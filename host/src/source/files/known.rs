@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::source::{Cursor, Extent, Origin, Position};
 
-/// A file's first bytes are looked at up to here.
+/// A file's first bytes are looked at up to here; those of an Avro container file up to its header's end, where that is later.
 pub const HEAD: usize = 1024;
 
 /// The cursors of a position, by what a file is recognised by.

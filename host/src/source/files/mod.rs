@@ -141,7 +141,7 @@ impl Files {
             return self.resume(open, Fate::Stays);
         }
         let name: Arc<str> = path.to_string_lossy().into();
-        let mut open = match Open::at(path.clone(), name.clone()) {
+        let mut open = match Open::at(path.clone(), name.clone(), self.envelope) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.warn(format!("`{name}` vanished before it was read"));
                 return Ok(());
@@ -297,7 +297,7 @@ impl Files {
                     tail.marker(cursor.next)
                 }
                 None => {
-                    let mut open = match Open::at(path.clone(), name) {
+                    let mut open = match Open::at(path.clone(), name, self.envelope) {
                         Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                         open => open.map_err(|error| unreadable(path, &error))?,
                     };

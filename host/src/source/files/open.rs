@@ -11,11 +11,11 @@ use bytes::Bytes;
 use super::known::{HEAD, hash};
 use super::list::Stamp;
 use crate::plan::Envelope;
-use crate::source::avro::Blocks;
+use crate::source::avro::{Blocks, Header};
 use crate::source::content::{Content, Damage, Encoding};
 use crate::source::cutter::Cutter;
 use crate::source::lines::{Lines, Run};
-use crate::source::{Chunk, Extent, Fault, Origin};
+use crate::source::{Chunk, Extent, Fault, Framing, Origin};
 
 /// A file that is being read.
 pub struct Open {
@@ -25,7 +25,7 @@ pub struct Open {
     pub stamp: Stamp,
     pub encoding: Encoding,
     content: Content,
-    /// Its first bytes, up to [`HEAD`].
+    /// Its first bytes: [`HEAD`], of a container file at least its header, as far as they are there.
     head: Vec<u8>,
     cutter: Box<dyn Cutter>,
     origin: Option<Arc<Origin>>,
@@ -33,12 +33,18 @@ pub struct Open {
 
 impl Open {
     /// Opens a file and reads its first bytes; [`Open::start`] comes next.
-    pub fn at(path: PathBuf, name: Arc<str>) -> io::Result<Open> {
+    pub fn at(path: PathBuf, name: Arc<str>, envelope: Envelope) -> io::Result<Open> {
         let file = File::open(&path)?;
         let stamp = Stamp::of(&file.metadata()?);
         let (mut content, encoding) = Content::new(file)?;
         let mut head = Vec::with_capacity(HEAD);
         (&mut content).take(HEAD as u64).read_to_end(&mut head)?;
+        // Files of one schema differ in the marker that ends the header, which may be far behind.
+        while envelope == Envelope::Avro && matches!(Header::parse(&head), Ok(None)) {
+            if (&mut content).take(head.len() as u64).read_to_end(&mut head)? == 0 {
+                break;
+            }
+        }
         Ok(Open { path, name, stamp, encoding, content, head, cutter: Box::new(Lines::new(0)), origin: None })
     }
 
@@ -168,10 +174,14 @@ impl Open {
 
     /// A file that was short when it was opened has more first bytes now.
     fn extend_head(&mut self, run: &Run) {
-        let known = self.head.len() as u64;
-        if known < HEAD as u64 && (run.first..run.first + run.data.len() as u64).contains(&known) {
-            let more = &run.data[(known - run.first) as usize..];
-            self.head.extend_from_slice(&more[..more.len().min(HEAD - self.head.len())]);
+        let wanted = match self.cutter.framing() {
+            Framing::Lines => HEAD,
+            Framing::Avro(header) => header.len.max(HEAD),
+        };
+        let known = self.head.len();
+        if known < wanted && (run.first..run.first + run.data.len() as u64).contains(&(known as u64)) {
+            let more = &run.data[(known as u64 - run.first) as usize..];
+            self.head.extend_from_slice(&more[..more.len().min(wanted - known)]);
         }
     }
 
