@@ -33,7 +33,7 @@ use crate::source::Chunk;
 
 use columns::Rows;
 use envelope::Opener;
-pub(crate) use envelope::datum;
+pub(crate) use envelope::{datum, decompress};
 use fields::{Fields, Slot};
 pub use lines::is_whole;
 use lines::{Line, keep, span};

@@ -10,11 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::LONGEST;
 use super::input::{Input, Stop};
-use crate::decode::datum::{Writer, branch};
-use crate::source::avro::{Block, Cursor, Header, MAGIC, Preamble, Trouble, Type, Types};
-
-/// The most bytes of a block, as it lies in the file; the library has the same limit for decompressed ones.
-const LARGEST_BLOCK: usize = 512 << 20;
+use crate::decode::datum::{self, Writer, branch};
+use crate::decode::decompress::decompress;
+use crate::source::avro::{Block, Cursor, Header, LONGEST_BLOCK, MAGIC, Preamble, Trouble, Type, Types};
 
 /// What is in a container file.
 #[derive(Debug, Default)]
@@ -72,7 +70,7 @@ impl Avro {
         loop {
             let start = first + at as u64;
             let wrong = |reason| Stop::Damaged { offset: start, reason };
-            match header.block(&buffer, at, LARGEST_BLOCK).map_err(wrong)? {
+            match header.block(&buffer, at, LONGEST_BLOCK).map_err(wrong)? {
                 Some(block) => {
                     let stored = &buffer[block.data.clone()];
                     self.read_block(stored, &block, header, most).map_err(wrong)?;
@@ -94,17 +92,20 @@ impl Avro {
     fn read_block(&mut self, stored: &[u8], block: &Block, header: &Header, most: usize) -> Result<(), String> {
         let count = block.records;
         let wrong = |what: &dyn Display| format!("expected a block of {count} records, but {what}");
-        let mut data = stored.to_vec();
-        let not_decompressed = |error| wrong(&format!("it cannot be decompressed ({error})"));
-        header.codec.decompress(&mut data).map_err(not_decompressed)?;
+        let data = decompress(header.codec, stored, LONGEST_BLOCK).map_err(|found| wrong(&format!("it is {found}")))?;
         let (mut cursor, mut json) = (Cursor::new(&data, 0), Vec::new());
         for number in 1..=count {
             let before = cursor.at;
             json.clear();
             let root = header.types.root_number();
-            writer(&header.types).write(root, &mut cursor, &mut json).map_err(|trouble| match trouble {
-                Trouble::End => wrong(&format!("its {} bytes of data end in record {number} of it", data.len())),
-                Trouble::Wrong(found) => wrong(&format!("record {number} of it does not fit the schema: {found}")),
+            writer(&header.types).write(root, &mut cursor, &mut json).map_err(|stop| match stop {
+                datum::Stop::Trouble(Trouble::End) => {
+                    wrong(&format!("its {} bytes of data end in record {number} of it", data.len()))
+                }
+                datum::Stop::Trouble(Trouble::Wrong(found)) => {
+                    wrong(&format!("record {number} of it does not fit the schema: {found}"))
+                }
+                datum::Stop::Over(found) => wrong(&format!("record {number} of it is {found}")),
             })?;
             self.records += 1;
             if self.first.len() < most {

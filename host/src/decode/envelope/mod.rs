@@ -13,7 +13,7 @@ mod avro;
 mod change;
 mod content;
 pub mod datum;
-mod decompress;
+pub mod decompress;
 mod events;
 mod gathered;
 mod iot_hub;
