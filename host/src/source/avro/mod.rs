@@ -15,7 +15,7 @@ use apache_avro::Codec;
 
 pub use blocks::Blocks;
 pub use cursor::{Cursor, Trouble};
-pub use schema::{Type, Types};
+pub use schema::{Field, Type, Types};
 
 /// What a container file begins with.
 pub const MAGIC: &[u8] = b"Obj\x01";
