@@ -307,15 +307,16 @@ fn data_that_claim_to_be_endless_or_endlessly_deep_are_damage() {
     let long = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
     let empty = r#"{"type":"record","name":"r","fields":[]}"#;
     for (schema, count, data, expected) in [
-        (list, 1, &vec![2; 1_000_000][..], "record 1 of it does not fit the schema: nested deeper than 256 levels"),
-        (itself, 1, b"", "record 1 of it does not fit the schema: nested deeper than 256 levels"),
-        (nulls, 1, &long, "record 1 of it does not fit the schema: more than 67108864 bytes as JSON"),
+        (list, 1, &vec![2; 1_000_000][..], "nested deeper than 256 levels"),
+        (itself, 1, b"", "nested deeper than 256 levels"),
+        (nulls, 1, &long, "more than 67108864 bytes as JSON"),
         (r#""null""#, 1 << 62, b"x", "behind them it has 1 more bytes"),
         (empty, 1 << 62, b"x", "behind them it has 1 more bytes"),
     ] {
         let (code, error) = looked_into(&container(schema, count, data));
-        let expected = format!("expected a block of {count} records, but {expected}");
-        assert!(code == Some(7) && error.contains(&expected), "{schema}: {code:?} {error}");
+        let block = format!("expected a block of {count} records, but ");
+        let is_said = error.contains(&block) && error.contains(expected);
+        assert!(code == Some(7) && is_said, "{schema}: {code:?} {error}");
     }
 }
 
