@@ -2,7 +2,8 @@
 //!
 //! What Event Hubs Capture and IoT Hub's routing write is brought into the form of a line, without the body, and goes on as
 //! one; any other record is its own body, as JSON. A dead letter keeps a datum's bytes, or the block's where it cannot be
-//! decompressed; of a block whose data end too early or are not what the schema says, the rest is one dead letter.
+//! decompressed; of a block whose data end too early or are not what the schema says, the rest is one dead letter, as it is of
+//! blocks that come to too much.
 
 use std::ops::Range;
 
@@ -22,9 +23,9 @@ use crate::source::avro::{Block, Cursor, Header, LONGEST_BLOCK, Shape, Trouble, 
 
 /// A block of data without bytes holds no more records than this: nothing would bound them.
 const MOST_EMPTY: u64 = 1 << 20;
-/// What the records of a chunk may come to: they are held until all of them are decoded. Bytes.
+/// What the blocks of a chunk may come to, with their records as JSON: they are held until all are decoded. Bytes.
 const MOST: usize = 512 << 20;
-/// What a record comes to besides its bytes. Bytes.
+/// What a record comes to besides that. Bytes.
 const EACH: usize = 128;
 
 /// Opens records of container files.
@@ -58,8 +59,15 @@ impl Avro {
         let chunk = gathered.chunk;
         self.held = 0;
         for block in header.blocks(&chunk.data, chunk.extent.first) {
+            if self.held > MOST {
+                gathered.refuse(too_many(block.records), block.start, block.end);
+                continue;
+            }
             match decompress(header.codec, &chunk.data[block.data.clone()], LONGEST_BLOCK) {
-                Ok(data) => self.decode_block(gathered, inherited, header, &block, &data),
+                Ok(data) => {
+                    self.held += data.len();
+                    self.decode_block(gathered, inherited, header, &block, &data);
+                }
                 Err(reason) => gathered.refuse(reason, block.start, block.end),
             }
         }
@@ -88,12 +96,7 @@ impl Avro {
         for number in 0..block.records {
             let at = cursor.at;
             if self.held > MOST {
-                let left = block.records - number;
-                let reason = format!(
-                    "Avro blocks whose records come to more than {MOST} bytes as JSON: write smaller ones; {left} records \
-                     are left here"
-                );
-                return gathered.refuse_copy(reason, rest(at), offset(at));
+                return gathered.refuse_copy(too_many(block.records - number), rest(at), offset(at));
             }
             let whole = match self.scratch.read_or_skip(header, &mut cursor, limit) {
                 Ok(whole) => whole,
@@ -109,7 +112,7 @@ impl Avro {
                 }
             };
             let raw = &data[at..cursor.at];
-            self.held += self.scratch.json.len() + raw.len() + EACH;
+            self.held += self.scratch.json.len() + EACH;
             let opened = match raw.len() as u64 {
                 size if size > limit => Err(reason::too_large(size, limit, 0)),
                 _ => whole.and_then(|()| gathered.take(inherited, |row| self.open(header, data, row))),
@@ -145,6 +148,14 @@ impl Avro {
         }
         Ok(())
     }
+}
+
+/// Why records are not looked at.
+fn too_many(left: u64) -> String {
+    format!(
+        "Avro blocks that come to more than {MOST} bytes with their records as JSON: write smaller ones; {left} records \
+         are left here"
+    )
 }
 
 impl Scratch {

@@ -318,8 +318,23 @@ fn what_the_records_of_a_chunk_come_to_is_bounded() {
     assert!(others.iter().all(|letter| letter.reason.starts_with("larger than max-record-size: 31457")));
     assert_eq!(others.len(), (512 << 20) / ((3 << 20) + 9 + 128) + 1);
     let left = 1_000 - others.len();
-    let reason = "Avro blocks whose records come to more than 536870912 bytes as JSON: write smaller ones";
+    let reason = "Avro blocks that come to more than 536870912 bytes with their records as JSON: write smaller ones";
     assert_eq!(last.reason, format!("{reason}; {left} records are left here"));
+}
+
+#[test]
+fn small_blocks_that_are_large_once_they_are_decompressed_are_bounded_together() {
+    let schema = r#"{"type":"record","name":"r","fields":[{"name":"b","type":"bytes"}]}"#;
+    let zstd = Codec::Zstandard(apache_avro::ZstandardSettings::default());
+    let mut file = write(schema, zstd, [Avro::Record(vec![("b".into(), Avro::Bytes(vec![0; 120 << 20]))])]);
+    let block = file[Header::parse(&file).unwrap().unwrap().len..].to_vec();
+    (0..9).for_each(|_| file.extend_from_slice(&block));
+    let decoded = decode_file(&file);
+    assert_eq!((rows(&decoded), decoded.dead.len()), (0, 10));
+    // Each comes to 120 MiB, and 160 MiB as base64.
+    let (large, small) = decoded.dead.split_at(2);
+    assert!(large.iter().all(|letter| letter.reason.starts_with("larger than max-record-size")));
+    assert!(small.iter().all(|letter| letter.raw == block && letter.reason.ends_with("; 1 records are left here")));
 }
 
 #[test]
