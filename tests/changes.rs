@@ -278,6 +278,29 @@ fn a_version_that_is_no_whole_number_is_not_taken_for_none() {
 }
 
 #[test]
+fn what_comes_through_a_pipe_is_one_first_snapshot() {
+    let installation = Installation::new(
+        "[sources.registry]\nstdin = true\nenvelope = \"change\"\n\n\
+         [exports.devices]\ntype = \"changes\"\nsource = \"registry\"\n\
+         format = { plugin = \"avro\", record = \"device\" }\n",
+    );
+    // More than the pipe and the reader hold, in writes with pauses between them.
+    installation.write("registry.ndjson", (0..20_000).map(|device| set(device, 1, 1)).collect::<String>());
+    let mut command = installation.command(&["run", "--quiet"]);
+    let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let lines = std::fs::read(installation.path().join("registry.ndjson")).unwrap();
+    for part in lines.chunks(lines.len() / 20) {
+        std::io::Write::write_all(&mut stdin, part).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+    let all = snapshots(&installation);
+    assert_eq!(all.iter().map(|(_, keys)| keys.len()).collect::<Vec<_>>(), [20_000]);
+}
+
+#[test]
 fn an_export_keeps_its_type() {
     let installation = devices("");
     append(&installation, &set(1, 1, 10));

@@ -65,3 +65,22 @@ fn segments_of_another_schema_are_sealed_by_themselves() {
     run(&installation, 6..7);
     assert_eq!(numbers(&installation), [vec![0, 1, 2, 3], vec![4, 5, 6]]);
 }
+
+#[test]
+fn segments_that_wait_appear_where_files_are_not_sealed_any_more() {
+    for (mode, expected) in [("growing", vec![vec![0, 1], vec![2, 3]]), ("rolling", vec![vec![0, 1], vec![2, 3]])] {
+        let waiting = configuration("sealed\"\nlateness = \"36500d", &schema(""));
+        let installation = Installation::new(&waiting);
+        run(&installation, 0..2);
+        installation.write("lakeport.toml", configuration(mode, &schema("")));
+        run(&installation, 2..4);
+        assert_eq!(numbers(&installation), expected, "{mode}");
+
+        // Without another record, too.
+        let installation = Installation::new(&waiting);
+        run(&installation, 0..2);
+        installation.write("lakeport.toml", configuration(mode, &schema("")));
+        run(&installation, 2..2);
+        assert_eq!(numbers(&installation), [[0, 1]], "{mode}");
+    }
+}

@@ -129,6 +129,7 @@ impl FileTable {
             }
         };
         let same_format = state.format == *self.format;
+        let goes_on = same_format && matches!(self.files, Files::Sealed { .. });
         let tail = match (self.files, &state.tail) {
             (Files::Growing { .. }, Some(tail))
                 if same_format && self.still_there(series, tail, state.touched).await? =>
@@ -137,8 +138,8 @@ impl FileTable {
             }
             _ => None,
         };
-        // Segments of another format become a part of their own, before this one.
-        let new = state.parts + u32::from(!state.pending.is_empty() && !same_format);
+        // Segments that this span cannot add to become a part of their own, before this one.
+        let new = state.parts + u32::from(!state.pending.is_empty() && !goes_on);
         let part = tail.as_ref().map_or(new, |tail| tail.part);
         let key = part_key(series, part);
         Ok(File {
@@ -147,7 +148,7 @@ impl FileTable {
             part,
             ends,
             seed: self.seed(&key),
-            resumed: tail.is_some() || !state.pending.is_empty() && same_format,
+            resumed: tail.is_some() || !state.pending.is_empty() && goes_on,
             format: self.format.clone(),
             tail,
             key,

@@ -76,7 +76,7 @@ impl Ledger {
     /// Ends the span: moves `series` on to the state after it, and says what becomes of its files.
     ///
     /// `stage_folder` is where the span's files are staged, by id. Sealed files whose period ended at or before
-    /// `due` are put together. Times are microseconds since 1970-01-01T00:00:00Z.
+    /// `due` are put together, and all that wait where `mode` seals none. Times are microseconds since 1970-01-01T00:00:00Z.
     pub fn close(
         self,
         series: &mut BTreeMap<String, Series>,
@@ -93,7 +93,8 @@ impl Ledger {
             }
             let state =
                 series.entry(file.series.clone()).or_insert_with(|| Series { parts: file.part, ..Series::default() });
-            if !state.pending.is_empty() && state.format != *file.format {
+            let goes_on = state.format == *file.format && matches!(mode, Files::Sealed { .. });
+            if !state.pending.is_empty() && !goes_on {
                 closing.seals.push(seal(&file.series, state));
                 closing.visible += 1;
             }
@@ -120,10 +121,7 @@ impl Ledger {
             closing.visible += u64::from(publication != FatePublication::Segment);
             closing.files.insert(id, Fate { rows, publication });
         }
-        if let Files::Sealed { lateness } = mode {
-            let lateness = i64::try_from(lateness.as_micros()).unwrap_or(i64::MAX);
-            closing.seal(series, stage_folder, due.saturating_sub(lateness));
-        }
+        closing.seal(series, stage_folder, sealed_up_to(mode, due));
         forget_old(series, write_time);
         closing
     }
@@ -153,9 +151,16 @@ fn seal(series: &str, state: &mut Series) -> Seal {
 
 /// Whether a sealed file is due, so that a commit without records is worth making.
 pub fn any_due(series: &BTreeMap<String, Series>, mode: Files, due: i64) -> bool {
-    let Files::Sealed { lateness } = mode else { return false };
-    let lateness = i64::try_from(lateness.as_micros()).unwrap_or(i64::MAX);
-    series.values().any(|state| !state.pending.is_empty() && state.ends <= due.saturating_sub(lateness))
+    let due = sealed_up_to(mode, due);
+    series.values().any(|state| !state.pending.is_empty() && state.ends <= due)
+}
+
+/// Segments of periods that ended up to here wait no longer. Where files are not sealed any more, none does.
+fn sealed_up_to(mode: Files, due: i64) -> i64 {
+    match mode {
+        Files::Sealed { lateness } => due.saturating_sub(i64::try_from(lateness.as_micros()).unwrap_or(i64::MAX)),
+        Files::Growing { .. } | Files::Rolling => i64::MAX,
+    }
 }
 
 /// Where a file of a span is staged.

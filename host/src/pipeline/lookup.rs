@@ -30,9 +30,12 @@ const ATTEMPTS: usize = 5;
 pub struct Tables {
     /// The lake of every such export, by its name. Opened when it is looked into: another export may be about to create it.
     lakes: Arc<BTreeMap<String, Arc<LakePlan>>>,
-    /// Turn true when the exports of this process that keep tables have committed what there was when they began.
+    /// Turn true when the exports of this process that keep tables have committed what their sources had when they were first
+    /// read to their ends.
     settled: Arc<BTreeMap<String, watch::Receiver<bool>>>,
     cache: Cache,
+    /// Lakes that hold a table, once they were opened.
+    found: Arc<Mutex<HashMap<String, Lake>>>,
     /// The tables that this span has looked into, as they were then.
     open: Arc<Mutex<HashMap<String, Open>>>,
 }
@@ -109,8 +112,17 @@ impl Tables {
             return Ok(open.clone());
         }
         let lake = self.lakes.get(table).ok_or_else(|| Error::internal(format!("the table `{table}` was checked")))?;
-        let lake = Lake::open_for_lookups(lake).await?;
+        let mut found = self.found.lock().await;
+        let lake = match found.get(table) {
+            Some(lake) => lake.clone(),
+            None => Lake::open_for_lookups(lake).await?,
+        };
         let commit = read_last(&lake, table, PARTITION).await?;
+        // One that did not exist reads as empty for ever.
+        if commit.is_some() {
+            found.insert(table.to_owned(), lake.clone());
+        }
+        drop(found);
         let state = commit.and_then(|(_, commit)| commit.table).unwrap_or_default();
         let reader = Reader::new(lake.clone(), &state, self.cache.clone());
         let open = Open { lake, state: Arc::new(state), reader };

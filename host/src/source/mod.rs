@@ -71,7 +71,8 @@ pub trait Reader: Send {
 #[derive(Debug)]
 pub enum Read {
     Chunk(Chunk),
-    /// All that was there when the reader last looked was read: said once for each look. More may be there by now.
+    /// All that was there when the reader last looked was read, or nothing more came for a while: said once, until something was
+    /// read again. More may be there by now.
     Reached,
     /// Nothing now, nor in the time that was waited; there may be more later.
     Idle,

@@ -47,8 +47,7 @@ impl Stdin {
 
     /// What there is, waiting for it until `deadline`.
     pub(super) fn next(&mut self, deadline: Instant) -> Result<Input> {
-        let lines = self.run(if self.unsaid { Instant::now() } else { deadline })?;
-        Ok(match lines {
+        Ok(match self.run(deadline)? {
             Some(run) => {
                 self.unsaid = true;
                 Input::Lines(run)

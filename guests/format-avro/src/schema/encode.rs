@@ -125,6 +125,7 @@ impl<'p> Encoder<'p> {
                     found[place] = Some(value);
                     next = place + 1;
                 }
+                None if how.exact && name.text().is_none() => return Err(Misfit::name(name)),
                 None if how.exact => return Err(Misfit::new(value, "no such member").under(&text)),
                 None => {}
             }

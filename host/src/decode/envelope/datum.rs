@@ -145,10 +145,12 @@ pub fn skip(types: &Types, of: &Type, cursor: &mut Cursor<'_>) -> Result<(), Tro
     let mut left = vec![Left::Value(of)];
     let (mut at, mut empty) = (cursor.at, 0);
     while let Some(next) = left.pop() {
-        empty = if cursor.at > at { 0 } else { empty + 1 };
-        at = cursor.at;
-        if empty > MOST_EMPTY {
-            return Err(Trouble::Wrong(format!("more than {MOST_EMPTY} values in a row without bytes")));
+        if let Left::Value(_) = next {
+            empty = if cursor.at > at { 0 } else { empty + 1 };
+            at = cursor.at;
+            if empty > MOST_EMPTY {
+                return Err(Trouble::Wrong(format!("more than {MOST_EMPTY} values in a row without bytes")));
+            }
         }
         match next {
             Left::Value(of) => match of {

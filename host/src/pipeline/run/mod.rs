@@ -20,7 +20,7 @@ use super::lanes::Lanes;
 use super::lookup::Tables;
 use super::processed::Stages;
 use crate::clock::Surroundings;
-use crate::commit::{Identity, Outcome, Partition, Published, newest_owner};
+use crate::commit::{Commit, Identity, Outcome, Partition, Published, newest_owner, read_last};
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
 use crate::plan::{ExportPlan, Exports, Files, PluginUse};
@@ -36,7 +36,7 @@ pub struct Job {
     pub lake: Lake,
     /// What lookups may look into.
     pub tables: Tables,
-    /// Told once this export's own table is as its source was when the run began.
+    /// Told once this export's own table holds what its source had when it was first read to its end.
     pub settled: Option<watch::Sender<bool>>,
     pub toolbox: Arc<dyn Toolbox>,
     /// SHA-256 of every plugin, by name.
@@ -92,6 +92,8 @@ async fn export(
     stages: &mut Stages,
     warnings: &mut Vec<String>,
 ) -> Result<()> {
+    // Before the owner of an export of the other type is overtaken.
+    check_type(&job.export, read_last(&job.lake, &job.export.name, PARTITION).await?.as_ref().map(|(_, last)| last))?;
     let identity = Identity { nonce, writer: job.options.writer.clone() };
     let (finals, final_positions) = std::sync::mpsc::channel();
     let acknowledge = move |position: &Position| {
@@ -105,11 +107,7 @@ async fn export(
     let last = partition.last();
     let position = last.map(|commit| commit.position.clone()).unwrap_or_default();
     let series = last.map(|commit| commit.series.clone()).unwrap_or_default();
-    if let Some(commit) = last
-        && commit.table.is_some() != job.export.keeps_table()
-    {
-        return Err(another_type(&job.export));
-    }
+    check_type(&job.export, last)?;
     let table = match job.export.exports {
         Exports::Events => None,
         Exports::Changes { mark_deletes, .. } => {
@@ -217,12 +215,16 @@ pub fn encoding_of(format: &PluginUse, plugins: &BTreeMap<String, String>) -> Ar
     hex::encode(Sha256::digest(format!("{digest} {}", format.config))).into()
 }
 
-/// The error for an export that ran as the other type before: a table needs every change from the first one on.
-fn another_type(export: &ExportPlan) -> Error {
+/// Refuses an export that ran as the other type before: a table needs every change from the first one on.
+fn check_type(export: &ExportPlan, last: Option<&Commit>) -> Result<()> {
+    if last.is_none_or(|commit| commit.table.is_some() == export.keeps_table()) {
+        return Ok(());
+    }
     let (now, before) = if export.keeps_table() { ("changes", "events") } else { ("events", "changes") };
     let name = &export.name;
-    Error::config(format!("export `{name}` has `type = \"{now}\"`, and its log in the lake is of type `{before}`"))
-        .with_help(format!("give it another name than `{name}`, so that it begins anew; or set the type back"))
+    let message = format!("export `{name}` has `type = \"{now}\"`, and its log in the lake is of type `{before}`");
+    Err(Error::config(message)
+        .with_help(format!("give it another name than `{name}`, so that it begins anew; or set the type back")))
 }
 
 fn died(why: &dyn std::fmt::Display) -> Error {

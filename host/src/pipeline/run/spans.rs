@@ -64,7 +64,7 @@ pub(super) struct Run<'a> {
     pub(super) table: Option<Table>,
     /// The tables of other exports, for lookups.
     pub(super) tables: Tables,
-    /// Told once the table holds what the source had when the run began.
+    /// Told once the table holds what the source had when it was first read to its end.
     pub(super) settled: Option<watch::Sender<bool>>,
     /// The source has nothing more for now.
     pub(super) caught_up: bool,
@@ -153,7 +153,9 @@ impl Run<'_> {
     /// Nothing to read: files may be due all the same.
     fn idle(&mut self) {
         self.caught_up = true;
-        self.reached();
+        if self.has_reached {
+            self.reached();
+        }
         if self.span.is_none() && self.is_due(self.surroundings.clock.now()) {
             let mut span = self.begin_span();
             span.deadline = Instant::now();

@@ -27,6 +27,8 @@ pub struct Open {
     content: Content,
     /// Its first bytes: [`HEAD`], of a container file at least its header, as far as they are there.
     head: Vec<u8>,
+    /// How many of them tell it from others.
+    telling: usize,
     cutter: Box<dyn Cutter>,
     origin: Option<Arc<Origin>>,
 }
@@ -45,7 +47,13 @@ impl Open {
                 break;
             }
         }
-        Ok(Open { path, name, stamp, encoding, content, head, cutter: Box::new(Lines::new(0)), origin: None })
+        let telling = match Header::parse(&head) {
+            _ if envelope != Envelope::Avro => HEAD,
+            Ok(Some(header)) => header.len.max(HEAD),
+            // Not whole yet, or none at all.
+            _ => usize::MAX,
+        };
+        Ok(Open { path, name, stamp, encoding, content, head, telling, cutter: Box::new(Lines::new(0)), origin: None })
     }
 
     /// Its first bytes, as far as they were read.
@@ -179,6 +187,9 @@ impl Open {
             Framing::Avro(header) => header.len.max(HEAD),
         };
         let known = self.head.len();
+        if let Framing::Avro(_) = self.cutter.framing() {
+            self.telling = wanted;
+        }
         if known < wanted && (run.first..run.first + run.data.len() as u64).contains(&(known as u64)) {
             let more = &run.data[(known as u64 - run.first) as usize..];
             self.head.extend_from_slice(&more[..more.len().min(wanted - known)]);
@@ -187,7 +198,7 @@ impl Open {
 
     /// The origin, recognisable by no byte at `next` or after it.
     fn origin(&mut self, next: u64) -> Arc<Origin> {
-        let hashed = self.head.len().min(usize::try_from(next).unwrap_or(usize::MAX));
+        let hashed = self.head.len().min(self.telling).min(usize::try_from(next).unwrap_or(usize::MAX));
         match &self.origin {
             Some(origin) if origin.hashed as usize == hashed => origin.clone(),
             _ => {
