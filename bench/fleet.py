@@ -3,14 +3,13 @@
 import json
 import shutil
 import statistics
-import subprocess
 import sys
 
-from measuring import BENCH, RELEASE, WORK, empty, run, shares, summed, table
+from measuring import BENCH, RELEASE, WORK, configured, digest, empty, run, shares, summed, table
 
 MESSAGES = 1_000_000
 DEVICES = 1_000_000
-# Every device changes once in ten minutes; after two tenths, runs have been merged and read again.
+# Each changes another tenth. After the second one, runs are merged.
 MINUTES = 4
 
 
@@ -26,11 +25,7 @@ def generated(name, script, *arguments):
 
 
 def messages_configuration(source, folder):
-    config = folder.with_suffix(".toml")
-    config.write_text(f"""\
-[lakes.main]
-url = {json.dumps(str(folder))}
-
+    return configured(folder, f"""\
 [sources.fleet]
 files = {json.dumps(str(source))}
 envelope = "iot-hub"
@@ -39,7 +34,6 @@ envelope = "iot-hub"
 source = "fleet"
 format = {{ plugin = "avro", record = "message" }}
 """)
-    return config
 
 
 TOOLS = {
@@ -48,12 +42,6 @@ TOOLS = {
     "fastavro": lambda source, folder: [sys.executable, BENCH / "compare" / "avro_fastavro.py", source, folder],
 }
 REFERENCE = "fastavro"
-
-
-def digest(folder):
-    """What the folder's files hold. In a process of its own: memory used here would count as the next tool's peak."""
-    command = [sys.executable, BENCH / "compare" / "digest_avro.py", folder]
-    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
 
 
 def messages(runs):
@@ -68,7 +56,7 @@ def messages(runs):
             samples[tool].append(run(command(source, out)))
             print(f"messages {turn + 1}/{runs} {tool}: {samples[tool][-1]['seconds']:.2f} s", file=sys.stderr)
             if turn == 0:
-                digests[tool] = digest(out)
+                digests[tool] = digest("digest_avro.py", out)
     for tool, found in digests.items():
         if found != digests[REFERENCE]:
             sys.exit(f"{tool} wrote other records than {REFERENCE}: compare {folder / tool} with {folder / REFERENCE}")
@@ -78,11 +66,7 @@ def messages(runs):
 
 
 def devices_configuration(source, folder):
-    config = folder.with_suffix(".toml")
-    config.write_text(f"""\
-[lakes.main]
-url = {json.dumps(str(folder))}
-
+    return configured(folder, f"""\
 [sources.registry]
 files = {json.dumps(str(source / "*.ndjson"))}
 envelope = "change"
@@ -92,7 +76,6 @@ type = "changes"
 source = "registry"
 format = {{ plugin = "avro", record = "device" }}
 """)
-    return config
 
 
 def devices(runs):
@@ -157,7 +140,7 @@ def markdown(results):
         "",
         f"## The state of {kept['devices']:,} devices",
         "",
-        f"| export | seconds (fastest–slowest) | CPU seconds | peak memory |",
+        "| export | seconds (fastest–slowest) | CPU seconds | peak memory |",
         "|---|--:|--:|--:|",
     ]
     rows = {

@@ -50,6 +50,19 @@ def last_json(printed):
     return None
 
 
+def configured(folder, text):
+    """A configuration whose lake `main` is `folder`, beside it."""
+    config = folder.with_suffix(".toml")
+    config.write_text(f"[lakes.main]\nurl = {json.dumps(str(folder))}\n\n{text}")
+    return config
+
+
+def digest(script, folder):
+    """What the folder holds. In a process of its own: memory used here would count as the next tool's peak."""
+    command = [sys.executable, BENCH / "compare" / script, folder]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
 def empty(folder):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -17,7 +17,7 @@ import sys
 from datetime import datetime, timezone
 
 import fleet
-from measuring import BENCH, RELEASE, WORK, empty, machine, run, shares, summed, table
+from measuring import BENCH, RELEASE, WORK, configured, digest, empty, machine, run, shares, summed, table
 
 SIZES = {"1m": 1_000_000, "10m": 10_000_000}
 KEPT = json.loads((BENCH / "kept-names.json").read_text())
@@ -25,11 +25,7 @@ REFERENCE = "plain-python"
 
 
 def configuration(source, folder):
-    config = folder.with_suffix(".toml")
-    config.write_text(f"""\
-[lakes.main]
-url = {json.dumps(str(folder))}
-
+    return configured(folder, f"""\
 [sources.signals]
 files = {json.dumps(str(source))}
 
@@ -38,7 +34,6 @@ source = "signals"
 lake = "main"
 filters = [{{ plugin = "select", kinds = {json.dumps(KEPT)} }}]
 """)
-    return config
 
 
 def lakeport(source, folder):
@@ -80,12 +75,6 @@ def generate(size):
     return path
 
 
-def digest(folder):
-    """What the folder holds, by hour. In a process of its own: memory used here would count as the next tool's peak."""
-    printed = subprocess.run([sys.executable, BENCH / "compare" / "digest.py", folder], check=True, capture_output=True)
-    return json.loads(printed.stdout)
-
-
 def measure(size, tools, runs):
     """Runs every tool `runs` times, in turns; a result a tool."""
     source = generate(size)
@@ -94,7 +83,7 @@ def measure(size, tools, runs):
     wanted = folder / "wanted"
     wanted.mkdir()
     run(TOOLS[REFERENCE](source, wanted))  # also brings the input into the page cache
-    wanted = digest(wanted)
+    wanted = digest("digest.py", wanted)
 
     samples = {tool: [] for tool in tools}
     for turn in range(runs):
@@ -103,7 +92,7 @@ def measure(size, tools, runs):
             empty(out)
             samples[tool].append(run(TOOLS[tool](source, out)))
             print(f"{size} {turn + 1}/{runs} {tool}: {samples[tool][-1]['seconds']:.2f} s", file=sys.stderr)
-            if turn == 0 and digest(out) != wanted:
+            if turn == 0 and digest("digest.py", out) != wanted:
                 sys.exit(f"{tool} wrote other lines than {REFERENCE}: compare {out} with compare/plain_python.py's")
     shutil.rmtree(folder)
 
