@@ -140,9 +140,9 @@ pub enum Publication {
 pub struct Series {
     /// Parts begun: the next new part has this number.
     pub parts: u32,
-    /// What [`Tail`] and segments were encoded with: SHA-256 of the format's plugin and settings, in hexadecimal. With another
-    /// one the next part begins, since a file has one header.
-    #[serde(default)]
+    /// What `tail` and `pending` were encoded with: the beginning of the SHA-256 of the format's plugin and settings, in
+    /// hexadecimal. With another one the next part begins, since a file has one header. Empty where there are neither.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub format: String,
     /// The last part, where it may still grow.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -99,7 +99,6 @@ impl Ledger {
                 closing.visible += 1;
             }
             (state.ends, state.touched) = (file.ends, write_time);
-            state.format = file.format.to_string();
             let publication = match mode {
                 Files::Rolling => {
                     state.parts = file.part + 1;
@@ -116,6 +115,7 @@ impl Ledger {
                     FatePublication::Segment
                 }
             };
+            state.note_format(&file.format);
             closing.rows += rows;
             closing.bytes += length;
             closing.visible += u64::from(publication != FatePublication::Segment);
@@ -142,11 +142,21 @@ impl Closing {
     }
 }
 
+impl Series {
+    /// Remembers what its unfinished file is encoded with, as long as there is one.
+    fn note_format(&mut self, format: &str) {
+        let is_unfinished = self.tail.is_some() || !self.pending.is_empty();
+        self.format = if is_unfinished { format.to_owned() } else { String::new() };
+    }
+}
+
 /// Makes the next part of what waits in `state`.
 fn seal(series: &str, state: &mut Series) -> Seal {
     let key = part_key(series, state.parts);
     state.parts += 1;
-    Seal { key, segments: std::mem::take(&mut state.pending) }
+    let segments = std::mem::take(&mut state.pending);
+    state.note_format("");
+    Seal { key, segments }
 }
 
 /// Whether a sealed file is due, so that a commit without records is worth making.

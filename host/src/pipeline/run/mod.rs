@@ -209,10 +209,10 @@ fn open_lanes(plan: &ExportPlan, open: impl Fn() -> Result<Lane>, most: usize) -
     Ok(lanes)
 }
 
-/// What a format's files are encoded with: SHA-256 of the plugin and of its settings.
+/// What a format's files are encoded with: of the SHA-256 of the plugin and its settings so much that no two are the same.
 pub fn encoding_of(format: &PluginUse, plugins: &BTreeMap<String, String>) -> Arc<str> {
     let digest = plugins.get(&format.plugin.name).map_or("", String::as_str);
-    hex::encode(Sha256::digest(format!("{digest} {}", format.config))).into()
+    hex::encode(&Sha256::digest(format!("{digest} {}", format.config))[..8]).into()
 }
 
 /// Refuses an export that ran as the other type before: a table needs every change from the first one on.
