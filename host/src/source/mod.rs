@@ -69,8 +69,8 @@ pub trait Reader: Send {
 
 /// What a [`Reader`] found.
 #[derive(Debug)]
-pub enum Read {
-    Chunk(Chunk),
+pub enum Read<T = Chunk> {
+    Chunk(T),
     /// All that was there when the reader last looked was read, or nothing more came for a while: said once, until something was
     /// read again. More may be there by now.
     Reached,

@@ -27,15 +27,6 @@ pub struct Stdin {
     unsaid: bool,
 }
 
-/// What standard input has.
-pub(super) enum Input {
-    Lines(Run),
-    /// As [`Read`] has them.
-    Reached,
-    Idle,
-    End,
-}
-
 impl Stdin {
     /// Reads `stream` to its end, on a thread that it starts. `run` tells this run's input from that of others.
     pub fn new(stream: impl io::Read + Send + 'static, run: &str) -> Self {
@@ -46,15 +37,15 @@ impl Stdin {
     }
 
     /// What there is, waiting for it until `deadline`.
-    pub(super) fn next(&mut self, deadline: Instant) -> Result<Input> {
+    pub(super) fn next(&mut self, deadline: Instant) -> Result<Read<Run>> {
         Ok(match self.run(deadline)? {
             Some(run) => {
                 self.unsaid = true;
-                Input::Lines(run)
+                Read::Chunk(run)
             }
-            None if self.has_ended() => Input::End,
-            None if std::mem::take(&mut self.unsaid) => Input::Reached,
-            None => Input::Idle,
+            None if self.has_ended() => Read::End,
+            None if std::mem::take(&mut self.unsaid) => Read::Reached,
+            None => Read::Idle,
         })
     }
 
@@ -91,13 +82,13 @@ impl Stdin {
 impl Reader for Stdin {
     fn read(&mut self, wait: Duration) -> Result<Read> {
         Ok(match self.next(Instant::now() + wait)? {
-            Input::Lines(Run { data, first, next, dropped }) => {
+            Read::Chunk(Run { data, first, next, dropped }) => {
                 let extent = Extent { origin: self.origin.clone(), first, next, dropped };
                 Read::Chunk(Chunk { data, extent, framing: Framing::Lines })
             }
-            Input::Reached => Read::Reached,
-            Input::Idle => Read::Idle,
-            Input::End => Read::End,
+            Read::Reached => Read::Reached,
+            Read::Idle => Read::Idle,
+            Read::End => Read::End,
         })
     }
 

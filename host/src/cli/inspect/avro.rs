@@ -70,7 +70,7 @@ impl Avro {
         loop {
             let start = first + at as u64;
             let wrong = |reason| Stop::Damaged { offset: start, reason };
-            match header.block(&buffer, at, LONGEST_BLOCK).map_err(wrong)? {
+            match header.block(&buffer, at).map_err(wrong)? {
                 Some(block) => {
                     let stored = &buffer[block.data.clone()];
                     self.read_block(stored, &block, header, most).map_err(wrong)?;

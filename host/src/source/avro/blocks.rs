@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use apache_avro::Codec;
 
-use super::{Header, LONGEST_BLOCK};
+use super::Header;
 use crate::source::cutter::Cutter;
 use crate::source::lines::{CHUNK, Run};
 use crate::source::{Fault, Framing};
@@ -91,7 +91,7 @@ impl Blocks {
             if self.whole - cuts.last().unwrap_or(&before) >= most {
                 cuts.push(self.whole);
             }
-            match header.block(&self.buffer, self.whole, LONGEST_BLOCK) {
+            match header.block(&self.buffer, self.whole) {
                 Ok(Some(block)) => self.whole = block.end,
                 Ok(None) => break,
                 Err(reason) => self.fault = Some(Fault { offset: self.offset + self.whole as u64, reason }),

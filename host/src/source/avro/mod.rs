@@ -144,7 +144,7 @@ impl Header {
     ///
     /// # Errors
     /// What was found and what was expected.
-    pub fn block(&self, bytes: &[u8], at: usize, longest: usize) -> Result<Option<Block>, String> {
+    pub fn block(&self, bytes: &[u8], at: usize) -> Result<Option<Block>, String> {
         let mut cursor = Cursor::new(bytes, at);
         let mut read = || {
             let records = cursor.long()?;
@@ -153,8 +153,8 @@ impl Header {
             let size = cursor.long()?;
             let size = usize::try_from(size)
                 .ok()
-                .filter(|size| *size <= longest)
-                .ok_or_else(|| Trouble::Wrong(format!("a block of {size} bytes, expected 0 to {longest}")))?;
+                .filter(|size| *size <= LONGEST_BLOCK)
+                .ok_or_else(|| Trouble::Wrong(format!("a block of {size} bytes, expected 0 to {LONGEST_BLOCK}")))?;
             let start = cursor.at;
             cursor.take(size)?;
             if cursor.take(MARKER)? != self.marker {
@@ -174,7 +174,7 @@ impl Header {
     pub fn blocks<'a>(&'a self, chunk: &'a [u8], first: u64) -> impl Iterator<Item = Block> + 'a {
         let mut at = self.len.saturating_sub(usize::try_from(first).unwrap_or(usize::MAX));
         std::iter::from_fn(move || {
-            let block = if at < chunk.len() { self.block(chunk, at, usize::MAX).ok().flatten() } else { None }?;
+            let block = if at < chunk.len() { self.block(chunk, at).ok().flatten() } else { None }?;
             at = block.end;
             Some(block)
         })

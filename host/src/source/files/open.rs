@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::known::{HEAD, hash};
 use super::list::Stamp;
 use crate::plan::Envelope;
-use crate::source::avro::{Blocks, Header};
+use crate::source::avro::{Blocks, Preamble};
 use crate::source::content::{Content, Damage, Encoding};
 use crate::source::cutter::Cutter;
 use crate::source::lines::{Lines, Run};
@@ -42,14 +42,14 @@ impl Open {
         let mut head = Vec::with_capacity(HEAD);
         (&mut content).take(HEAD as u64).read_to_end(&mut head)?;
         // Files of one schema differ in the marker that ends the header, which may be far behind.
-        while envelope == Envelope::Avro && matches!(Header::parse(&head), Ok(None)) {
+        while envelope == Envelope::Avro && matches!(Preamble::parse(&head), Ok(None)) {
             if (&mut content).take(head.len() as u64).read_to_end(&mut head)? == 0 {
                 break;
             }
         }
-        let telling = match Header::parse(&head) {
+        let telling = match Preamble::parse(&head) {
             _ if envelope != Envelope::Avro => HEAD,
-            Ok(Some(header)) => header.len.max(HEAD),
+            Ok(Some(preamble)) => preamble.len.max(HEAD),
             // Not whole yet, or none at all.
             _ => usize::MAX,
         };

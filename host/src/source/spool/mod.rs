@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::files::{Files, HEAD, hash, unreadable};
 use super::lines::Run;
-use super::stdin::{Input, Stdin};
+use super::stdin::Stdin;
 use super::{Chunk, Extent, Framing, Origin, Position, Read, ReadOptions, Reader};
 use crate::error::{Error, Result};
 use crate::telemetry::Live;
@@ -118,10 +118,10 @@ impl Reader for Spool {
             }
         }
         match self.stdin.next(deadline)? {
-            Input::Lines(run) => self.keep(run).map(Read::Chunk),
-            Input::Reached => Ok(Read::Reached),
-            Input::Idle => Ok(Read::Idle),
-            Input::End => Ok(Read::End),
+            Read::Chunk(run) => self.keep(run).map(Read::Chunk),
+            Read::Reached => Ok(Read::Reached),
+            Read::Idle => Ok(Read::Idle),
+            Read::End => Ok(Read::End),
         }
     }
 
