@@ -21,6 +21,15 @@ fn devices(more: &str) -> Installation {
     ))
 }
 
+/// An export of the devices whose twins a hub tells of.
+fn twins() -> Installation {
+    Installation::new(
+        "[sources.hub]\nfiles = \"registry.ndjson\"\nenvelope = \"iot-hub\"\n\n\
+         [exports.devices]\ntype = \"changes\"\nshape = \"twin\"\nsource = \"hub\"\n\
+         format = { plugin = \"avro\", record = \"device\" }\n",
+    )
+}
+
 /// A change record that sets a device's fan speed.
 fn set(device: usize, version: usize, speed: usize) -> String {
     format!(
@@ -203,11 +212,7 @@ fn what_is_no_change_of_a_document_is_a_dead_letter() {
 
 #[test]
 fn device_twins_change_the_documents_of_their_devices() {
-    let installation = Installation::new(
-        "[sources.hub]\nfiles = \"registry.ndjson\"\nenvelope = \"iot-hub\"\n\n\
-         [exports.devices]\ntype = \"changes\"\nshape = \"twin\"\nsource = \"hub\"\n\
-         format = { plugin = \"avro\", record = \"device\" }\n",
-    );
+    let installation = twins();
     let message = |operation: &str, body: &str| {
         format!(
             "{{\"EnqueuedTimeUtc\":\"2018-06-11T00:00:08.2250000Z\",\"Properties\":{{\"opType\":\"{operation}\",\"deviceId\":\"d1\",\
@@ -225,11 +230,7 @@ fn device_twins_change_the_documents_of_their_devices() {
 
 #[test]
 fn messages_that_change_no_twin_leave_the_device_as_it_is() {
-    let installation = Installation::new(
-        "[sources.hub]\nfiles = \"registry.ndjson\"\nenvelope = \"iot-hub\"\n\n\
-         [exports.devices]\ntype = \"changes\"\nshape = \"twin\"\nsource = \"hub\"\n\
-         format = { plugin = \"avro\", record = \"device\" }\n",
-    );
+    let installation = twins();
     let message = |properties: &str, body: &str| {
         format!(
             "{{\"EnqueuedTimeUtc\":\"2018-06-11T00:00:08.2250000Z\",\"Properties\":{{{properties}}},\

@@ -69,10 +69,17 @@ pub enum Exports {
     },
 }
 
+impl Exports {
+    /// Whether the newest document of each key is kept.
+    pub fn keeps_table(self) -> bool {
+        self != Exports::Events
+    }
+}
+
 impl ExportPlan {
     /// Whether the export keeps the newest document of each key.
     pub fn keeps_table(&self) -> bool {
-        self.exports != Exports::Events
+        self.exports.keeps_table()
     }
 }
 

@@ -51,13 +51,13 @@ pub fn resolve(name: &str, section: &Section<'_>, known: &Known) -> Result<Expor
     };
     let timestamp = timestamp(name, section, source, exports, &defaults)?;
     let files = files(section, exports, &defaults)?;
-    let (path, path_span) = path(section, &defaults, granularity, (files, exports != Exports::Events))?;
+    let (path, path_span) = path(section, &defaults, granularity, (files, exports.keeps_table()))?;
     if path.has(Token::Kind) && !source.plan.mapping.may_have(Attribute::Kind) && transforms.is_empty() {
         let message = format!("export `{name}` has `{{kind}}` in its path, and its source has no kind");
         let error = section.cx.doc.fail(source.kind.clone(), message);
         return Err(error.with_help("set `kind = \"/name\"` in the source, or take `{kind}` out of the path"));
     }
-    if exports != Exports::Events && !source.plan.mapping.may_have(Attribute::Subject) {
+    if exports.keeps_table() && !source.plan.mapping.may_have(Attribute::Subject) {
         let message = format!("export `{name}` keeps documents by their subject, and its source has none");
         let error = section.cx.doc.fail(source.subject.clone(), message);
         return Err(error.with_help("set `subject = \"/id\"` in the source"));
@@ -156,7 +156,7 @@ fn timestamp(
 ) -> Result<Timestamp> {
     let or_enqueued = section.choice("event-time-missing")? == "enqueued";
     let written = section.choice_or("timestamp", defaults.timestamp)?;
-    if written != "write" && exports != Exports::Events {
+    if written != "write" && exports.keeps_table() {
         let error = section.cx.doc.fail(section.key_span("timestamp"), "changes are filed by the time of writing them");
         return Err(error.with_help("set `timestamp = \"write\"`, or take it out"));
     }
@@ -188,7 +188,7 @@ fn timestamp(
 
 fn files(section: &Section<'_>, exports: Exports, defaults: &Defaults) -> Result<Files> {
     let files = section.choice_or("files", defaults.files)?;
-    if files != "rolling" && exports != Exports::Events {
+    if files != "rolling" && exports.keeps_table() {
         let error = section.cx.doc.fail(section.key_span("files"), "a file of changes is final when it appears");
         return Err(error.with_help("set `files = \"rolling\"`, or take it out"));
     }

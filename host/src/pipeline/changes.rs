@@ -11,7 +11,6 @@ use chrono::{DateTime, SecondsFormat};
 
 use super::columns::ColumnTable;
 use super::processed::{Processed, letter};
-use crate::decode::Decoder;
 use crate::error::Result;
 use crate::plan::{Place, SourcePlan};
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType};
@@ -115,15 +114,8 @@ impl ChangeColumns {
     }
 }
 
-/// What decodes the lines of [`chunk`].
-///
-/// # Errors
-/// Of kind `Config`, naming a pointer that is none.
-pub fn documents(columns: &[ColumnRequest]) -> Result<Decoder> {
-    Decoder::of_changes(columns.to_vec())
-}
-
-/// Documents of an export's table as change records, a line each: so that they get their columns as every record does.
+/// Documents of an export's table as change records, a line each: so that they get their columns as every record does, from
+/// [`crate::decode::Decoder::of_changes`].
 pub fn chunk(export: &str, documents: &[Document]) -> Chunk {
     let mut data = Vec::with_capacity(
         documents.iter().map(|document| 256 + document.body.as_ref().map_or(0, |body| body.len())).sum(),

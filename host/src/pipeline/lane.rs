@@ -83,7 +83,7 @@ impl Lane {
         let decoder = Decoder::new(&plan.source.mapping, &plan.source.name, requests.clone(), plan.max_record_size)?;
         let end = match changes {
             None => End::Files,
-            Some(columns) => End::Table { columns, documents: Box::new(super::changes::documents(&requests)?) },
+            Some(columns) => End::Table { columns, documents: Box::new(Decoder::of_changes(requests.clone())?) },
         };
         Ok(Lane { plan, toolbox, decoder, requests, lookups, filters, transforms, end, writer, span: 0 })
     }

@@ -27,41 +27,11 @@ impl Transform for PassOn {
     fn set_moment(&mut self, _: Moment) {}
 }
 
-/// Writes a body as text, as bytes, and what a pointer finds in it: a line a record.
-struct Shown {
-    columns: Vec<ColumnRequest>,
-    file_type: FileType,
-}
-
-impl Format for Shown {
-    fn columns(&self) -> &[ColumnRequest] {
-        &self.columns
-    }
-
-    fn file_type(&self) -> &FileType {
-        &self.file_type
-    }
-
-    fn begin(&mut self, _: FileId, _: [u8; 16], _: bool) -> Result<Vec<u8>, Failure> {
-        Ok(Vec::new())
-    }
-
-    fn encode(&mut self, _: FileId, rows: usize, columns: &[ArrayRef]) -> Result<Segment, Failure> {
-        let (texts, bytes) = (columns[0].as_string_view(), columns[1].as_binary_view());
-        let found = columns[2].as_string_view();
-        let lines = (0..rows).map(|row| {
-            let shown =
-                (texts.iter().nth(row).flatten(), bytes.iter().nth(row).flatten(), found.iter().nth(row).flatten());
-            format!("{shown:?}\n")
-        });
-        Ok(Segment { bytes: lines.collect::<String>().into(), rows: rows.try_into().unwrap(), rejected: Vec::new() })
-    }
-
-    fn finish(&mut self, _: FileId) -> Result<Vec<u8>, Failure> {
-        Ok(Vec::new())
-    }
-
-    fn set_moment(&mut self, _: Moment) {}
+/// A body as text, as bytes, and what a pointer finds in it.
+fn shown(columns: &[ArrayRef]) -> Vec<u8> {
+    let (texts, bytes) = (columns[0].as_string_view(), columns[1].as_binary_view());
+    let rows = texts.iter().zip(bytes).zip(columns[2].as_string_view());
+    rows.map(|((text, bytes), found)| format!("{:?}\n", (text, bytes, found))).collect::<String>().into()
 }
 
 struct Tools;
@@ -76,13 +46,14 @@ impl Toolbox for Tools {
     }
 
     fn format(&self, _: &PluginUse, _: Moment) -> Result<Box<dyn Format>> {
-        Ok(Box::new(Shown {
+        Ok(Box::new(Lines {
             columns: vec![
                 ColumnRequest::attribute(Attribute::Body, ColumnType::Text),
                 ColumnRequest::attribute(Attribute::Body, ColumnType::Bytes),
                 ColumnRequest::pointer("/t", ColumnType::Text),
             ],
             file_type: FileType { extension: "txt".into(), content_type: "text/plain".into(), appendable: true },
+            lines: shown,
         }))
     }
 }
