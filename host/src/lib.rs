@@ -9,13 +9,15 @@
 //! 5. [`layout`] says which period and which object a record belongs to. Pure.
 //! 6. [`commit`] makes the bytes of a span final, exactly once, in a [`lake`]. Nothing else writes.
 //!
-//! [`table`] keeps the latest state per key in the lake, for exports of changes and for lookups.
+//! [`table`] keeps the latest state per key in the lake, for exports of changes, of tables and for lookups.
+//! [`dataset`] is what an export of tables knows of them: schemas, states, the catalog.
 //! [`pipeline`] joins the stages; [`cli`] is what people type.
 
 pub mod cli;
 pub mod clock;
 pub mod commit;
 pub mod config;
+pub mod dataset;
 pub mod decode;
 pub mod error;
 pub mod fail;

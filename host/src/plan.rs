@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::dataset::Column;
 use crate::layout::Template;
 use crate::record::Attribute;
 use crate::table::Shape;
@@ -57,7 +58,7 @@ impl ExportPlan {
 }
 
 /// What an export makes of its records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exports {
     /// Each record as it is.
     Events,
@@ -67,13 +68,79 @@ pub enum Exports {
         /// Whether a deleted key is written as a tombstone.
         mark_deletes: bool,
     },
+    /// The rows of tables, as a folder that a catalog describes. `docs/tables.md` says how.
+    Tables(Arc<TablesPlan>),
 }
 
 impl Exports {
-    /// Whether the newest document of each key is kept.
-    pub fn keeps_table(self) -> bool {
-        self != Exports::Events
+    /// Whether the newest document of each key is kept, for snapshots and for lookups.
+    pub fn keeps_table(&self) -> bool {
+        matches!(self, Exports::Changes { .. })
     }
+}
+
+/// The tables of an export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TablesPlan {
+    /// The folder of everything, below the lake's root; no slash at either end.
+    pub root: String,
+    /// The URL of `root` as readers know it; ends in `/`.
+    pub public_url: String,
+    /// What the catalog says of it.
+    pub description: String,
+    /// The time between two snapshots.
+    pub every: Duration,
+    /// How long a file stays after a newer one has taken its place.
+    pub keep: Duration,
+    /// By name; those that are not linked too.
+    pub tables: BTreeMap<String, TablePlan>,
+}
+
+/// One table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TablePlan {
+    /// Whether it is exported.
+    pub linked: bool,
+    /// Counts how often it was linked anew: where it has risen, the table begins again.
+    pub link: u64,
+    /// Its files go when it is not linked any more.
+    pub remove_files: bool,
+    /// The kind that its records have.
+    pub kind: String,
+    /// Where a row has its key, JSON pointers; the record's subject is the key where there are none.
+    pub key: Vec<String>,
+    /// Where a row has the time of its creation, a JSON pointer; the time of its first writing counts where there is none.
+    pub created: Option<String>,
+    pub write: Write,
+    pub partition: Partition,
+    pub columns: Columns,
+}
+
+/// What becomes of a changed row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write {
+    /// It is replaced, or removed.
+    InPlace,
+    /// Every version stays, and that it was deleted.
+    AppendOnly,
+}
+
+/// What a table's rows are partitioned by: when they were created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Partition {
+    Year,
+    Month,
+}
+
+/// Where a table's columns are known from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Columns {
+    /// The configuration.
+    Given(Vec<Column>),
+    /// Records that say so.
+    Stream,
+    /// The rows themselves.
+    Infer,
 }
 
 impl ExportPlan {
@@ -234,17 +301,29 @@ pub enum Envelope {
     Change,
     /// Avro object container files.
     Avro,
+    /// Debezium's change events.
+    Debezium,
+    /// PostgreSQL's changes as wal2json, version 2, writes them.
+    Wal2Json,
+    /// Pages of an OData delta feed.
+    ODataDelta,
+    /// Dataverse's remote execution contexts.
+    Dataverse,
 }
 
 impl Envelope {
     /// Every envelope with its name in the configuration.
-    pub const ALL: [(&str, Envelope); 6] = [
+    pub const ALL: [(&str, Envelope); 10] = [
         ("plain", Envelope::Plain),
         ("iot-hub", Envelope::IotHub),
         ("cloudevents", Envelope::CloudEvents),
         ("event-grid", Envelope::EventGrid),
         ("change", Envelope::Change),
         ("avro", Envelope::Avro),
+        ("debezium", Envelope::Debezium),
+        ("wal2json", Envelope::Wal2Json),
+        ("odata-delta", Envelope::ODataDelta),
+        ("dataverse", Envelope::Dataverse),
     ];
 
     /// Its name in the configuration.
@@ -258,6 +337,9 @@ impl Envelope {
         match self {
             Envelope::Plain => false,
             Envelope::Change => !matches!(attribute, Id | EnqueuedTime | Properties | SystemProperties),
+            Envelope::Debezium | Envelope::Wal2Json | Envelope::ODataDelta | Envelope::Dataverse => {
+                !matches!(attribute, Id | EnqueuedTime | Properties)
+            }
             Envelope::IotHub | Envelope::CloudEvents | Envelope::EventGrid | Envelope::Avro => true,
         }
     }

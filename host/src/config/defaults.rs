@@ -17,7 +17,7 @@ const EVENTS: Defaults = Defaults { granularity: "hour", timestamp: "event", fil
 impl Defaults {
     /// The defaults of an export. A fleet's records, as the built-in format `avro` writes them, have the paths of IoT Central's
     /// continuous export, a folder each minute.
-    pub fn of(exports: Exports, format: &PluginUse) -> Defaults {
+    pub fn of(exports: &Exports, format: &PluginUse) -> Defaults {
         let record = (format.plugin.origin == PluginOrigin::BuiltIn && format.plugin.name == "avro")
             .then(|| format.config.get("record").and_then(|record| record.as_str()).unwrap_or("message"));
         let fleet = match record {

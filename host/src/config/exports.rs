@@ -43,14 +43,14 @@ pub fn resolve(name: &str, section: &Section<'_>, known: &Known) -> Result<Expor
     let filters = known.plugins.uses(section, "filters", Role::Filter)?;
     let transforms = known.plugins.uses(section, "transforms", Role::Transform)?;
     let format = known.plugins.format(section)?;
-    let defaults = Defaults::of(exports, &format);
+    let defaults = Defaults::of(&exports, &format);
     let granularity = match section.choice_or("granularity", defaults.granularity)? {
         "minute" => Granularity::Minute,
         "hour" => Granularity::Hour,
         _ => Granularity::Day,
     };
-    let timestamp = timestamp(name, section, source, exports, &defaults)?;
-    let files = files(section, exports, &defaults)?;
+    let timestamp = timestamp(name, section, source, &exports, &defaults)?;
+    let files = files(section, &exports, &defaults)?;
     let (path, path_span) = path(section, &defaults, granularity, (files, exports.keeps_table()))?;
     if path.has(Token::Kind) && !source.plan.mapping.may_have(Attribute::Kind) && transforms.is_empty() {
         let message = format!("export `{name}` has `{{kind}}` in its path, and its source has no kind");
@@ -151,7 +151,7 @@ fn timestamp(
     name: &str,
     section: &Section<'_>,
     source: &Source,
-    exports: Exports,
+    exports: &Exports,
     defaults: &Defaults,
 ) -> Result<Timestamp> {
     let or_enqueued = section.choice("event-time-missing")? == "enqueued";
@@ -186,7 +186,7 @@ fn timestamp(
     Ok(Timestamp::Event { or_enqueued })
 }
 
-fn files(section: &Section<'_>, exports: Exports, defaults: &Defaults) -> Result<Files> {
+fn files(section: &Section<'_>, exports: &Exports, defaults: &Defaults) -> Result<Files> {
     let files = section.choice_or("files", defaults.files)?;
     if files != "rolling" && exports.keeps_table() {
         let error = section.cx.doc.fail(section.key_span("files"), "a file of changes is final when it appears");

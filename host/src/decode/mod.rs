@@ -25,6 +25,7 @@ pub mod time;
 use arrow_array::{Array, ArrayRef, BinaryViewArray, UInt64Array};
 use bytes::Bytes;
 
+use crate::dataset::SchemaNews;
 use crate::error::Result;
 use crate::plan::{Envelope, Mapping, Place};
 use crate::plugin::Rejection;
@@ -62,8 +63,11 @@ pub struct Decoded {
     pub batches: Vec<Batch>,
     /// In order.
     pub dead: Vec<DeadLetter>,
-    /// Lines that are not empty: the rows of `batches` and `dead` together.
+    /// Lines that are not empty: the rows of `batches` and `dead` together, and what is neither, since it only speaks of others:
+    /// the marks of a transaction, `news`.
     pub records: u64,
+    /// What records said of their tables' columns, in order, where that is not what this decoder's last ones said.
+    pub news: Vec<SchemaNews>,
 }
 
 /// The columns of bodies that a transform made.

@@ -75,7 +75,7 @@ impl Lane {
         }
         let writer = Writer::open(plan.clone(), toolbox.clone(), runtime.clone(), moment, &mut table)?;
         let changes = match plan.exports {
-            Exports::Events => None,
+            Exports::Events | Exports::Tables(_) => None,
             Exports::Changes { shape, .. } => Some(ChangeColumns::new(shape, &plan.source, &mut table)),
         };
         let lookups = Lookups::new(&mut table, tables, runtime)?;

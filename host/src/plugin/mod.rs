@@ -29,7 +29,8 @@ pub use loaded::Loaded;
 pub use sandbox::{Sandbox, SandboxToolbox, built_in_names};
 pub use scaffold::{Scaffold, scaffold};
 
-use crate::error::Result;
+use crate::dataset::{Described, TableSchema};
+use crate::error::{Error, Result};
 use crate::plan::PluginUse;
 use crate::record::{Attribute, ColumnRequest};
 use arrow_array::{ArrayRef, BinaryViewArray, BooleanArray};
@@ -75,6 +76,28 @@ pub trait Toolbox: Send + Sync {
     fn transform(&self, plugin: &PluginUse, moment: Moment) -> Result<Box<dyn Transform>>;
     /// Opens a format; errors as for [`Toolbox::filter`].
     fn format(&self, plugin: &PluginUse, moment: Moment) -> Result<Box<dyn Format>>;
+    /// Opens a format for the rows of a table; errors as for [`Toolbox::filter`].
+    fn table_format(&self, plugin: &PluginUse, schema: &TableSchema, moment: Moment) -> Result<Box<dyn Format>> {
+        let _ = (schema, moment);
+        Err(no_tables(plugin))
+    }
+    /// Opens what describes the tables that a format wrote; errors as for [`Toolbox::filter`].
+    fn catalog(&self, plugin: &PluginUse, moment: Moment) -> Result<Box<dyn Catalog>> {
+        let _ = moment;
+        Err(no_tables(plugin))
+    }
+    /// Opens what brings one file of a table from the columns `before` to the columns `after`; errors as for
+    /// [`Toolbox::filter`].
+    fn widener(
+        &self,
+        plugin: &PluginUse,
+        before: &TableSchema,
+        after: &TableSchema,
+        moment: Moment,
+    ) -> Result<Box<dyn Widener>> {
+        let _ = (before, after, moment);
+        Err(no_tables(plugin))
+    }
 }
 
 /// Why a call did not give a usable answer. After one, the instance is not called again: drop it and open another.
@@ -183,6 +206,40 @@ pub trait Format: Send {
     fn finish(&mut self, file: FileId) -> Result<Vec<u8>, Failure>;
     /// Sets the clock and chance of later calls.
     fn set_moment(&mut self, moment: Moment);
+}
+
+/// Describes a dataset for its readers.
+pub trait Catalog: Send {
+    /// The files that [`Catalog::render`] makes, in the order in which they are to be written, below the dataset's root.
+    fn paths(&self) -> &[String];
+    /// The files. `previous`: those of them that are in the lake; what others added there is kept.
+    fn render(&mut self, dataset: &Described, previous: &[CatalogFile]) -> Result<Vec<CatalogFile>, Failure>;
+    /// Sets the clock and chance of later calls.
+    fn set_moment(&mut self, moment: Moment);
+}
+
+/// A file that describes a dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogFile {
+    /// Below the dataset's root.
+    pub path: String,
+    pub content_type: String,
+    pub bytes: Vec<u8>,
+}
+
+/// Brings a finished file to a schema with more columns: the columns it lacks are null in all its rows.
+pub trait Widener: Send {
+    /// The file's next bytes, of any length; what can be written of it by now.
+    fn push(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Failure>;
+    /// The rest.
+    fn finish(&mut self) -> Result<Vec<u8>, Failure>;
+}
+
+/// The error for a plugin that cannot write tables.
+fn no_tables(plugin: &PluginUse) -> Error {
+    let name = &plugin.plugin.name;
+    Error::config(format!("format `{name}` does not write tables"))
+        .with_help("take `format = { plugin = \"cdm-csv\" }`, or a plugin of the world `table-format-plugin`")
 }
 
 /// What a plugin did in a run, for the summary and the metrics. Added up over its instances.

@@ -69,6 +69,7 @@ impl Opener {
             Envelope::EventGrid => Kind::Events(Events::new(&events::EVENT_GRID)?),
             Envelope::Change => Kind::Change(Change::new(source)?),
             Envelope::Avro => Kind::Avro(Box::new(Avro::new(wanted, source)?)),
+            other => return Err(crate::Error::internal(format!("no decoder for envelope `{}`", other.name()))),
         };
         Ok(Some(Opener { kind, inherited: Inherited::new(mapping, wanted, fields)? }))
     }

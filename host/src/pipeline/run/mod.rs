@@ -109,7 +109,7 @@ async fn export(
     let series = last.map(|commit| commit.series.clone()).unwrap_or_default();
     check_type(&job.export, last)?;
     let table = match job.export.exports {
-        Exports::Events => None,
+        Exports::Events | Exports::Tables(_) => None,
         Exports::Changes { mark_deletes, .. } => {
             let state = last.and_then(|commit| commit.table.clone()).unwrap_or_default();
             let full = job.options.full.contains(&job.export.name);
