@@ -73,6 +73,15 @@ pub enum Exports {
 }
 
 impl Exports {
+    /// Its name in the configuration.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Exports::Events => "events",
+            Exports::Changes { .. } => "changes",
+            Exports::Tables(_) => "table",
+        }
+    }
+
     /// Whether the newest document of each key is kept, for snapshots and for lookups.
     pub fn keeps_table(&self) -> bool {
         matches!(self, Exports::Changes { .. })
@@ -170,6 +179,8 @@ pub enum Timestamp {
 /// What readers see of a period. See `docs/commit-log.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Files {
+    /// Each by one commit, under a name that no other has: those of tables.
+    Once,
     /// Numbered parts, each final when it appears.
     Rolling,
     /// One file that grows up to `roll_size` bytes, then the next part.

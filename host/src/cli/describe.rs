@@ -30,6 +30,7 @@ pub fn input(input: &Input) -> Vec<String> {
 /// Which files an export makes: "growing up to 16MiB, by hour of event time".
 pub fn files(export: &ExportPlan) -> String {
     let files = match export.files {
+        Files::Once => return "a file a partition and snapshot".to_owned(),
         Files::Rolling => "rolling".to_owned(),
         Files::Growing { roll_size } => format!("growing up to {}", human::size(roll_size)),
         Files::Sealed { lateness } => format!("sealed {} after their time", humantime::format_duration(lateness)),

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::protocol::{Seen, Slot};
+use crate::dataset::DatasetState;
 use crate::lake::Version;
 use crate::source::{Extent, Position};
 use crate::table::TableState;
@@ -61,7 +62,7 @@ pub struct Commit {
     /// Where the source continues.
     pub position: Position,
     pub objects: Vec<Object>,
-    /// Staged objects that this commit makes superfluous, once it is published.
+    /// Objects that this commit makes superfluous, once it is published: staged ones, and files that nobody reads any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub obsolete: Vec<String>,
     /// The state of the files, by series: a path with `{part}` left open.
@@ -69,6 +70,9 @@ pub struct Commit {
     /// The documents of an export of changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<TableState>,
+    /// The tables of an export of tables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<DatasetState>,
     /// Every commit up to this slot is published.
     pub published_through: Slot,
     /// Since the export began.
@@ -130,6 +134,8 @@ pub enum Publication {
     New,
     /// In the place of the version it extends; `null` where the file is new.
     Over(Option<Version>),
+    /// In the place of whatever is there, most likely this version: a catalog, to which others may add.
+    Replace(Option<Version>),
     /// Not now: it stays staged, until its file is sealed or for as long as the table needs it.
     Segment,
 }
@@ -205,7 +211,9 @@ impl Commit {
     /// Staged objects that must outlive this commit: segments of files that are not sealed, and the files of its table.
     pub fn needs(&self, staged: &str) -> bool {
         let mut runs = self.table.iter().flat_map(|table| &table.runs);
+        let mut tables = self.dataset.iter().flat_map(|dataset| dataset.tables.values());
         runs.any(|run| run.key == staged)
+            || tables.any(|table| table.state_objects().any(|object| object == staged))
             || self.series.values().any(|series| series.pending.iter().any(|pending| pending.staged == staged))
     }
 }

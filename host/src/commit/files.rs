@@ -110,6 +110,22 @@ impl FileTable {
         Ok(self.lock().entry(series.to_owned()).or_insert(file).clone())
     }
 
+    /// An object that this span alone writes, and no other ever.
+    pub fn once(&self, key: String) -> Arc<File> {
+        Arc::new(File {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            series: key.clone(),
+            part: 0,
+            ends: 0,
+            format: self.format.clone(),
+            seed: self.seed(&key),
+            tail: None,
+            resumed: false,
+            key,
+            begun: AtomicBool::new(false),
+        })
+    }
+
     /// Every object that was asked for.
     pub fn all(&self) -> Vec<Arc<File>> {
         self.lock().values().cloned().collect()

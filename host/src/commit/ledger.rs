@@ -68,6 +68,11 @@ impl Ledger {
         written.length += length as u64;
     }
 
+    /// How many rows were written to a file.
+    pub fn rows(&self, file: FileId) -> u64 {
+        self.files.get(&file).map_or(0, |written| written.rows)
+    }
+
     /// How many files there are.
     pub fn files(&self) -> usize {
         self.files.len()
@@ -91,6 +96,10 @@ impl Ledger {
                 // Nothing but a beginning: every record was rejected. No empty files.
                 continue;
             }
+            if mode == Files::Once {
+                closing.note(id, Fate { rows, publication: FatePublication::New(file.key.clone()) }, length);
+                continue;
+            }
             let state =
                 series.entry(file.series.clone()).or_insert_with(|| Series { parts: file.part, ..Series::default() });
             let goes_on = state.format == *file.format && matches!(mode, Files::Sealed { .. });
@@ -110,16 +119,14 @@ impl Ledger {
                     state.tail = (length < roll_size).then_some(Tail { part: file.part, length });
                     FatePublication::Over
                 }
+                Files::Once => unreachable!("dealt with above"),
                 Files::Sealed { .. } => {
                     state.pending.push(Pending { staged: staged_key(stage_folder, id), length, rows });
                     FatePublication::Segment
                 }
             };
             state.note_format(&file.format);
-            closing.rows += rows;
-            closing.bytes += length;
-            closing.visible += u64::from(publication != FatePublication::Segment);
-            closing.files.insert(id, Fate { rows, publication });
+            closing.note(id, Fate { rows, publication }, length);
         }
         closing.seal(series, stage_folder, sealed_up_to(mode, due));
         forget_old(series, write_time);
@@ -128,6 +135,13 @@ impl Ledger {
 }
 
 impl Closing {
+    fn note(&mut self, id: FileId, fate: Fate, length: u64) {
+        self.rows += fate.rows;
+        self.bytes += length;
+        self.visible += u64::from(fate.publication != FatePublication::Segment);
+        self.files.insert(id, fate);
+    }
+
     fn seal(&mut self, series: &mut BTreeMap<String, Series>, stage_folder: &str, due: i64) {
         for (path, state) in series.iter_mut().filter(|(_, state)| !state.pending.is_empty() && state.ends <= due) {
             let seal = seal(path, state);
@@ -169,7 +183,7 @@ pub fn any_due(series: &BTreeMap<String, Series>, mode: Files, due: i64) -> bool
 fn sealed_up_to(mode: Files, due: i64) -> i64 {
     match mode {
         Files::Sealed { lateness } => due.saturating_sub(i64::try_from(lateness.as_micros()).unwrap_or(i64::MAX)),
-        Files::Growing { .. } | Files::Rolling => i64::MAX,
+        Files::Growing { .. } | Files::Rolling | Files::Once => i64::MAX,
     }
 }
 

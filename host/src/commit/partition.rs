@@ -17,9 +17,10 @@ use sha2::{Digest, Sha256};
 
 use super::entry::{Commit, Content, Entry, FORMAT_VERSION, Fence, Object, Publication, Series, SpanEntry, Totals};
 use super::protocol::{Owner, Reply, Request, Slot};
+use crate::dataset::DatasetState;
 use crate::error::{Error, Kind, Result};
 use crate::fail;
-use crate::lake::{Created, Lake, Publish, Staged};
+use crate::lake::{Created, Lake, Publish, Staged, Version};
 use crate::layout::encode_segment;
 use crate::source::Position;
 use crate::table::TableState;
@@ -52,6 +53,7 @@ pub struct Draft {
     pub obsolete: Vec<String>,
     pub series: std::collections::BTreeMap<String, Series>,
     pub table: Option<TableState>,
+    pub dataset: Option<DatasetState>,
     pub totals: Totals,
 }
 
@@ -140,6 +142,7 @@ impl Partition {
             obsolete: draft.obsolete,
             series: draft.series,
             table: draft.table,
+            dataset: draft.dataset,
             published_through: self.owner.last_commit(),
             totals: draft.totals,
         };
@@ -232,8 +235,8 @@ impl Partition {
                 let (commit, _) = self.last.as_ref().expect("what was published is the last commit");
                 for object in &commit.objects {
                     // A local publication consumes what was staged; a copying one leaves it.
-                    if let (Content::Staged(staged), Publication::New | Publication::Over(_)) =
-                        (&object.content, &object.publication)
+                    if let Content::Staged(staged) = &object.content
+                        && object.publication != Publication::Segment
                         && !self.lake.is_local()
                     {
                         self.lake.delete(staged).await?;
@@ -322,7 +325,15 @@ impl Partition {
                 (Publication::Over(expected), Content::Staged(staged)) => {
                     self.lake.publish_over(staged, &object.staged(), &object.key, expected.as_ref()).await?
                 }
-                (Publication::Over(_), Content::Inline(_)) => unreachable!("what grows is staged"),
+                (Publication::Replace(expected), Content::Staged(staged)) => {
+                    match self.replace(slot, staged, object, expected.clone()).await? {
+                        Some(published) => published,
+                        None => continue,
+                    }
+                }
+                (Publication::Over(_) | Publication::Replace(_), Content::Inline(_)) => {
+                    unreachable!("what replaces something is staged")
+                }
             };
             match published {
                 // What is staged goes away only after it was published: it was, and somebody has removed the file since.
@@ -341,6 +352,29 @@ impl Partition {
             }
         }
         Ok(())
+    }
+
+    /// Puts a catalog in the place of what others made of it since it was read; `None` where another owner is at it, or where
+    /// it was published before.
+    async fn replace(
+        &self,
+        slot: Slot,
+        staged: &str,
+        object: &Object,
+        mut expected: Option<Version>,
+    ) -> Result<Option<Publish>> {
+        for _ in 0..PUBLISH_ATTEMPTS {
+            let published = self.lake.publish_over(staged, &object.staged(), &object.key, expected.as_ref()).await?;
+            if published != Publish::Conflict || self.is_consumed(&object.content).await? {
+                return Ok((published != Publish::Conflict).then_some(published));
+            }
+            // The version first: what a later owner puts there after this is not what is replaced then.
+            expected = self.lake.head(&object.key).await?.map(|meta| meta.version);
+            if self.overtaken_after(slot).await? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Publish::Conflict))
     }
 
     /// Whether what was staged is gone, and so was published.
@@ -373,6 +407,10 @@ impl Partition {
     }
 
     async fn sweep(&self, epoch: u64) -> Result<()> {
+        // The last owner may have died before it had deleted what its last commit made superfluous.
+        for object in self.last().iter().flat_map(|commit| &commit.obsolete) {
+            self.lake.delete(object).await?;
+        }
         let folder = format!("{}/stage", self.folder);
         for object in self.lake.list(&folder).await? {
             let owner = object.key.strip_prefix(&folder).and_then(|rest| rest.get(1..11)?.parse::<u64>().ok());

@@ -249,7 +249,7 @@ fn settings(plan: &ExportPlan, section: &Section<'_>, defaults: &Defaults) -> Re
     match plan.files {
         Files::Growing { roll_size } => settings["roll-size"] = roll_size.into(),
         Files::Sealed { lateness } => settings["lateness"] = humantime::format_duration(lateness).to_string().into(),
-        Files::Rolling => {}
+        Files::Rolling | Files::Once => {}
     }
     settings.sort_all_objects();
     Ok(settings)

@@ -2,9 +2,16 @@
 //!
 //! Beside the one direction of data, as the module `table`, which keeps each table's rows. `docs/tables.md` describes what readers see.
 
-pub mod schema;
+mod evolve;
+mod infer;
+mod row;
+mod schema;
+mod state;
 
+pub use infer::{Inference, unify};
+pub use row::{key_text, parse_time, text_of};
 pub use schema::{Choice, Column, DataType, SchemaNews, TableSchema, TypeChanged};
+pub use state::{DatasetState, FileEntry, Joining, Retired, TableEntry, file_key, partition_of, period, rfc3339};
 
 /// A dataset as its catalog describes it: what [`crate::plugin::Catalog::render`] is given.
 #[derive(Debug, Clone, PartialEq, Eq)]

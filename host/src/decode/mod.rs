@@ -33,6 +33,7 @@ use crate::record::{Batch, ColumnRequest, DeadLetter, MAX_ROWS};
 use crate::source::Chunk;
 
 use columns::Rows;
+pub(crate) use columns::nulls;
 use envelope::Opener;
 pub(crate) use envelope::{datum, decompress};
 use fields::{Fields, Slot};

@@ -29,9 +29,7 @@ pub struct ChangeColumns {
     kind: usize,
     subject: usize,
     operation: usize,
-    version: usize,
-    /// The version as the record has it, where that is in its body.
-    given_version: Option<usize>,
+    version: VersionColumn,
     time: usize,
     /// The source of documents whose records have none.
     fallback: String,
@@ -40,10 +38,7 @@ pub struct ChangeColumns {
 impl ChangeColumns {
     /// Asks `table` for them.
     pub fn new(shape: Shape, source: &SourcePlan, table: &mut ColumnTable) -> Self {
-        let given_version = match source.mapping.place(Attribute::Version) {
-            Place::Body(pointer) => Some(table.add(ColumnRequest::pointer(pointer.clone(), ColumnType::Json))),
-            _ => None,
-        };
+        let version = VersionColumn::new(source, table);
         let mut ask = |attribute, as_type| table.add(ColumnRequest::attribute(attribute, as_type));
         ChangeColumns {
             shape,
@@ -51,8 +46,7 @@ impl ChangeColumns {
             kind: ask(Attribute::Kind, ColumnType::Text),
             subject: ask(Attribute::Subject, ColumnType::Text),
             operation: ask(Attribute::Operation, ColumnType::Text),
-            version: ask(Attribute::Version, ColumnType::Int64),
-            given_version,
+            version,
             time: ask(Attribute::Time, ColumnType::Timestamp),
             fallback: source.name.clone(),
         }
@@ -63,7 +57,6 @@ impl ChangeColumns {
         let text = |at: usize| batch.columns[at].as_string_view();
         let (sources, kinds, subjects) = (text(self.source), text(self.kind), text(self.subject));
         let operations = text(self.operation);
-        let versions = batch.columns[self.version].as_primitive::<Int64Type>();
         let times = batch.columns[self.time].as_primitive::<TimestampMicrosecondType>();
         for row in 0..batch.rows() {
             let text = |column: &arrow_array::StringViewArray| {
@@ -77,17 +70,14 @@ impl ChangeColumns {
                 // What records say of their kind is the kind of change: a device was created, its twin has changed.
                 Shape::Twin => key.kind = TWIN.to_owned(),
                 Shape::Document if key.kind.is_empty() => key.kind = NO_KIND.to_owned(),
-                Shape::Document => {}
+                Shape::Document | Shape::Row => {}
             }
             // What does not say what it does is the document.
             let operation = match operations.is_valid(row) {
                 true => operations.value(row).parse(),
                 false => Ok(Operation::Update),
             };
-            let version = match versions.is_valid(row) {
-                true => Ok(Some(versions.value(row))),
-                false => self.check_no_version(batch, row).map(|()| None),
-            };
+            let version = self.version.get(batch, row);
             let time = times.is_valid(row).then(|| times.value(row));
             let body = if batch.bodies.is_valid(row) { batch.bodies.value(row) } else { &[] };
             let change = operation.and_then(|operation| {
@@ -99,13 +89,34 @@ impl ChangeColumns {
             }
         }
     }
+}
 
-    /// A change without a version always applies, so one whose version cannot be read must not count as such.
-    fn check_no_version(&self, batch: &Batch, row: usize) -> Result<(), String> {
-        let Some(at) = self.given_version else { return Ok(()) };
-        let given = batch.columns[at].as_binary_view();
-        match given.is_valid(row).then(|| given.value(row)) {
-            None | Some(b"null") => Ok(()),
+/// Where the version of a change stands in a batch.
+pub struct VersionColumn {
+    version: usize,
+    /// As the record has it, where that is in its body.
+    given: Option<usize>,
+}
+
+impl VersionColumn {
+    /// Asks `table` for it.
+    pub fn new(source: &SourcePlan, table: &mut ColumnTable) -> Self {
+        let given = match source.mapping.place(Attribute::Version) {
+            Place::Body(pointer) => Some(table.add(ColumnRequest::pointer(pointer.clone(), ColumnType::Json))),
+            _ => None,
+        };
+        VersionColumn { version: table.add(ColumnRequest::attribute(Attribute::Version, ColumnType::Int64)), given }
+    }
+
+    /// A row's version. A change without one always applies, so one whose version cannot be read must not count as such.
+    pub fn get(&self, batch: &Batch, row: usize) -> Result<Option<i64>, String> {
+        let versions = batch.columns[self.version].as_primitive::<Int64Type>();
+        if versions.is_valid(row) {
+            return Ok(Some(versions.value(row)));
+        }
+        let given = self.given.map(|at| batch.columns[at].as_binary_view());
+        match given.and_then(|given| given.is_valid(row).then(|| given.value(row))) {
+            None | Some(b"null") => Ok(None),
             Some(other) => Err(format!(
                 "the version is `{}`, expected a whole number",
                 String::from_utf8_lossy(other).chars().take(40).collect::<String>()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::run::Tabled;
+use super::run::{Kept, Tabled};
 use crate::commit::{Closing, Draft, Outcome, Partition, Published, SpanEntry, Stager, Totals};
 use crate::error::{Error, Kind, Result};
 use crate::source::Position;
@@ -23,7 +23,7 @@ pub struct Ended {
     pub span: SpanEntry,
     pub position: Position,
     pub series: BTreeMap<String, crate::commit::Series>,
-    /// What the span made of the export's table, where it has one.
+    /// What the span made of the export's table, or tables, where it has some.
     pub table: Option<Tabled>,
 }
 
@@ -53,11 +53,15 @@ pub async fn commit_all(
         let (rows, bytes, files) = (span.closing.rows, span.closing.bytes, span.closing.visible);
         let dead_letters = span.letters.as_ref().map_or(0, |(_, _, count)| *count);
         let mut objects = stager.finish(span.closing, span.letters).await?;
-        let table = span.table.map(|table| {
-            objects.objects.extend(table.written);
-            objects.obsolete.extend(table.obsolete);
-            table.state
-        });
+        let (mut table, mut dataset) = (None, None);
+        if let Some(tabled) = span.table {
+            objects.objects.extend(tabled.written);
+            objects.obsolete.extend(tabled.obsolete);
+            (table, dataset) = match tabled.state {
+                Kept::Table(state) => (Some(state), None),
+                Kept::Dataset(state) => (None, Some(*state)),
+            };
+        }
         let before = partition.last().map_or(Totals::default(), |commit| commit.totals);
         let totals = Totals {
             bytes_read: before.bytes_read + span.span.bytes,
@@ -81,6 +85,7 @@ pub async fn commit_all(
             obsolete: objects.obsolete,
             series: span.series,
             table,
+            dataset,
             totals,
         };
         match partition.commit(draft).await? {

@@ -3,6 +3,8 @@
 //! A lane owns one instance of every plugin of its export. Any lane can take any chunk; what comes out is put back in order by
 //! the caller. Files are shared between the lanes of a span: one of them writes a file's beginning, all of them its segments.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,9 +17,12 @@ use super::changes::ChangeColumns;
 use super::columns::ColumnTable;
 use super::lookup::{Lookups, Tables};
 use super::processed::{Processed, SpanContext, letter, nanos, timed, u32_of};
+use super::row_writer::{Portion, RowWriter};
+use super::rows::RowColumns;
 use super::stage::Stage;
 use super::writer::Writer;
 use crate::commit::File;
+use crate::dataset::TableSchema;
 use crate::decode::Decoder;
 use crate::error::{Error, Result};
 use crate::plan::{ExportPlan, Exports, OnError};
@@ -36,16 +41,17 @@ pub struct Lane {
     filters: Vec<Stage<dyn Filter>>,
     transforms: Vec<Stage<dyn Transform>>,
     end: End,
-    writer: Writer,
     span: u64,
 }
 
 /// What becomes of records that went through every filter and transform.
 enum End {
     /// They are written.
-    Files,
+    Files(Box<Writer>),
     /// They change documents. What is written comes back from the table as change records, which `documents` decodes.
-    Table { columns: ChangeColumns, documents: Box<Decoder> },
+    Table { columns: ChangeColumns, documents: Box<Decoder>, writer: Box<Writer> },
+    /// They change rows of tables. What is written comes back as rows, each table's to a writer of its own, by its name.
+    Rows { columns: Box<RowColumns>, writers: HashMap<String, RowWriter> },
 }
 
 impl Lane {
@@ -73,24 +79,22 @@ impl Lane {
             let columns = table.add_all(instance.columns());
             transforms.push(Stage { instance, plugin: plugin.clone(), columns });
         }
-        let writer = Writer::open(plan.clone(), toolbox.clone(), runtime.clone(), moment, &mut table)?;
-        let changes = match plan.exports {
-            Exports::Events | Exports::Tables(_) => None,
-            Exports::Changes { shape, .. } => Some(ChangeColumns::new(shape, &plan.source, &mut table)),
-        };
+        let mut end = End::open(&plan, &toolbox, &runtime, moment, &mut table)?;
         let lookups = Lookups::new(&mut table, tables, runtime)?;
         let requests = table.into_requests();
         let decoder = Decoder::new(&plan.source.mapping, &plan.source.name, requests.clone(), plan.max_record_size)?;
-        let end = match changes {
-            None => End::Files,
-            Some(columns) => End::Table { columns, documents: Box::new(Decoder::of_changes(requests.clone())?) },
-        };
-        Ok(Lane { plan, toolbox, decoder, requests, lookups, filters, transforms, end, writer, span: 0 })
+        if let End::Table { documents, .. } = &mut end {
+            **documents = Decoder::of_changes(requests.clone())?;
+        }
+        Ok(Lane { plan, toolbox, decoder, requests, lookups, filters, transforms, end, span: 0 })
     }
 
-    /// Whether segments of the format may be encoded by several lanes and at several times.
-    pub fn appendable(&self) -> bool {
-        self.writer.appendable()
+    /// Whether segments of the format may be encoded by several lanes and at several times. Those of tables may.
+    pub fn appendable(&mut self) -> bool {
+        match &mut self.end {
+            End::Files(writer) | End::Table { writer, .. } => writer.encoder().appendable(),
+            End::Rows { .. } => true,
+        }
     }
 
     /// Runs one chunk through every stage.
@@ -104,13 +108,15 @@ impl Lane {
         let decoded = timed(&mut out.stages.decode, || self.decoder.decode(chunk, span.moment.write_time));
         out.records = decoded.records;
         out.dead = decoded.dead;
+        out.news = decoded.news;
         for mut batch in decoded.batches {
             timed(&mut out.stages.decode, || self.lookups.fill(&mut batch, span))?;
             let batch = self.filter(batch, span, &mut out)?;
             let batch = self.transform(batch, span, &mut out)?;
-            match &self.end {
-                End::Files => self.writer.write(&batch, span, &mut out)?,
+            match &mut self.end {
+                End::Files(writer) => writer.write(&batch, span, &mut out)?,
                 End::Table { columns, .. } => columns.take(&batch, &mut out),
+                End::Rows { columns, .. } => columns.take(&batch, &mut out),
             }
         }
         Ok(out)
@@ -123,15 +129,36 @@ impl Lane {
     pub fn write_documents(&mut self, chunk: &Chunk, span: &SpanContext) -> Result<Processed> {
         self.enter(span);
         let mut out = Processed::default();
-        let End::Table { documents, .. } = &mut self.end else {
+        let End::Table { documents, writer, .. } = &mut self.end else {
             return Err(Error::internal("only exports of changes have documents"));
         };
         let decoded = timed(&mut out.stages.decode, || documents.decode(chunk, span.moment.write_time));
         out.dead = decoded.dead;
         for mut batch in decoded.batches {
             timed(&mut out.stages.decode, || self.lookups.fill(&mut batch, span))?;
-            self.writer.write(&batch, span, &mut out)?;
+            writer.write(&batch, span, &mut out)?;
         }
+        Ok(out)
+    }
+
+    /// Encodes rows of one of the export's tables.
+    ///
+    /// # Errors
+    /// As [`Lane::process`].
+    pub fn write_rows(&mut self, portion: &Portion, span: &SpanContext) -> Result<Processed> {
+        self.enter(span);
+        let mut out = Processed::default();
+        let End::Rows { writers, .. } = &mut self.end else {
+            return Err(Error::internal("only exports of tables have rows"));
+        };
+        let writer = match writers.entry(portion.schema.table.clone()) {
+            Entry::Occupied(entry) if entry.get().is_of(&portion.schema) => entry.into_mut(),
+            entry => {
+                let writer = RowWriter::open(&self.plan, self.toolbox.clone(), portion.schema.clone(), span.moment)?;
+                entry.insert_entry(writer).into_mut()
+            }
+        };
+        writer.write(portion, span, &mut out)?;
         Ok(out)
     }
 
@@ -140,7 +167,10 @@ impl Lane {
     /// # Errors
     /// Of kind `Plugin`.
     pub fn finish_files(&mut self) -> Result<Vec<(Arc<File>, Bytes)>> {
-        self.writer.finish_files()
+        match &mut self.end {
+            End::Files(writer) | End::Table { writer, .. } => writer.encoder().finish_files(),
+            End::Rows { .. } => Ok(Vec::new()),
+        }
     }
 
     /// Leaves the span before, and sets the plugins' clock.
@@ -155,7 +185,10 @@ impl Lane {
         for transform in &mut self.transforms {
             transform.instance.set_moment(span.moment);
         }
-        self.writer.enter(span.moment);
+        match &mut self.end {
+            End::Files(writer) | End::Table { writer, .. } => writer.enter(span.moment),
+            End::Rows { writers, .. } => writers.values_mut().for_each(|writer| writer.enter(span.moment)),
+        }
     }
 
     fn filter(&mut self, mut batch: Batch, span: &SpanContext, out: &mut Processed) -> Result<Batch> {
@@ -239,6 +272,36 @@ impl Lane {
         }
         out.stages.transform += nanos(started);
         Ok(batch)
+    }
+}
+
+impl End {
+    fn open(
+        plan: &Arc<ExportPlan>,
+        toolbox: &Arc<dyn Toolbox>,
+        runtime: &Handle,
+        moment: Moment,
+        table: &mut ColumnTable,
+    ) -> Result<End> {
+        let writer = |table: &mut ColumnTable| {
+            Writer::open(plan.clone(), toolbox.clone(), runtime.clone(), moment, table).map(Box::new)
+        };
+        Ok(match &plan.exports {
+            Exports::Events => End::Files(writer(table)?),
+            Exports::Changes { shape, .. } => End::Table {
+                writer: writer(table)?,
+                columns: ChangeColumns::new(*shape, &plan.source, table),
+                // Once it is known what else is asked for.
+                documents: Box::new(Decoder::of_changes(Vec::new())?),
+            },
+            Exports::Tables(tables) => {
+                // A format that writes no tables shows here, not at the first snapshot.
+                let none = Arc::new(TableSchema { table: plan.name.clone(), ..TableSchema::default() });
+                drop(RowWriter::open(plan, toolbox.clone(), none, moment)?);
+                let columns = Box::new(RowColumns::new(&plan.name, tables, &plan.source, table));
+                End::Rows { columns, writers: HashMap::new() }
+            }
+        })
     }
 }
 

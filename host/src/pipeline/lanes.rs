@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::lane::Lane;
 use super::processed::{Processed, SpanContext};
+use super::row_writer::Portion;
 use crate::commit::Piece;
 use crate::error::{Error, Result};
 use crate::source::Chunk;
@@ -15,6 +16,7 @@ use crate::source::Chunk;
 enum Task {
     Process(Chunk, Arc<SpanContext>, oneshot::Sender<Result<Processed>>),
     WriteDocuments(Chunk, Arc<SpanContext>, oneshot::Sender<Result<Processed>>),
+    WriteRows(Portion, Arc<SpanContext>, oneshot::Sender<Result<Processed>>),
     FinishFiles(oneshot::Sender<Result<Vec<Piece>>>),
 }
 
@@ -32,8 +34,8 @@ impl Lanes {
     ///
     /// # Errors
     /// Of kind `Internal` where no thread can be started.
-    pub fn start(lanes: Vec<Lane>) -> Result<Self> {
-        let appendable = lanes.iter().all(Lane::appendable);
+    pub fn start(mut lanes: Vec<Lane>) -> Result<Self> {
+        let appendable = lanes.iter_mut().all(Lane::appendable);
         // Enough to keep every lane at work while the oldest result is awaited.
         let capacity = lanes.len() + 2;
         let (tasks, receiver) = mpsc::channel();
@@ -71,6 +73,11 @@ impl Lanes {
     /// Sends documents of the export's table to the next free lane, to be written.
     pub fn write_documents(&mut self, chunk: Chunk, span: Arc<SpanContext>) {
         self.give(|reply| Task::WriteDocuments(chunk, span, reply));
+    }
+
+    /// Sends rows of one of the export's tables to the next free lane, to be written.
+    pub fn write_rows(&mut self, portion: Portion, span: Arc<SpanContext>) {
+        self.give(|reply| Task::WriteRows(portion, span, reply));
     }
 
     fn give(&mut self, task: impl FnOnce(oneshot::Sender<Result<Processed>>) -> Task) {
@@ -116,6 +123,9 @@ fn work(mut lane: Lane, tasks: &Mutex<mpsc::Receiver<Task>>) {
             }
             Ok(Task::WriteDocuments(chunk, span, reply)) => {
                 let _ = reply.send(lane.write_documents(&chunk, &span));
+            }
+            Ok(Task::WriteRows(portion, span, reply)) => {
+                let _ = reply.send(lane.write_rows(&portion, &span));
             }
             Ok(Task::FinishFiles(reply)) => {
                 let _ = reply.send(lane.finish_files());

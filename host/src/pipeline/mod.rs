@@ -15,12 +15,15 @@ mod bisect;
 mod changes;
 mod columns;
 mod committer;
+mod encoder;
 mod feed;
 mod lane;
 mod lanes;
 mod lookup;
 mod preview;
 mod processed;
+mod row_writer;
+mod rows;
 mod run;
 mod stage;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::memory::InMemory;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::lane::Lane;
 use super::lookup::Tables;
@@ -19,7 +19,7 @@ use crate::lake::Lake;
 use crate::plan::{ExportPlan, Exports};
 use crate::plugin::{Moment, Toolbox};
 use crate::source::{Read, Reader};
-use crate::table::{self, Apply, Cache, Change, Document, Emit, TableState};
+use crate::table::{self, Apply, Cache, Change, Document, Emit, RowTerms, TableState};
 
 /// What records would become.
 #[derive(Debug, Default)]
@@ -124,20 +124,10 @@ impl Preview {
 /// The first snapshot of a table that holds nothing but what `changes` made.
 async fn snapshot(changes: Vec<Change>, mark_deletes: bool) -> Result<Vec<Vec<Document>>> {
     let memory = Lake::with_store(Arc::new(InMemory::new()), "preview", "_lakeport");
-    let request = Apply { changes, emit: Emit::Everything, mark_deletes, staged_key: "table".into() };
-    let (documents, mut received) = mpsc::channel(1);
-    let (cache, state) = (Cache::default(), TableState::default());
-    let collect = async {
-        let mut all = Vec::new();
-        while let Some(documents) = received.recv().await {
-            all.push(documents);
-        }
-        all
-    };
-    // The sender goes when everything was sent.
-    let apply = async move { table::apply(&memory, &cache, &state, request, &documents).await };
-    let (applied, all) = tokio::join!(apply, collect);
-    applied.map(|_| all)
+    let request =
+        Apply { changes, emit: Emit::Everything, mark_deletes, staged_key: "table".into(), rows: RowTerms::default() };
+    let (_, documents) = table::apply_and_collect(&memory, &Cache::default(), &TableState::default(), request).await?;
+    Ok(documents)
 }
 
 fn new_file(file: &crate::commit::File) -> PreviewFile {

@@ -1,34 +1,28 @@
-//! The end of a lane: partitions batches by file, and encodes each file's records.
+//! The end of a lane: partitions batches by file, and hands each file's records to the encoder.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_array::UInt32Array;
-use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use super::bisect::bisect;
 use super::columns::{ColumnTable, Layout};
+use super::encoder::Encoder;
 use super::processed::{Processed, SpanContext, letter, nanos, u32_of};
-use super::stage::Stage;
 use crate::commit::File;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layout::{Period, Values};
-use crate::plan::{ExportPlan, OnError, Timestamp};
-use crate::plugin::{Failure, FileId, Format, Moment, Toolbox};
+use crate::plan::{ExportPlan, Timestamp};
+use crate::plugin::{FileId, Moment, Toolbox};
 use crate::record::Batch;
 
-/// The format's instance of a lane, and the files that it writes.
+/// Says which file each record goes to.
 pub struct Writer {
     plan: Arc<ExportPlan>,
-    toolbox: Arc<dyn Toolbox>,
     runtime: Handle,
     layout: Layout,
-    format: Stage<dyn Format>,
-    extension: String,
-    /// Files of the current span that this lane's format has begun.
-    begun: HashMap<FileId, Arc<File>>,
+    encoder: Encoder,
     /// The current span's files by period, kind and source: what most rows need, without asking the table.
     routes: HashMap<Route, Arc<File>>,
 }
@@ -54,40 +48,21 @@ impl Writer {
         table: &mut ColumnTable,
     ) -> Result<Self> {
         let layout = Layout::new(&plan, table);
-        let instance = toolbox.format(&plan.format, moment)?;
-        let columns = table.add_all(instance.columns());
-        let extension = instance.file_type().extension.clone();
-        let format = Stage { instance, plugin: plan.format.clone(), columns };
-        Ok(Writer { plan, toolbox, runtime, layout, format, extension, begun: HashMap::new(), routes: HashMap::new() })
+        let format = plan.format.clone();
+        let open = move |moment| toolbox.format(&format, moment);
+        let encoder = Encoder::open(&plan, Box::new(open), moment, table)?;
+        Ok(Writer { plan, runtime, layout, encoder, routes: HashMap::new() })
     }
 
-    /// Whether segments of the format may be encoded by several lanes and at several times.
-    pub fn appendable(&self) -> bool {
-        self.format.instance.file_type().appendable
-    }
-
-    /// The last bytes of every file of the span: for formats that are not appendable, whose only lane this is.
-    ///
-    /// # Errors
-    /// Of kind `Plugin`.
-    pub fn finish_files(&mut self) -> Result<Vec<(Arc<File>, Bytes)>> {
-        let mut out = Vec::new();
-        for (id, file) in std::mem::take(&mut self.begun) {
-            let bytes = self.format.instance.finish(id).map_err(|failure| Error::plugin(failure.to_string()))?;
-            out.push((file, bytes.into()));
-        }
-        self.routes.clear();
-        Ok(out)
+    /// The format at work.
+    pub fn encoder(&mut self) -> &mut Encoder {
+        &mut self.encoder
     }
 
     /// Leaves the files of the span before, and sets the format's clock.
     pub fn enter(&mut self, moment: Moment) {
         self.routes.clear();
-        for (id, _) in std::mem::take(&mut self.begun) {
-            // An appendable file has no last bytes; a failure here shows at the next call.
-            let _ = self.format.instance.finish(id);
-        }
-        self.format.instance.set_moment(moment);
+        self.encoder.enter(moment);
     }
 
     /// Sorts a batch's rows by file, and encodes each file's.
@@ -112,7 +87,7 @@ impl Writer {
                 taken = batch.take(&UInt32Array::from(rows));
                 &taken
             };
-            self.encode(part, &file, span, out)?;
+            self.encoder.encode(part, &file, span, out)?;
         }
         out.stages.encode += nanos(started);
         Ok(())
@@ -164,7 +139,7 @@ impl Writer {
                         source: route.source.as_deref().unwrap_or(&self.plan.source.name),
                         partition: super::PARTITION,
                         period: fields,
-                        extension: &self.extension,
+                        extension: self.encoder.extension(),
                     });
                     let file = self.runtime.block_on(span.files.file(&series, period.end()))?;
                     self.routes.insert(route.clone(), file.clone());
@@ -175,50 +150,5 @@ impl Writer {
             last = Some((route, file.id));
         }
         Ok(groups.into_values().collect())
-    }
-
-    fn encode(&mut self, batch: &Batch, file: &Arc<File>, span: &SpanContext, out: &mut Processed) -> Result<()> {
-        let isolate = self.plan.on_error == OnError::DeadLetter;
-        if !self.begun.contains_key(&file.id) {
-            let header = self
-                .format
-                .instance
-                .begin(file.id, file.seed, file.resumed)
-                .map_err(|f| Error::plugin(f.to_string()))?;
-            if !file.resumed {
-                out.headers.push((file.clone(), header.into()));
-            }
-            self.begun.insert(file.id, file.clone());
-        }
-        let toolbox = &self.toolbox;
-        let begun = &self.begun;
-        let appendable = self.format.instance.file_type().appendable;
-        let columns = self.format.pick(batch);
-        let outcomes = bisect(
-            &mut self.format,
-            batch.rows(),
-            &columns,
-            isolate && appendable,
-            |stage, rows, columns| stage.instance.encode(file.id, rows, columns),
-            |stage| {
-                stage.instance = toolbox.format(&stage.plugin, span.moment)?;
-                // The fresh instance goes on with every file that the failed one had begun.
-                for file in begun.values() {
-                    let again = stage.instance.begin(file.id, file.seed, true);
-                    again.map_err(|failure: Failure| Error::plugin(failure.to_string()))?;
-                }
-                Ok(())
-            },
-        )?;
-        for outcome in outcomes {
-            match outcome.answer {
-                Ok(segment) => {
-                    out.refuse(batch, outcome.start, &segment.rejected, &self.format.plugin);
-                    out.segments.push((file.clone(), segment.bytes.into(), segment.rows));
-                }
-                Err(failure) => out.dead.push(letter(batch, outcome.start, failure.to_string())),
-            }
-        }
-        Ok(())
     }
 }

@@ -6,7 +6,8 @@
 //! 3. In the same order: documents go to the caller, new entries into the new run. It begins with the first shard that changed, and
 //!    takes in the last runs where they are not much larger than it is, so that there are never many.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use futures::{TryStreamExt, stream};
 use tokio::sync::mpsc;
@@ -33,6 +34,21 @@ pub struct Apply {
     pub mark_deletes: bool,
     /// Where the new run is staged, and stays: nobody else's, and never used before.
     pub staged_key: String,
+    /// What holds for rows, where the documents are some.
+    pub rows: RowTerms,
+}
+
+/// What holds for changes of rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RowTerms {
+    /// The write time of the commit. Microseconds since 1970-01-01T00:00:00Z.
+    pub write_time: i64,
+    /// The partition of a row whose change does not say when it was created.
+    pub partition: i32,
+    /// Besides what is emitted after the changes, every version that a change makes is.
+    pub versions: bool,
+    /// Where it is there, rows of other partitions are not emitted.
+    pub only: Option<Arc<BTreeSet<i32>>>,
 }
 
 /// What is emitted, after the changes.
@@ -61,6 +77,8 @@ pub struct Applied {
     pub ignored: u64,
     /// Changes after which the document was the same.
     pub unchanged: u64,
+    /// The partitions of the rows that changed, came or went.
+    pub touched: BTreeSet<i32>,
 }
 
 /// Applies `request.changes`, then emits into `documents`, in portions of at most 4,096 documents. Waits while the receiver does not
@@ -76,35 +94,50 @@ pub async fn apply(
     request: Apply,
     documents: &mpsc::Sender<Vec<Document>>,
 ) -> Result<Applied> {
-    let Apply { changes, emit, mark_deletes, staged_key } = request;
+    let Apply { changes, emit, mark_deletes, staged_key, rows } = request;
     let (changes, keys) = blocking(move || Ok(sort(changes))).await?;
     let absorbed = absorbed(&state.runs, keys);
     let change = state.change + 1;
-    let terms = Terms {
+    let terms = Arc::new(Terms {
         change,
         snapshot: state.snapshot,
         next_snapshot: if emit == Emit::Nothing { state.snapshot } else { change },
         emit,
         mark_deletes,
         oldest: absorbed == 0,
-    };
+        rows,
+    });
     let untouched = set(|shard| changes[shard].is_empty());
     let source = Source::open(lake, cache, state, changes, absorbed, emit).await?;
     let outcomes = stream::try_unfold(source, |mut source| async move {
         Ok::<_, Error>(source.next().await?.map(|step| (step, source)))
     });
-    let outcomes = outcomes.map_ok(|step| blocking(move || step.run(&terms))).try_buffered(AT_ONCE);
+    let outcomes = outcomes.map_ok(|step| {
+        let terms = terms.clone();
+        blocking(move || step.run(&terms))
+    });
+    let outcomes = outcomes.try_buffered(AT_ONCE);
     let mut outcomes = std::pin::pin!(outcomes);
 
-    let mut new = New { lake, cache, absorbed: &state.runs[absorbed..], untouched, terms, staged_key, begun: None };
+    let mut new = New {
+        lake,
+        cache,
+        absorbed: &state.runs[absorbed..],
+        untouched,
+        terms: terms.clone(),
+        staged_key,
+        begun: None,
+    };
     let mut next = state.clone();
     let (mut emitted, mut ignored, mut unchanged) = (0, 0, 0);
+    let mut touched = BTreeSet::new();
     while let Some(outcome) = outcomes.try_next().await? {
         next.keys = next.keys.saturating_add_signed(outcome.keys);
         next.waiting = next.waiting.saturating_add_signed(outcome.waiting);
         ignored += outcome.ignored;
         unchanged += outcome.unchanged;
-        let Outcome { shard, documents: portions, written, .. } = outcome;
+        let Outcome { shard, documents: portions, written, touched: mut partitions, .. } = outcome;
+        touched.append(&mut partitions);
         for portion in portions {
             emitted += portion.len() as u64;
             let gone = |_| Error::internal("nobody takes the documents of a table any more");
@@ -128,7 +161,32 @@ pub async fn apply(
         next.waiting = 0;
         next.waiting_shards = ShardSet::default();
     }
-    Ok(Applied { state: next, written, obsolete, emitted, ignored, unchanged })
+    Ok(Applied { state: next, written, obsolete, emitted, ignored, unchanged, touched })
+}
+
+/// [`apply()`], with what it emits held in memory.
+///
+/// # Errors
+///
+/// As [`apply()`].
+pub async fn apply_and_collect(
+    lake: &Lake,
+    cache: &Cache,
+    state: &TableState,
+    request: Apply,
+) -> Result<(Applied, Vec<Vec<Document>>)> {
+    let (documents, mut received) = mpsc::channel(1);
+    let collect = async {
+        let mut all = Vec::new();
+        while let Some(documents) = received.recv().await {
+            all.push(documents);
+        }
+        all
+    };
+    // The sender goes when everything was sent.
+    let apply = async move { apply(lake, cache, state, request, &documents).await };
+    let (applied, all) = tokio::join!(apply, collect);
+    Ok((applied?, all))
 }
 
 /// The first of the runs that a new run of at most `entries` entries takes in: it leaves behind only what has more than twice the
@@ -219,7 +277,7 @@ struct New<'a> {
     absorbed: &'a [Run],
     /// Shards without a change: what the absorbed runs have of them is taken over.
     untouched: ShardSet,
-    terms: Terms,
+    terms: Arc<Terms>,
     staged_key: String,
     /// None before the first entry.
     begun: Option<(RunWriter, Vec<RunReader>)>,
@@ -249,7 +307,7 @@ impl New<'_> {
             for reader in &mut *readers {
                 layers.push(reader.shard(shard).await?);
             }
-            let terms = self.terms;
+            let terms = self.terms.clone();
             writer.write(blocking(move || step::absorb(&layers, &terms)).await?).await?;
         }
         Ok(())

@@ -39,6 +39,8 @@ pub enum Shape {
     Document,
     /// Device twins of an IoT hub and their changes, kept as device documents.
     Twin,
+    /// Rows of a table, kept with a [`Head`](super::Head). A patch replaces whole members.
+    Row,
 }
 
 /// A change that can be applied.
@@ -50,6 +52,8 @@ pub struct Change {
     pub(super) version: Option<i64>,
     pub(super) time: Option<i64>,
     pub(super) body: Bytes,
+    /// Of a row: the partition of its creation, where that is known.
+    pub(super) partition: Option<i32>,
 }
 
 /// A document, or that it is gone.
@@ -86,14 +90,28 @@ impl Change {
         }
         let body = match (operation, shape) {
             (Operation::Delete, _) => Bytes::new(),
-            (_, Shape::Document) => check_object(body)?,
+            (_, Shape::Document | Shape::Row) => check_object(body)?,
             (_, Shape::Twin) => {
                 let mapped = twin::map(&check_object(body)?, operation != Operation::Patch)?;
                 // One level deeper than the twin was.
                 check_object(mapped.into())?
             }
         };
-        Ok(Change { key, shape, operation, version, time, body })
+        Ok(Change { key, shape, operation, version, time, body, partition: None })
+    }
+
+    /// The change of a row, which came to be in `partition`, where that is known.
+    pub fn in_partition(self, partition: Option<i32>) -> Change {
+        Change { partition, ..self }
+    }
+
+    /// The version of a row that `document` was: what a table of versions takes in. `number` tells versions of a row apart, and
+    /// orders them.
+    pub fn of_version(document: Document, number: u64) -> Change {
+        let Document { key, version, time, body, .. } = document;
+        let key = Key { source: format!("{number:016x}"), ..key };
+        let body = body.unwrap_or_default();
+        Change { key, shape: Shape::Document, operation: Operation::Create, version, time, body, partition: None }
     }
 
     /// Bytes of memory.

@@ -16,6 +16,7 @@ mod change;
 mod patch;
 mod prefetch;
 mod reader;
+mod row;
 mod run;
 mod shard;
 mod step;
@@ -23,10 +24,12 @@ mod twin;
 
 use serde::{Deserialize, Serialize};
 
-pub use apply::{Applied, Apply, Emit, apply};
+pub use apply::{Applied, Apply, Emit, RowTerms, apply, apply_and_collect};
 pub use cache::Cache;
 pub use change::{Change, Document, Key, Operation, Shape};
+pub use patch::Patcher;
 pub use reader::{Reader, Wanted};
+pub use row::Head;
 pub use run::missing;
 
 /// Parts of a table, by a hash of the key. What is read and merged at once is one of them.

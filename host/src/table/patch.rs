@@ -39,6 +39,13 @@ impl Patcher {
         Ok(out)
     }
 
+    /// `patch` applied to the object `target`, whose members are replaced as a whole.
+    pub fn replace_members(&mut self, target: Option<&[u8]>, patch: &[u8]) -> Result<Vec<u8>, Fault> {
+        let mut out = Vec::with_capacity(target.map_or(0, <[u8]>::len) + patch.len());
+        self.merge_object(&mut out, target.map(<[u8]>::trim_ascii), patch.trim_ascii(), false)?;
+        Ok(out)
+    }
+
     /// Adds the result to `out`. Goes as deep as the patch does, which is at most [`crate::decode::MAX_DEPTH`].
     fn merge_into(&mut self, out: &mut Vec<u8>, target: Option<&[u8]>, patch: &[u8]) -> Result<(), Fault> {
         let target = target.filter(|target| target.starts_with(b"{"));
@@ -47,6 +54,17 @@ impl Patcher {
             out.extend_from_slice(patch);
             return Ok(());
         }
+        self.merge_object(out, target, patch, true)
+    }
+
+    /// The same for two objects. `deep`: members are merged; else they are replaced.
+    fn merge_object(
+        &mut self,
+        out: &mut Vec<u8>,
+        target: Option<&[u8]>,
+        patch: &[u8],
+        deep: bool,
+    ) -> Result<(), Fault> {
         let (changes, named) = last_of_each(self.members(patch)?);
         let stored = match target {
             Some(target) => self.members(target)?,
@@ -75,14 +93,20 @@ impl Patcher {
             if place[change] == Some(at) && changes[change].value != b"null" {
                 separate(out);
                 out.extend_from_slice(member.head());
-                self.merge_into(out, Some(member.value), changes[change].value)?;
+                match deep {
+                    true => self.merge_into(out, Some(member.value), changes[change].value)?,
+                    false => out.extend_from_slice(changes[change].value),
+                }
             }
         }
         for (change, place) in changes.iter().zip(&place) {
             if place.is_none() && change.value != b"null" {
                 separate(out);
                 out.extend_from_slice(change.head());
-                self.merge_into(out, None, change.value)?;
+                match deep {
+                    true => self.merge_into(out, None, change.value)?,
+                    false => out.extend_from_slice(change.value),
+                }
             }
         }
         out.push(b'}');

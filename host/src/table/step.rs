@@ -1,5 +1,7 @@
 //! What an apply does to one shard. Pure: bytes in, bytes out.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::patch::Patcher;
@@ -7,7 +9,7 @@ use super::prefetch::Stored;
 use super::run;
 pub use super::run::Packed;
 use super::shard::{Entry, Facts, Shard, merge, push_entry};
-use super::{Change, Document, Emit, Operation, Shape, twin};
+use super::{Change, Document, Emit, Head, Key, Operation, RowTerms, Shape, twin};
 use crate::decode::scan::Fault;
 use crate::{Error, Result};
 
@@ -16,7 +18,6 @@ const PORTION: usize = 4096;
 const PORTION_BYTES: usize = 4 << 20;
 
 /// What holds for all shards of an apply.
-#[derive(Clone, Copy)]
 pub struct Terms {
     /// The count that changes are marked with.
     pub change: u64,
@@ -27,6 +28,7 @@ pub struct Terms {
     pub mark_deletes: bool,
     /// The run that is written becomes the oldest one.
     pub oldest: bool,
+    pub rows: RowTerms,
 }
 
 /// A change and the key that it is stored under.
@@ -58,6 +60,8 @@ pub struct Outcome {
     pub ignored: u64,
     pub unchanged: u64,
     pub documents: Vec<Vec<Document>>,
+    /// The partitions of the rows that changed, came or went.
+    pub touched: BTreeSet<i32>,
     /// The shard for the new run; none where nothing changed.
     pub written: Option<Packed>,
 }
@@ -118,6 +122,7 @@ fn newest(layers: &[&Shard], terms: &Terms) -> (Vec<u8>, u64) {
 fn change_all(changes: Vec<Keyed>, layers: &[Shard], terms: &Terms, outcome: &mut Outcome) -> Result<Shard> {
     let mut patcher = Patcher::default();
     let mut out = Vec::new();
+    let mut versions = Vec::new();
     let mut changes = changes.into_iter().peekable();
     while let Some(first) = changes.next() {
         let key = first.key;
@@ -130,8 +135,11 @@ fn change_all(changes: Vec<Keyed>, layers: &[Shard], terms: &Terms, outcome: &mu
         };
         let mut change = Some(first.change);
         while let Some(next) = change {
-            let subject = next.key.subject.clone();
-            latest.apply(next, &mut patcher, outcome).map_err(|fault| broken(&subject, fault))?;
+            let named = next.key.clone();
+            let changed = latest.apply(next, &mut patcher, outcome).map_err(|fault| broken(&named.subject, fault))?;
+            if changed && terms.rows.versions {
+                versions.push(latest.version(named));
+            }
             change = changes.next_if(|next| next.key == key).map(|next| next.change);
         }
         let facts = latest.facts;
@@ -145,6 +153,9 @@ fn change_all(changes: Vec<Keyed>, layers: &[Shard], terms: &Terms, outcome: &mu
             push_entry(&mut out, &key, &facts, &latest.body);
         }
     }
+    if !versions.is_empty() {
+        outcome.documents.push(versions);
+    }
     Shard::parse(out.into()).ok_or_else(|| Error::internal("the entries of a table cannot be read back"))
 }
 
@@ -156,15 +167,17 @@ struct Latest<'a> {
 }
 
 impl Latest<'_> {
-    fn apply(&mut self, change: Change, patcher: &mut Patcher, outcome: &mut Outcome) -> Result<(), Fault> {
+    /// Answers whether the document has changed.
+    fn apply(&mut self, change: Change, patcher: &mut Patcher, outcome: &mut Outcome) -> Result<bool, Fault> {
         if let (Some(new), Some(old)) = (change.version, self.facts.version)
             && new <= old
             && !self.is_created_anew(&change)
         {
             outcome.ignored += 1;
-            return Ok(());
+            return Ok(false);
         }
         let changed = match change.operation {
+            _ if change.shape == Shape::Row => self.new_row(&change, patcher, outcome)?,
             Operation::Delete => self.facts.live.then(Bytes::new),
             _ => {
                 let body = self.new_body(&change, patcher)?;
@@ -175,6 +188,7 @@ impl Latest<'_> {
         // A change without a version must not let older ones in.
         self.facts.version = change.version.or(self.facts.version);
         self.facts.time = change.time;
+        let has_changed = changed.is_some();
         match changed {
             Some(body) => {
                 self.facts.known = self.facts.was_known(self.terms.snapshot);
@@ -184,7 +198,45 @@ impl Latest<'_> {
             }
             None => outcome.unchanged += 1,
         }
-        Ok(())
+        Ok(has_changed)
+    }
+
+    /// The row after a change, with its head; `None` where it stays as it was. Of a deleted one the head stays.
+    fn new_row(&self, change: &Change, patcher: &mut Patcher, outcome: &mut Outcome) -> Result<Option<Bytes>, Fault> {
+        let RowTerms { write_time, partition, .. } = self.terms.rows;
+        let head = Head::of(&self.body).filter(|_| self.facts.live);
+        let stored = head.map(|_| Head::row(&self.body));
+        let deleted = change.operation == Operation::Delete;
+        let row = match (change.operation, stored) {
+            (Operation::Delete, None) => return Ok(None),
+            (Operation::Delete, Some(_)) => Vec::new(),
+            (Operation::Patch, _) => patcher.replace_members(stored, &change.body)?,
+            _ => change.body.to_vec(),
+        };
+        // A version is part of what is written of a row.
+        if let Some(stored) = stored
+            && !deleted
+            && (change.version.is_none() || change.version == self.facts.version)
+            && patcher.same(stored, &row)?
+        {
+            return Ok(None);
+        }
+        let new = Head {
+            partition: change.partition.unwrap_or(partition),
+            created: write_time,
+            modified: write_time,
+            deleted: false,
+        };
+        let head = Head { modified: write_time, deleted, ..head.unwrap_or(new) };
+        outcome.touched.insert(head.partition);
+        Ok(Some(head.before(&row)))
+    }
+
+    /// The document as it is now, as one of its versions.
+    fn version(&self, key: Key) -> Document {
+        let operation = if self.facts.live { Operation::Update } else { Operation::Delete };
+        let body = Some(self.body.clone());
+        Document { key, operation, version: self.facts.version, time: self.facts.time, body }
     }
 
     /// Whether the change makes a thing of its own of what was deleted before: versions begin again then, and times tell it from
@@ -199,7 +251,7 @@ impl Latest<'_> {
         let stored = self.facts.live.then_some(&*self.body);
         let merged = match (change.shape, change.operation) {
             (Shape::Document, Operation::Patch) => patcher.merge(stored, &change.body)?,
-            (Shape::Document, _) => return Ok(change.body.clone()),
+            (Shape::Document | Shape::Row, _) => return Ok(change.body.clone()),
             (Shape::Twin, operation) => {
                 let mut device = stored.map_or_else(|| twin::new_device(&change.key.subject), <[u8]>::to_vec);
                 if operation != Operation::Patch {
@@ -221,7 +273,11 @@ fn emit(layers: &[&Shard], terms: &Terms, outcome: &mut Outcome) -> Result<()> {
         let facts = entry.facts();
         let waiting = facts.is_waiting(terms.snapshot);
         let wanted = if facts.live { waiting || terms.emit == Emit::Everything } else { waiting && terms.mark_deletes };
-        if !wanted {
+        let is_elsewhere = || {
+            let only = terms.rows.only.as_deref();
+            only.is_some_and(|only| Head::of(entry.body()).is_none_or(|head| !only.contains(&head.partition)))
+        };
+        if !wanted || is_elsewhere() {
             return;
         }
         let Some(key) = entry.named() else {

@@ -1,5 +1,7 @@
 //! Runs one export: opens everything, lets `spans.rs` loop, and answers with what was committed.
 
+mod dataset;
+mod gather;
 mod spans;
 mod table;
 
@@ -10,6 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use self::dataset::Dataset;
 use self::spans::Run;
 use self::table::Table;
 use super::PARTITION;
@@ -28,7 +31,7 @@ use crate::plugin::{Moment, Toolbox};
 use crate::source::{self, Position, ReadOptions};
 use crate::telemetry::{ExportReport, Live};
 
-pub use self::table::Tabled;
+pub use self::table::{Kept, Tabled};
 
 /// Everything one run of an export needs.
 pub struct Job {
@@ -108,11 +111,12 @@ async fn export(
     let position = last.map(|commit| commit.position.clone()).unwrap_or_default();
     let series = last.map(|commit| commit.series.clone()).unwrap_or_default();
     check_type(&job.export, last)?;
+    let full = job.options.full.contains(&job.export.name);
+    let kept = last.and_then(|commit| commit.dataset.clone()).unwrap_or_default();
     let table = match job.export.exports {
         Exports::Events | Exports::Tables(_) => None,
         Exports::Changes { mark_deletes, .. } => {
             let state = last.and_then(|commit| commit.table.clone()).unwrap_or_default();
-            let full = job.options.full.contains(&job.export.name);
             Some(Table::new(state, mark_deletes, job.export.granularity, full))
         }
     };
@@ -125,10 +129,15 @@ async fn export(
     // Plugins may block while they are opened.
     let lanes = tokio::task::spawn_blocking(move || {
         let open = || Lane::open(plan.clone(), toolbox.clone(), &tables, runtime.clone(), moment);
-        open_lanes(&plan, open, most)
+        let dataset = match &plan.exports {
+            Exports::Tables(tables) => {
+                Some(Dataset::open(tables.clone(), plan.clone(), toolbox.clone(), kept, moment, full)?)
+            }
+            _ => None,
+        };
+        Ok::<_, Error>((open_lanes(&plan, open, most)?, dataset))
     });
-    let lanes = lanes.await;
-    let lanes = lanes.map_err(|e| died(&e))??;
+    let (lanes, dataset) = lanes.await.map_err(|e| died(&e))??;
     let lanes = Lanes::start(lanes)?;
 
     let read = ReadOptions {
@@ -166,6 +175,7 @@ async fn export(
         span: None,
         latest: None,
         table,
+        dataset,
         tables: job.tables,
         settled: job.settled,
         caught_up: false,
@@ -178,6 +188,8 @@ async fn export(
     warnings.extend(feed.warnings());
     let now = run.surroundings.clock.now();
     warnings.extend(run.table.as_ref().and_then(|table| table.note(now)));
+    warnings.extend(run.dataset.as_ref().and_then(|dataset| dataset.note(now)));
+    let stopped = run.dataset.as_ref().and_then(Dataset::stopped);
     drop(feed);
     let settled = run.settled.take().filter(|_| run.has_reached);
     // The committer ends when its sender is gone, after what it was sent.
@@ -185,6 +197,9 @@ async fn export(
     let committed = committer.await.map_err(|e| died(&e))?;
     // Where the committer failed, the run failed only because nobody took its span.
     committed.and(result)?;
+    if let Some(stopped) = stopped {
+        return Err(stopped);
+    }
     // Whoever waits for this export's table is let on after the last commit, and not where there is none.
     if let Some(settled) = settled {
         settled.send_replace(true);
@@ -217,10 +232,16 @@ pub fn encoding_of(format: &PluginUse, plugins: &BTreeMap<String, String>) -> Ar
 
 /// Refuses an export that ran as the other type before: a table needs every change from the first one on.
 fn check_type(export: &ExportPlan, last: Option<&Commit>) -> Result<()> {
-    if last.is_none_or(|commit| commit.table.is_some() == export.keeps_table()) {
+    let Some(last) = last else { return Ok(()) };
+    let before = match (&last.table, &last.dataset) {
+        (Some(_), _) => "changes",
+        (None, Some(_)) => "table",
+        (None, None) => "events",
+    };
+    let now = export.exports.name();
+    if now == before {
         return Ok(());
     }
-    let (now, before) = if export.keeps_table() { ("changes", "events") } else { ("events", "changes") };
     let name = &export.name;
     let message = format!("export `{name}` has `type = \"{now}\"`, and its log in the lake is of type `{before}`");
     Err(Error::config(message)

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::dataset::Dataset;
 use super::died;
 use super::table::Table;
 use crate::clock::Surroundings;
@@ -24,6 +25,7 @@ use crate::pipeline::feed::{Event, Feed};
 use crate::pipeline::lanes::Lanes;
 use crate::pipeline::lookup::Tables;
 use crate::pipeline::processed::{Processed, SpanContext, Stages};
+use crate::pipeline::rows::RowChange;
 use crate::plan::{ExportPlan, Timestamp};
 use crate::plugin::Moment;
 use crate::source::{self, Extent, Position};
@@ -62,6 +64,8 @@ pub(super) struct Run<'a> {
     pub(super) latest: Option<i64>,
     /// What the documents of the export are, where it exports changes.
     pub(super) table: Option<Table>,
+    /// The tables, where it exports those.
+    pub(super) dataset: Option<Dataset>,
     /// The tables of other exports, for lookups.
     pub(super) tables: Tables,
     /// Told once the table holds what the source had when it was first read to its end.
@@ -84,6 +88,8 @@ pub(super) struct Span {
     pub(super) letters: Vec<u8>,
     pub(super) letter_count: u64,
     pub(super) changes: Vec<Change>,
+    /// By the names of their tables.
+    pub(super) rows: BTreeMap<Arc<str>, Vec<RowChange>>,
     pub(super) change_bytes: usize,
     pub(super) entry: SpanEntry,
     pub(super) hash: Xxh3,
@@ -167,6 +173,9 @@ impl Run<'_> {
     /// exports wait for it; once it is published they are told.
     fn reached(&mut self) {
         let has_reached = std::mem::replace(&mut self.has_reached, true);
+        if let (Some(span), true) = (&mut self.span, self.dataset.as_ref().is_some_and(Dataset::syncs)) {
+            span.deadline = Instant::now();
+        }
         let Some(settled) = &self.settled else { return };
         if !has_reached {
             self.settles_with = self.number;
@@ -182,7 +191,9 @@ impl Run<'_> {
 
     /// Whether there is something to write without reading anything.
     fn is_due(&self, due: i64) -> bool {
-        let snapshot = self.table.as_ref().is_some_and(|table| table.is_due(self.surroundings.clock.now()));
+        let now = self.surroundings.clock.now();
+        let snapshot = self.table.as_ref().is_some_and(|table| table.is_due(now))
+            || self.dataset.as_ref().is_some_and(|dataset| dataset.is_due(now, self.has_reached));
         snapshot || any_due(&self.series, self.plan.files, due)
     }
 
@@ -205,7 +216,10 @@ impl Run<'_> {
             Stager::new(self.lake.clone(), self.stage_folder(self.number), self.published.clone(), self.number);
         let (pieces, received) = mpsc::channel(4);
         let mut lasts = self.plan.flush.every;
-        if self.plan.timestamp == Timestamp::Write {
+        if let Some(next) = self.dataset.as_ref().and_then(Dataset::next_snapshot) {
+            let left = next.saturating_sub(write_time).max(0);
+            lasts = lasts.min(Duration::from_micros(left.unsigned_abs()));
+        } else if self.plan.timestamp == Timestamp::Write {
             // Files by write time hold what was read in their period: the span ends with it.
             let left = Period::of(write_time, self.plan.granularity).end() - write_time;
             lasts = lasts.min(Duration::from_micros(left.unsigned_abs()));
@@ -218,6 +232,7 @@ impl Run<'_> {
             letters: Vec::new(),
             letter_count: 0,
             changes: Vec::new(),
+            rows: BTreeMap::new(),
             change_bytes: 0,
             entry: SpanEntry::default(),
             hash: Xxh3::new(),
@@ -244,6 +259,15 @@ impl Run<'_> {
         }
         span.change_bytes += processed.changes.iter().map(Change::size).sum::<usize>();
         span.changes.extend(processed.changes);
+        for (table, change) in processed.rows {
+            span.change_bytes += change.size();
+            span.rows.entry(table).or_default().push(change);
+        }
+        if let Some(dataset) = &mut self.dataset {
+            for stopped in processed.news.iter().filter_map(|news| dataset.take_news(news)) {
+                span.rows.remove(stopped.as_str());
+            }
+        }
         let dead = processed.dead.len() as u64;
         span.letter_count += dead;
         self.dead_letters += dead;
@@ -288,14 +312,19 @@ impl Run<'_> {
     /// Ends the span under way, if there is one, and hands it to the committer.
     async fn end_span(&mut self, last: bool) -> Result<()> {
         let due = self.due();
-        let unsaved = self.table.as_ref().is_some_and(Table::is_unsaved);
+        let unsaved = self.table.as_ref().is_some_and(Table::is_unsaved)
+            || self.dataset.as_ref().is_some_and(Dataset::is_unsaved);
         if last && self.span.is_none() && (unsaved || self.is_due(due)) {
             self.span = Some(self.begin_span());
         }
         if self.span.is_none() {
             return Ok(());
         }
-        let table = if self.table.is_some() { Some(self.write_table(last).await?) } else { None };
+        let table = match (&self.table, &self.dataset) {
+            (Some(_), _) => Some(self.write_table(last).await?),
+            (None, Some(_)) => Some(self.write_tables().await?),
+            (None, None) => None,
+        };
         let mut span = self.span.take().expect("it was there three lines above");
         if !self.lanes.appendable() {
             let mut trailers = Vec::new();

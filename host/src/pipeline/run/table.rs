@@ -6,13 +6,13 @@
 
 use tokio::sync::mpsc;
 
-use super::spans::Run;
 use crate::commit::{Content, Object, Publication};
+use crate::dataset::DatasetState;
 use crate::error::{Error, Kind, Result};
 use crate::layout::Period;
 use crate::pipeline::changes;
 use crate::plan::Granularity;
-use crate::table::{self, Apply, Cache, Document, Emit, TableState};
+use crate::table::{self, Apply, Cache, Document, Emit, RowTerms, Run, TableState};
 
 /// Bytes of dead letters of one snapshot: they wait in memory.
 const MAX_SNAPSHOT_LETTERS: usize = 64 << 20;
@@ -30,10 +30,30 @@ pub struct Table {
 /// What a span made of the table.
 #[derive(Debug)]
 pub struct Tabled {
-    pub state: TableState,
-    /// The file of the state that the span wrote, and those that it made superfluous.
-    pub written: Option<Object>,
+    pub state: Kept,
+    /// The objects that it wrote besides the span's files, in the order in which they are published; and those that it made
+    /// superfluous.
+    pub written: Vec<Object>,
     pub obsolete: Vec<String>,
+}
+
+/// What an export keeps.
+#[derive(Debug)]
+pub enum Kept {
+    Table(TableState),
+    Dataset(Box<DatasetState>),
+}
+
+/// A file of a table's state, as its commit has it.
+pub fn state_object(run: Run) -> Object {
+    Object {
+        key: run.key.clone(),
+        content: Content::Staged(run.key),
+        length: run.length,
+        sha256: run.sha256,
+        rows: run.entries,
+        publication: Publication::Segment,
+    }
 }
 
 impl Table {
@@ -94,7 +114,7 @@ impl Table {
     }
 }
 
-impl Run<'_> {
+impl super::spans::Run<'_> {
     /// Applies the changes of the span under way to the table, and encodes the snapshot that is due, if one is.
     ///
     /// # Errors
@@ -108,8 +128,9 @@ impl Run<'_> {
         let write_time = context.moment.write_time;
         let emit = table.emit(write_time, now, self.caught_up, self.has_reached, last);
         let (documents, mut received) = mpsc::channel::<Vec<Document>>(1);
-        let request =
-            Apply { changes: std::mem::take(&mut span.changes), emit, mark_deletes: table.mark_deletes, staged_key };
+        let changes = std::mem::take(&mut span.changes);
+        let mark_deletes = table.mark_deletes;
+        let request = Apply { changes, emit, mark_deletes, staged_key, rows: RowTerms::default() };
         let (lake, cache, state) = (self.lake.clone(), table.cache.clone(), table.state.clone());
         let apply = async move { table::apply(&lake, &cache, &state, request, &documents).await };
         let mut apply = std::pin::pin!(apply);
@@ -139,19 +160,12 @@ impl Run<'_> {
         let table = self.table.as_mut().expect("the caller saw it");
         table.state = state.clone();
         table.unsaved = false;
-        let written = applied.written.map(|run| Object {
-            key: run.key.clone(),
-            content: Content::Staged(run.key),
-            length: run.length,
-            sha256: run.sha256,
-            rows: run.entries,
-            publication: Publication::Segment,
-        });
-        Ok(Tabled { state, written, obsolete: applied.obsolete })
+        let written = applied.written.map(state_object).into_iter().collect();
+        Ok(Tabled { state: Kept::Table(state), written, obsolete: applied.obsolete })
     }
 
     /// A snapshot cannot be cut as a span is: it ends where more documents are refused than can be held.
-    fn check_letters(&self) -> Result<()> {
+    pub(super) fn check_letters(&self) -> Result<()> {
         match &self.span {
             Some(span) if span.letters.len() >= MAX_SNAPSHOT_LETTERS => {
                 let count = span.letter_count;

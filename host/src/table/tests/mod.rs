@@ -51,7 +51,7 @@ impl Table {
     ) -> Result<(Applied, Vec<Vec<Document>>)> {
         self.attempts += 1;
         let staged_key = format!("stage/{}", self.attempts);
-        let request = Apply { changes, emit, mark_deletes: marks, staged_key };
+        let request = Apply { changes, emit, mark_deletes: marks, staged_key, rows: RowTerms::default() };
         let (sender, mut receiver) = mpsc::channel(2);
         let receive = async {
             let mut portions = Vec::new();

@@ -1,0 +1,82 @@
+//! Values of rows that decide where a row goes: its key, and the time of its creation.
+
+use crate::decode::scan::unescape;
+use crate::decode::time::parse_rfc3339;
+
+/// A key as text, from the JSON values of its columns: of one column the value without quotes, of several their JSON array.
+/// `None` where one of them is absent or null.
+pub fn key_text(values: &[Option<&[u8]>]) -> Option<String> {
+    let values: Vec<&[u8]> = values.iter().copied().collect::<Option<_>>()?;
+    if values.is_empty() || values.contains(&b"null".as_slice()) {
+        return None;
+    }
+    match values.as_slice() {
+        [one] => text_of(one),
+        several => String::from_utf8([b"[", &*several.join(b",".as_slice()), b"]"].concat()).ok(),
+    }
+}
+
+/// The characters of a JSON string; every other value as it stands. `None` where it is no Unicode text.
+pub fn text_of(value: &[u8]) -> Option<String> {
+    let mut text = Vec::new();
+    match value {
+        [b'"', inside @ .., b'"'] => unescape(inside, &mut text).then_some(())?,
+        other => text.extend_from_slice(other),
+    }
+    String::from_utf8(text).ok()
+}
+
+/// A time in a row, in microseconds since 1970-01-01T00:00:00Z: RFC 3339, as databases write it (`2021-06-25 16:21:12.5+02`, no
+/// zone being UTC), a date, or `/Date(1624638072000)/`.
+pub fn parse_time(text: &str) -> Option<i64> {
+    let text = text.trim();
+    if let Some(millis) = text.strip_prefix("/Date(").and_then(|rest| rest.strip_suffix(")/")) {
+        return millis.parse::<i64>().ok()?.checked_mul(1000);
+    }
+    if !text.is_ascii() || text.len() < 10 {
+        return None;
+    }
+    let (date, rest) = text.split_at(10);
+    let Some(time) = rest.strip_prefix([' ', 'T', 't']) else {
+        return rest.is_empty().then(|| parse_rfc3339(&format!("{date}T00:00:00Z")))?;
+    };
+    let zone = time.find(['+', '-', 'Z', 'z']).unwrap_or(time.len());
+    let (time, zone) = time.split_at(zone);
+    let zone = match zone.len() {
+        0 => "Z".to_owned(),
+        // An offset in hours, as PostgreSQL writes it.
+        3 => format!("{zone}:00"),
+        5 if !zone.contains(':') => format!("{}:{}", &zone[..3], &zone[3..]),
+        _ => zone.to_owned(),
+    };
+    parse_rfc3339(&format!("{date}T{time}{zone}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_its_value_or_the_array_of_its_values() {
+        let text = |values: &[&str]| key_text(&values.iter().map(|value| Some(value.as_bytes())).collect::<Vec<_>>());
+        assert_eq!(text(&["\"a\\n\\u00e9\""]).unwrap(), "a\né");
+        assert_eq!(text(&["12345678901234567890123"]).unwrap(), "12345678901234567890123");
+        assert_eq!(text(&["1", "\"a\""]).unwrap(), "[1,\"a\"]");
+        assert_eq!(text(&["1", "null"]), None);
+        assert_eq!(key_text(&[None]), None);
+        assert_eq!(text(&[]), None);
+    }
+
+    #[test]
+    fn times_are_read_as_databases_write_them() {
+        let same = ["2021-06-25T16:21:12Z", "2021-06-25 16:21:12", "2021-06-25 18:21:12+02", "/Date(1624638072000)/"];
+        for text in same {
+            assert_eq!(parse_time(text), Some(1_624_638_072_000_000), "{text}");
+        }
+        assert_eq!(parse_time("2021-06-25 10:21:12.5-0600"), Some(1_624_638_072_500_000));
+        assert_eq!(parse_time("1969-12-31"), Some(-86_400_000_000));
+        for text in ["", "infinity", "2021-06-25x", "2021-13-25", "25.06.2021 00:00", "é021-06-25"] {
+            assert_eq!(parse_time(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The tables of an export as of one commit: everything there is to know of them besides the files.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Datelike, SecondsFormat};
+use serde::{Deserialize, Serialize};
+
+use super::{Sync, TableSchema};
+use crate::layout::encode_segment;
+use crate::plan::Partition;
+use crate::source::Position;
+use crate::table::TableState;
+
+/// All tables of an export.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DatasetState {
+    /// The linked ones, by name.
+    pub tables: BTreeMap<String, TableEntry>,
+    /// The write time of the last snapshot. Microseconds since 1970-01-01T00:00:00Z.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<i64>,
+    /// The next snapshot holds every partition.
+    #[serde(default)]
+    pub full: bool,
+    /// Stands for what the catalog says, but for when it was written; empty where there is no catalog yet.
+    #[serde(default)]
+    pub catalog: String,
+    /// Tables that were linked when the source had been read already: they are read from its beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joining: Option<Joining>,
+}
+
+/// Tables that are catching up with the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Joining {
+    pub tables: BTreeSet<String>,
+    /// Up to here their records were exported.
+    pub position: Position,
+    /// They have caught up: what the source is read for the others beyond `position` is theirs too.
+    #[serde(default)]
+    pub arrived: bool,
+}
+
+/// One table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TableEntry {
+    /// [`crate::plan::TablePlan::link`] when it began.
+    pub link: u64,
+    pub sync: Sync,
+    /// When the initial sync was completed. Microseconds since 1970-01-01T00:00:00Z.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced: Option<i64>,
+    /// Why nothing of it is exported any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+    /// The columns, as of the last record.
+    pub schema: TableSchema,
+    /// The columns that its files have; `None` before the first snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<TableSchema>,
+    /// The newest version of every row.
+    pub rows: TableState,
+    /// Where every version is kept: those that are in no file yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versions: Option<TableState>,
+    /// The number of the next version.
+    #[serde(default)]
+    pub next_version: u64,
+    /// The files that readers are pointed at, by partition, oldest first.
+    #[serde(default)]
+    pub files: BTreeMap<i32, Vec<FileEntry>>,
+    /// Files that newer ones have taken the place of, by partition.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub retired: BTreeMap<i32, Vec<Retired>>,
+    /// Partitions that changed since the last snapshot.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub changed: BTreeSet<i32>,
+    /// Rows are partitioned by month: what partitions' numbers count.
+    #[serde(default)]
+    pub monthly: bool,
+}
+
+/// A file of a partition: its name follows from when it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FileEntry {
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    pub written: i64,
+    pub rows: u64,
+}
+
+/// A file that is only there for readers that are still on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Retired {
+    pub written: i64,
+    /// When its place was taken. Microseconds since 1970-01-01T00:00:00Z.
+    pub since: i64,
+}
+
+impl TableEntry {
+    /// Takes a row's change into account: whether something is left to be written.
+    pub fn has_news(&self) -> bool {
+        self.stopped.is_none()
+            && (!self.changed.is_empty() || self.published.as_ref().is_some_and(|p| *p != self.schema))
+    }
+
+    /// Whether a snapshot may hold it.
+    pub fn is_readable(&self) -> bool {
+        self.sync == Sync::Completed && self.stopped.is_none() && !self.schema.columns.is_empty()
+    }
+
+    /// The objects of its state in the lake.
+    pub fn state_objects(&self) -> impl Iterator<Item = &str> {
+        let versions = self.versions.iter().flat_map(|versions| &versions.runs);
+        self.rows.runs.iter().chain(versions).map(|run| run.key.as_str())
+    }
+
+    /// Retires a partition's file.
+    pub fn retire(&mut self, partition: i32, file: FileEntry, since: i64) {
+        self.retired.entry(partition).or_default().push(Retired { written: file.written, since });
+    }
+
+    /// Takes out the retired files whose place was taken before `before`.
+    pub fn expire(&mut self, before: i64) -> Vec<(i32, i64)> {
+        let mut expired = Vec::new();
+        self.retired.retain(|partition, files| {
+            let (gone, kept) = files.iter().partition::<Vec<Retired>, _>(|file| file.since < before);
+            expired.extend(gone.into_iter().map(|file| (*partition, file.written)));
+            *files = kept;
+            !files.is_empty()
+        });
+        expired
+    }
+}
+
+/// The number of the partition that holds rows created at `time`: the year, or the year times 100 and the month.
+pub fn partition_of(time: i64, by: Partition) -> Option<i32> {
+    let date = DateTime::from_timestamp_micros(time)?;
+    let year = date.year();
+    (0..=9999).contains(&year).then(|| match by {
+        Partition::Year => year,
+        Partition::Month => year * 100 + date.month() as i32,
+    })
+}
+
+/// A partition as readers see it: `2020`, `2020-05`.
+pub fn period(partition: i32, monthly: bool) -> String {
+    match monthly {
+        false => format!("{partition:04}"),
+        true => format!("{:04}-{:02}", partition / 100, partition % 100),
+    }
+}
+
+/// The key of a file, below the dataset's root. No two commits have the same time.
+pub fn file_key(table: &str, partition: i32, monthly: bool, written: i64, extension: &str) -> String {
+    let time = DateTime::from_timestamp_micros(written).unwrap_or_default();
+    let (table, period) = (encode_segment(table), period(partition, monthly));
+    format!("{table}/Snapshot/{period}_{}.{extension}", time.format("%Y%m%dT%H%M%S%6fZ"))
+}
+
+/// A time as catalogs have it.
+pub fn rfc3339(micros: i64) -> String {
+    let time = DateTime::from_timestamp_micros(micros).unwrap_or_default();
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAY_2024: i64 = 1_715_500_000_000_000;
+
+    #[test]
+    fn partitions_are_years_and_months_of_creation() {
+        let of = |time, by| partition_of(time, by).map(|partition| period(partition, by == Partition::Month));
+        assert_eq!(of(MAY_2024, Partition::Year).unwrap(), "2024");
+        assert_eq!(of(MAY_2024, Partition::Month).unwrap(), "2024-05");
+        assert_eq!(of(-1, Partition::Month).unwrap(), "1969-12");
+        assert_eq!(of(i64::MAX, Partition::Year), None);
+    }
+
+    #[test]
+    fn a_file_is_named_by_its_partition_and_time() {
+        let key = file_key("odd name", 202405, true, MAY_2024 + 1, "csv");
+        assert_eq!(key, "odd%20name/Snapshot/2024-05_20240512T074640000001Z.csv");
+    }
+
+    #[test]
+    fn what_was_retired_long_enough_goes() {
+        let mut entry = TableEntry::default();
+        for (written, since) in [(1, 2), (2, 9)] {
+            entry.retire(2020, FileEntry { written, rows: 1 }, since);
+        }
+        entry.retire(2021, FileEntry { written: 1, rows: 1 }, 3);
+        assert_eq!(entry.expire(4), [(2020, 1), (2021, 1)]);
+        assert_eq!(entry.retired.len(), 1);
+        assert!(entry.expire(4).is_empty());
+    }
+}

@@ -1,0 +1,123 @@
+//! A format at work in a lane: begins files, encodes records, and starts again where the plugin failed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::bisect::bisect;
+use super::columns::ColumnTable;
+use super::processed::{Processed, SpanContext, letter};
+use super::stage::Stage;
+use crate::commit::File;
+use crate::error::{Error, Result};
+use crate::plan::{ExportPlan, OnError};
+use crate::plugin::{Failure, FileId, Format, Moment};
+use crate::record::Batch;
+
+/// Opens an instance of the format.
+pub type Open = Box<dyn Fn(Moment) -> Result<Box<dyn Format>> + Send>;
+
+/// The format's instance of a lane, and the files that it writes.
+pub struct Encoder {
+    open: Open,
+    isolate: bool,
+    format: Stage<dyn Format>,
+    extension: String,
+    /// Files of the current span that this lane's format has begun.
+    begun: HashMap<FileId, Arc<File>>,
+}
+
+impl Encoder {
+    /// Opens the format, and asks `table` for what it needs.
+    ///
+    /// # Errors
+    /// Of kind `Config` or `Plugin`, naming the plugin.
+    pub fn open(plan: &ExportPlan, open: Open, moment: Moment, table: &mut ColumnTable) -> Result<Self> {
+        let instance = open(moment)?;
+        let columns = table.add_all(instance.columns());
+        let extension = instance.file_type().extension.clone();
+        let format = Stage { instance, plugin: plan.format.clone(), columns };
+        let isolate = plan.on_error == OnError::DeadLetter;
+        Ok(Encoder { open, isolate, format, extension, begun: HashMap::new() })
+    }
+
+    /// Of its files, without the dot.
+    pub fn extension(&self) -> &str {
+        &self.extension
+    }
+
+    /// Whether segments of the format may be encoded by several lanes and at several times.
+    pub fn appendable(&self) -> bool {
+        self.format.instance.file_type().appendable
+    }
+
+    /// The last bytes of every file of the span: for formats that are not appendable, whose only lane this is.
+    ///
+    /// # Errors
+    /// Of kind `Plugin`.
+    pub fn finish_files(&mut self) -> Result<Vec<(Arc<File>, Bytes)>> {
+        let mut out = Vec::new();
+        for (id, file) in std::mem::take(&mut self.begun) {
+            let bytes = self.format.instance.finish(id).map_err(|failure| Error::plugin(failure.to_string()))?;
+            out.push((file, bytes.into()));
+        }
+        Ok(out)
+    }
+
+    /// Leaves the files of the span before, and sets the format's clock.
+    pub fn enter(&mut self, moment: Moment) {
+        for (id, _) in std::mem::take(&mut self.begun) {
+            // An appendable file has no last bytes; a failure here shows at the next call.
+            let _ = self.format.instance.finish(id);
+        }
+        self.format.instance.set_moment(moment);
+    }
+
+    /// Encodes rows of one file.
+    ///
+    /// # Errors
+    /// Of kind `Plugin` where the format fails and the export says stop, or fails altogether.
+    pub fn encode(&mut self, batch: &Batch, file: &Arc<File>, span: &SpanContext, out: &mut Processed) -> Result<()> {
+        if !self.begun.contains_key(&file.id) {
+            let header = self
+                .format
+                .instance
+                .begin(file.id, file.seed, file.resumed)
+                .map_err(|f| Error::plugin(f.to_string()))?;
+            if !file.resumed {
+                out.headers.push((file.clone(), header.into()));
+            }
+            self.begun.insert(file.id, file.clone());
+        }
+        let (open, begun, isolate) = (&self.open, &self.begun, self.isolate);
+        let appendable = self.format.instance.file_type().appendable;
+        let columns = self.format.pick(batch);
+        let outcomes = bisect(
+            &mut self.format,
+            batch.rows(),
+            &columns,
+            isolate && appendable,
+            |stage, rows, columns| stage.instance.encode(file.id, rows, columns),
+            |stage| {
+                stage.instance = open(span.moment)?;
+                // The fresh instance goes on with every file that the failed one had begun.
+                for file in begun.values() {
+                    let again = stage.instance.begin(file.id, file.seed, true);
+                    again.map_err(|failure: Failure| Error::plugin(failure.to_string()))?;
+                }
+                Ok(())
+            },
+        )?;
+        for outcome in outcomes {
+            match outcome.answer {
+                Ok(segment) => {
+                    out.refuse(batch, outcome.start, &segment.rejected, &self.format.plugin);
+                    out.segments.push((file.clone(), segment.bytes.into(), segment.rows));
+                }
+                Err(failure) => out.dead.push(letter(batch, outcome.start, failure.to_string())),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,293 @@
+//! Between batches and tables' rows: records become changes of rows, each of its table, and rows become batches for the format.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampMicrosecondType;
+use arrow_array::{
+    Array, ArrayRef, BinaryViewArray, Int64Array, MapArray, StringViewArray, TimestampMicrosecondArray, UInt64Array,
+};
+use bytes::Bytes;
+
+use super::changes::VersionColumn;
+use super::columns::ColumnTable;
+use super::processed::{Processed, letter};
+use crate::dataset::{Inference, key_text, parse_time, partition_of, text_of};
+use crate::decode::nulls;
+use crate::plan::{Columns, SourcePlan, TablePlan, TablesPlan};
+use crate::record::{Attribute, Batch, ColumnRequest, ColumnType, Selector};
+use crate::table::{Change, Document, Head, Key, Operation, Shape};
+
+/// What a record says of a table.
+#[derive(Debug)]
+pub enum RowChange {
+    Row(Change),
+    /// All rows went.
+    Truncate,
+}
+
+/// Where the parts of rows' changes stand in a batch.
+pub struct RowColumns {
+    kind: usize,
+    subject: usize,
+    operation: usize,
+    version: VersionColumn,
+    time: usize,
+    system: usize,
+    /// By the kind of its records.
+    tables: HashMap<String, Columned>,
+    export: String,
+}
+
+/// One linked table, and where its own columns stand.
+struct Columned {
+    name: Arc<str>,
+    plan: TablePlan,
+    key: Vec<usize>,
+    created: Option<usize>,
+    /// Where columns are inferred.
+    inference: Option<Inference>,
+}
+
+impl RowChange {
+    /// Bytes of memory.
+    pub fn size(&self) -> usize {
+        match self {
+            RowChange::Row(change) => change.size(),
+            RowChange::Truncate => 0,
+        }
+    }
+}
+
+impl RowColumns {
+    /// Asks `table` for them.
+    pub fn new(export: &str, tables: &TablesPlan, source: &SourcePlan, table: &mut ColumnTable) -> Self {
+        let mut linked = HashMap::new();
+        for (name, plan) in tables.tables.iter().filter(|(_, plan)| plan.linked) {
+            let mut ask = |pointer: &String| table.add(ColumnRequest::pointer(pointer.clone(), ColumnType::Json));
+            let columned = Columned {
+                name: name.as_str().into(),
+                key: plan.key.iter().map(&mut ask).collect(),
+                created: plan.created.as_ref().map(&mut ask),
+                inference: (plan.columns == Columns::Infer).then(Inference::default),
+                plan: plan.clone(),
+            };
+            linked.insert(plan.kind.clone(), columned);
+        }
+        let version = VersionColumn::new(source, table);
+        let mut ask = |attribute, as_type| table.add(ColumnRequest::attribute(attribute, as_type));
+        RowColumns {
+            kind: ask(Attribute::Kind, ColumnType::Text),
+            subject: ask(Attribute::Subject, ColumnType::Text),
+            operation: ask(Attribute::Operation, ColumnType::Text),
+            version,
+            time: ask(Attribute::Time, ColumnType::Timestamp),
+            system: ask(Attribute::SystemProperties, ColumnType::TextMap),
+            tables: linked,
+            export: export.to_owned(),
+        }
+    }
+
+    /// Adds what the records of `batch` say of linked tables to `out`; what cannot be understood is a dead letter.
+    pub fn take(&mut self, batch: &Batch, out: &mut Processed) {
+        let kinds = batch.columns[self.kind].as_string_view();
+        for row in 0..batch.rows() {
+            let kind = if kinds.is_valid(row) { kinds.value(row) } else { "" };
+            let Some(table) = self.tables.get_mut(kind) else {
+                if kind.is_empty() {
+                    let reason =
+                        "no table: the record's kind is absent or empty; set `kind` in the source to where it is";
+                    out.dead.push(letter(batch, row, reason.into()));
+                }
+                continue;
+            };
+            let columns =
+                Here { subject: self.subject, operation: self.operation, time: self.time, system: self.system, batch };
+            match columns.changes(row, table, &self.version, &self.export) {
+                Ok(changes) => {
+                    if let (Some(inference), [.., RowChange::Row(_)]) = (&mut table.inference, changes.as_slice())
+                        && batch.bodies.is_valid(row)
+                    {
+                        out.news.extend(inference.look(kind, batch.bodies.value(row)));
+                    }
+                    out.rows.extend(changes.into_iter().map(|change| (table.name.clone(), change)));
+                }
+                Err(reason) => out.dead.push(letter(batch, row, reason)),
+            }
+        }
+    }
+}
+
+/// One batch's records.
+struct Here<'a> {
+    subject: usize,
+    operation: usize,
+    time: usize,
+    system: usize,
+    batch: &'a Batch,
+}
+
+impl Here<'_> {
+    fn text(&self, column: usize, row: usize) -> Option<&str> {
+        let column = self.batch.columns[column].as_string_view();
+        column.is_valid(row).then(|| column.value(row))
+    }
+
+    fn json(&self, column: usize, row: usize) -> Option<&[u8]> {
+        let column = self.batch.columns[column].as_binary_view();
+        column.is_valid(row).then(|| column.value(row))
+    }
+
+    /// What the record does to its table, in order.
+    fn changes(
+        &self,
+        row: usize,
+        table: &Columned,
+        version: &VersionColumn,
+        export: &str,
+    ) -> Result<Vec<RowChange>, String> {
+        let operation = match self.text(self.operation, row) {
+            Some("truncate") => return Ok(vec![RowChange::Truncate]),
+            Some(text) => text.parse()?,
+            // What does not say what it does is the row.
+            None => Operation::Update,
+        };
+        let version = version.get(self.batch, row)?;
+        let times = self.batch.columns[self.time].as_primitive::<TimestampMicrosecondType>();
+        let time = times.is_valid(row).then(|| times.value(row));
+        let body = if self.batch.bodies.is_valid(row) { self.batch.bodies.value(row) } else { &[] };
+        let key = |subject| Key { source: String::new(), kind: String::new(), subject };
+        let change = |operation, subject, body: &[u8]| {
+            refuse_nul(body)?;
+            Change::new(Shape::Row, key(subject), operation, version, time, Bytes::copy_from_slice(body))
+        };
+        let subject = self.key(row, table, export)?;
+        let previous = self.previous(row, table).filter(|previous| *previous != subject);
+        let partition = self.created(row, table)?;
+        let mut changes = Vec::with_capacity(1);
+        let operation = match previous {
+            None => operation,
+            Some(previous) => {
+                changes.push(RowChange::Row(change(Operation::Delete, previous, &[])?));
+                // Under its new key it was not there before.
+                if operation == Operation::Delete { operation } else { Operation::Create }
+            }
+        };
+        changes.push(RowChange::Row(change(operation, subject, body)?.in_partition(partition)));
+        Ok(changes)
+    }
+
+    fn key(&self, row: usize, table: &Columned, export: &str) -> Result<String, String> {
+        if table.key.is_empty() {
+            let subject = self.text(self.subject, row).filter(|subject| !subject.is_empty());
+            return subject.map(str::to_owned).ok_or_else(|| {
+                let name = &table.name;
+                format!("no key: the envelope does not say it; set `key = \"/id\"` in [exports.{export}.tables.{name}]")
+            });
+        }
+        let values: Vec<_> = table.key.iter().map(|column| self.json(*column, row)).collect();
+        key_text(&values).ok_or_else(|| {
+            let places = table.plan.key.iter().map(|pointer| format!("`{pointer}`")).collect::<Vec<_>>();
+            format!("no key: the row has nothing at {}, where table `{}` has it", places.join(", "), table.name)
+        })
+    }
+
+    /// The key that the row had before an update that changed it.
+    fn previous(&self, row: usize, table: &Columned) -> Option<String> {
+        let maps = self.batch.columns[self.system].as_any().downcast_ref::<MapArray>()?;
+        if !maps.is_valid(row) {
+            return None;
+        }
+        let pairs = maps.value(row);
+        let (names, values) = (pairs.column(0).as_string::<i32>(), pairs.column(1).as_string::<i32>());
+        let find = |wanted| (0..pairs.len()).find(|at| names.value(*at) == wanted).map(|at| values.value(at));
+        if table.key.is_empty() {
+            return find("previousKey").map(str::to_owned);
+        }
+        let previous: serde_json::Value = serde_json::from_str(find("previous")?).ok()?;
+        let values: Vec<_> = table.plan.key.iter().map(|at| previous.pointer(at).map(ToString::to_string)).collect();
+        key_text(&values.iter().map(|value| value.as_ref().map(String::as_bytes)).collect::<Vec<_>>())
+    }
+
+    /// The partition of the row's creation.
+    fn created(&self, row: usize, table: &Columned) -> Result<Option<i32>, String> {
+        let (Some(column), Some(pointer)) = (table.created, &table.plan.created) else { return Ok(None) };
+        let Some(value) = self.json(column, row).filter(|value| *value != b"null") else { return Ok(None) };
+        let text = text_of(value).unwrap_or_default();
+        let partition = parse_time(&text).and_then(|time| partition_of(time, table.plan.partition));
+        partition.map(Some).ok_or_else(|| {
+            let text: String = text.chars().take(40).collect();
+            format!("the row was created at `{text}` (`{pointer}`), expected a time of the years 0000 to 9999")
+        })
+    }
+}
+
+/// A NUL is valid JSON, and what most readers of text files cut values off at.
+fn refuse_nul(body: &[u8]) -> Result<(), String> {
+    let is_nul = |at: usize| body[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0;
+    match memchr::memmem::find_iter(body, br"\u0000").any(is_nul) {
+        true => Err("the row holds the character NUL (`\\u0000`), which no file of a table can hold".into()),
+        false => Ok(()),
+    }
+}
+
+/// A batch of rows with the columns that a format asked for. `columns`: what they are; those of the body come later.
+pub fn batch(origin: &Arc<str>, table: &str, documents: &[Document], columns: &[ColumnRequest]) -> Batch {
+    let heads: Vec<Option<Head>> = documents.iter().map(|one| Head::of(one.body.as_ref()?)).collect();
+    let row = |document: &Document, head: &Option<Head>| match head {
+        Some(head) if !head.deleted => document.body.as_ref().map(Head::shared_row),
+        _ => Some(Bytes::from_static(b"{}")),
+    };
+    let bodies: BinaryViewArray = documents.iter().zip(&heads).map(|(document, head)| row(document, head)).collect();
+    let column = |request: &ColumnRequest| attribute(request, table, documents, &heads);
+    Batch {
+        columns: columns.iter().map(column).collect(),
+        raw: bodies.clone(),
+        bodies,
+        offsets: UInt64Array::from(vec![0; documents.len()]),
+        origin: origin.clone(),
+    }
+}
+
+fn attribute(request: &ColumnRequest, table: &str, documents: &[Document], heads: &[Option<Head>]) -> ArrayRef {
+    let times = |time: fn(&Head) -> i64| -> ArrayRef {
+        let times = heads.iter().map(|head| head.as_ref().map(time));
+        Arc::new(times.collect::<TimestampMicrosecondArray>())
+    };
+    match (&request.selector, request.as_type) {
+        (Selector::Attribute(Attribute::Subject | Attribute::Id), ColumnType::Text) => {
+            let keys = documents.iter().map(|document| Some(document.key.subject.as_str()));
+            Arc::new(keys.collect::<StringViewArray>())
+        }
+        (Selector::Attribute(Attribute::Kind | Attribute::Source), ColumnType::Text) => {
+            Arc::new(documents.iter().map(|_| Some(table)).collect::<StringViewArray>())
+        }
+        (Selector::Attribute(Attribute::Operation), ColumnType::Text) => {
+            let operation = |head: &Option<Head>| match head.is_some_and(|head| head.deleted) {
+                true => Operation::Delete.as_str(),
+                false => Operation::Update.as_str(),
+            };
+            Arc::new(heads.iter().map(|head| Some(operation(head))).collect::<StringViewArray>())
+        }
+        (Selector::Attribute(Attribute::Version), ColumnType::Int64) => {
+            Arc::new(documents.iter().map(|document| document.version).collect::<Int64Array>())
+        }
+        (Selector::Attribute(Attribute::EnqueuedTime), ColumnType::Timestamp) => times(|head| head.created),
+        (Selector::Attribute(Attribute::Time), ColumnType::Timestamp) => times(|head| head.modified),
+        (_, as_type) => nulls(as_type, documents.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nul_is_told_from_an_escaped_backslash() {
+        assert!(refuse_nul(br#"{"a":"x\u0000"}"#).is_err());
+        assert!(refuse_nul(br#"{"a":"x\\\u0000"}"#).is_err());
+        assert!(refuse_nul(br#"{"a":"x\\u0000"}"#).is_ok());
+        assert!(refuse_nul(br#"{"a":"x\u0001"}"#).is_ok());
+    }
+}
