@@ -64,3 +64,22 @@ pub mod format {
         },
     });
 }
+
+pub use format::lakeport::plugin::schema;
+
+/// What a table format adds to a format.
+pub mod catalog {
+    wit_bindgen::generate!({
+        inline: "
+            package lakeport:sdk;
+            world catalog-export { export lakeport:plugin/catalog@0.1.0; }
+        ",
+        path: "../../wit",
+        pub_export_macro: true,
+        default_bindings_module: "lakeport_plugin::bindings::catalog",
+        with: {
+            "lakeport:plugin/records@0.1.0": crate::bindings::records,
+            "lakeport:plugin/schema@0.1.0": crate::bindings::schema,
+        },
+    });
+}

@@ -1,11 +1,12 @@
 //! What the `export_*!` macros expand to: the traits of this crate behind the functions of the interface.
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
-use crate::bindings::{filter as f, format as o, records, transform as t};
-use crate::{Batch, Error, Filter, Format, Transform};
+use crate::bindings::{catalog as c, filter as f, format as o, records, schema, transform as t};
+use crate::{Batch, Error, Filter, Format, TableFormat, Transform, Widener};
 
 fn parse<C: DeserializeOwned>(config: &str) -> Result<C, records::Error> {
     serde_json::from_str(config).map_err(|error| records::Error::InvalidConfig(error.to_string()))
@@ -68,21 +69,49 @@ impl<T: Transform> t::exports::lakeport::plugin::transform::GuestMapper for Mapp
     }
 }
 
-/// A [`Format`] as the interface's `encoder`.
-pub struct Encoder<F>(RefCell<F>);
+/// How an encoder is opened.
+pub trait Open<F>: 'static {
+    fn open(config: &str, schema: Option<schema::TableSchema>) -> Result<F, records::Error>;
+}
 
-impl<F: Format> o::exports::lakeport::plugin::format::GuestEncoder for Encoder<F> {
+/// A format of records.
+pub struct Records;
+
+impl<F: Format> Open<F> for Records {
+    fn open(config: &str, schema: Option<schema::TableSchema>) -> Result<F, records::Error> {
+        match schema {
+            None => Ok(F::open(parse(config)?)?),
+            Some(schema) => {
+                let text = format!("this format does not write tables, such as `{}`", schema.table);
+                Err(Error::UnsupportedSchema(text).into())
+            }
+        }
+    }
+}
+
+/// A format of tables, and perhaps of records too.
+pub struct Tables;
+
+impl<F: TableFormat> Open<F> for Tables {
+    fn open(config: &str, schema: Option<schema::TableSchema>) -> Result<F, records::Error> {
+        let config = parse(config)?;
+        Ok(match schema {
+            None => F::open(config)?,
+            Some(schema) => F::open_table(config, schema)?,
+        })
+    }
+}
+
+/// A [`Format`] as the interface's `encoder`.
+pub struct Encoder<F, O = Records>(RefCell<F>, PhantomData<O>);
+
+impl<F: Format, O: Open<F>> o::exports::lakeport::plugin::format::GuestEncoder for Encoder<F, O> {
     fn open(
         config: String,
-        schema: Option<o::lakeport::plugin::schema::TableSchema>,
+        schema: Option<schema::TableSchema>,
     ) -> Result<o::exports::lakeport::plugin::format::Encoder, records::Error> {
-        if let Some(schema) = schema {
-            let error =
-                Error::UnsupportedSchema(format!("this format does not write tables, such as `{}`", schema.table));
-            return Err(error.into());
-        }
-        let format = F::open(parse(&config)?)?;
-        Ok(o::exports::lakeport::plugin::format::Encoder::new(Encoder(RefCell::new(format))))
+        let format = O::open(&config, schema)?;
+        Ok(o::exports::lakeport::plugin::format::Encoder::new(Encoder::<F, O>(RefCell::new(format), PhantomData)))
     }
 
     fn columns(&self) -> Vec<records::ColumnRequest> {
@@ -105,6 +134,42 @@ impl<F: Format> o::exports::lakeport::plugin::format::GuestEncoder for Encoder<F
 
     fn trailer(&self) -> Result<Vec<u8>, records::Error> {
         Ok(self.0.borrow_mut().trailer()?)
+    }
+}
+
+/// The catalog of a [`TableFormat`].
+pub fn paths<F: TableFormat>(config: &str) -> Result<Vec<String>, records::Error> {
+    Ok(F::paths(&parse(config)?)?)
+}
+
+/// The catalog of a [`TableFormat`].
+pub fn render<F: TableFormat>(
+    config: &str,
+    dataset: &crate::Dataset,
+    previous: &[crate::CatalogFile],
+) -> Result<Vec<crate::CatalogFile>, records::Error> {
+    Ok(F::render(&parse(config)?, dataset, previous)?)
+}
+
+/// A [`TableFormat`]'s [`Widener`] as the interface's.
+pub struct TableWidener<F: TableFormat>(RefCell<F::Widener>);
+
+impl<F: TableFormat> c::exports::lakeport::plugin::catalog::GuestWidener for TableWidener<F> {
+    fn open(
+        config: String,
+        before: schema::TableSchema,
+        after: schema::TableSchema,
+    ) -> Result<c::exports::lakeport::plugin::catalog::Widener, records::Error> {
+        let widener = F::widen(&parse(&config)?, &before, &after)?;
+        Ok(c::exports::lakeport::plugin::catalog::Widener::new(TableWidener::<F>(RefCell::new(widener))))
+    }
+
+    fn push(&self, bytes: Vec<u8>) -> Result<Vec<u8>, records::Error> {
+        Ok(self.0.borrow_mut().push(&bytes)?)
+    }
+
+    fn finish(&self) -> Result<Vec<u8>, records::Error> {
+        Ok(self.0.borrow_mut().finish()?)
     }
 }
 

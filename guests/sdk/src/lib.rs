@@ -51,6 +51,7 @@ mod error;
 mod filter;
 mod format;
 pub mod rows;
+mod table;
 mod testing_support;
 mod transform;
 
@@ -65,6 +66,9 @@ pub use columns::{Columns, request};
 pub use error::{Error, NoSettings, Rejected, Rejection, Result};
 pub use filter::{Filter, Verdict};
 pub use format::{FileContext, FileType, Format, Segment};
+pub use table::{
+    CatalogFile, Choice, ColumnSchema, Dataset, Partition, SyncState, Table, TableFormat, TableSchema, Widener,
+};
 pub use transform::{Output, Transform, Transformed};
 
 pub use schemars;
@@ -73,14 +77,15 @@ pub use serde_json;
 
 /// What a plugin's tests need: batches made from JSON, and answers read back.
 pub mod testing {
-    pub use crate::testing_support::{batch, batch_with, encoded, kept, mapped};
+    pub use crate::testing_support::{batch, batch_with, changes, encoded, kept, mapped, table_schema};
 }
 
 /// Everything that a plugin usually names.
 pub mod prelude {
     pub use crate::{
-        Attribute, Batch, Columns, Error, FileContext, FileType, Filter, Format, Json, NoSettings, Output, Rejection,
-        Result, Row, Segment, Transform, Transformed, Verdict, columns, export_filter, export_format, export_transform,
+        Attribute, Batch, CatalogFile, ColumnSchema, Columns, Dataset, Error, FileContext, FileType, Filter, Format,
+        Json, NoSettings, Output, Rejection, Result, Row, Segment, TableFormat, TableSchema, Transform, Transformed,
+        Verdict, Widener, columns, export_filter, export_format, export_table_format, export_transform, request,
     };
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};

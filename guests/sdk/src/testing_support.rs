@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::{
-    Attribute, Batch, Column, ColumnRequest, ColumnType, ColumnValues, Columns, Filter, Format, Selector, Transform,
-    VarBytes, bit,
+    Attribute, Batch, Column, ColumnRequest, ColumnSchema, ColumnType, ColumnValues, Columns, Filter, Format, Selector,
+    TableSchema, Transform, VarBytes, bit,
 };
 
 /// A batch of `bodies` with `columns` taken out of each.
@@ -23,17 +23,61 @@ pub fn batch(columns: &Columns, bodies: &[&str]) -> Batch {
 /// # Panics
 /// Where a body or a document is not JSON.
 pub fn batch_with(columns: &Columns, bodies: &[&str], documents: &[(&str, &str, &str)]) -> Batch {
-    let parse = |text: &str, what: &str| -> Value { serde_json::from_str(text).expect(what) };
     let parsed: Vec<Value> = bodies.iter().map(|body| parse(body, "a body is JSON")).collect();
     let tables: Vec<(&str, &str, Value)> =
         documents.iter().map(|&(table, key, text)| (table, key, parse(text, "a document is JSON"))).collect();
-    let column = |request: &ColumnRequest| column(request, bodies, &parsed, &tables);
+    let column = |request: &ColumnRequest| column(request, bodies, &parsed, &tables, None);
     Batch::new(bodies.len(), columns.0.iter().map(column).collect())
+}
+
+/// A batch of records that have attributes: each is an object of them, by their names in `wit/`, and a body.
+///
+/// ```
+/// # use lakeport_plugin::{prelude::*, testing};
+/// let columns = columns![text(Attribute::Subject), timestamp(Attribute::EnqueuedTime), integer("/n")];
+/// let batch = testing::changes(&columns, &[(r#"{"subject": "7", "enqueued-time": 1000000}"#, r#"{"n": 1}"#)]);
+/// assert_eq!((batch.row(0).text(0), batch.row(0).timestamp(1)), (Some("7"), Some(1_000_000)));
+/// ```
+///
+/// # Panics
+/// Where attributes or a body are not JSON.
+pub fn changes(columns: &Columns, records: &[(&str, &str)]) -> Batch {
+    let bodies: Vec<&str> = records.iter().map(|(_, body)| *body).collect();
+    let parsed: Vec<Value> = bodies.iter().map(|body| parse(body, "a body is JSON")).collect();
+    let attributes: Vec<Value> = records.iter().map(|(text, _)| parse(text, "attributes are JSON")).collect();
+    let column = |request: &ColumnRequest| column(request, &bodies, &parsed, &[], Some(&attributes));
+    Batch::new(bodies.len(), columns.0.iter().map(column).collect())
+}
+
+/// A table's schema: each column's name and data type.
+pub fn table_schema(table: &str, columns: &[(&str, &str)]) -> TableSchema {
+    let column = |&(name, data_type): &(&str, &str)| ColumnSchema {
+        name: name.to_owned(),
+        data_type: data_type.to_owned(),
+        max_length: None,
+        precision: None,
+        scale: None,
+        retired: false,
+        added: false,
+        choices: Vec::new(),
+        choice_set: None,
+    };
+    TableSchema { table: table.to_owned(), history: false, columns: columns.iter().map(column).collect() }
+}
+
+fn parse(text: &str, what: &str) -> Value {
+    serde_json::from_str(text).expect(what)
 }
 
 const SUBJECT: &str = "/deviceId";
 
-fn column(request: &ColumnRequest, bodies: &[&str], parsed: &[Value], tables: &[(&str, &str, Value)]) -> Column {
+fn column(
+    request: &ColumnRequest,
+    bodies: &[&str],
+    parsed: &[Value],
+    tables: &[(&str, &str, Value)],
+    attributes: Option<&[Value]>,
+) -> Column {
     let pointer = match &request.selector {
         Selector::Pointer(pointer) => Some(pointer.as_str()),
         Selector::Attribute(Attribute::Body) => Some(""),
@@ -50,6 +94,10 @@ fn column(request: &ColumnRequest, bodies: &[&str], parsed: &[Value], tables: &[
             };
             parsed.iter().map(|body| document(body)?.2.pointer(&lookup.pointer)).collect()
         }
+        Selector::Attribute(attribute) if *attribute != Attribute::Body && attributes.is_some() => {
+            let name = name(*attribute);
+            attributes.unwrap_or_default().iter().map(|attributes| attributes.get(name)).collect()
+        }
         _ => parsed.iter().map(|body| body.pointer(pointer?)).collect(),
     };
     let text = |row: usize| found[row].and_then(Value::as_str).map(|text| text.as_bytes().to_vec());
@@ -65,9 +113,27 @@ fn column(request: &ColumnRequest, bodies: &[&str], parsed: &[Value], tables: &[
         ColumnType::Json => var_bytes(rows, json, ColumnValues::Json),
         ColumnType::Int64 => fixed(&found, Value::as_i64, ColumnValues::Int64),
         ColumnType::Float64 => fixed(&found, Value::as_f64, ColumnValues::Float64),
-        ColumnType::Timestamp => fixed(&found, |_| None, ColumnValues::Timestamp),
+        ColumnType::Timestamp => fixed(&found, |value| attributes.and(value.as_i64()), ColumnValues::Timestamp),
         ColumnType::Boolean => fixed(&found, Value::as_bool, |values| ColumnValues::Boolean(bitmap(values))),
         ColumnType::TextMap => panic!("a test batch cannot have a column of pairs"),
+    }
+}
+
+/// An attribute's name in the interface.
+fn name(attribute: Attribute) -> &'static str {
+    match attribute {
+        Attribute::Id => "id",
+        Attribute::Source => "source",
+        Attribute::Kind => "kind",
+        Attribute::Subject => "subject",
+        Attribute::Time => "time",
+        Attribute::EnqueuedTime => "enqueued-time",
+        Attribute::WriteTime => "write-time",
+        Attribute::Operation => "operation",
+        Attribute::Version => "version",
+        Attribute::Properties => "properties",
+        Attribute::SystemProperties => "system-properties",
+        Attribute::Body => "body",
     }
 }
 

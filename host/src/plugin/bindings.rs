@@ -9,7 +9,7 @@ wasmtime::component::bindgen!({
         world every-kind {
             include lakeport:plugin/filter-plugin@0.1.0;
             include lakeport:plugin/transform-plugin@0.1.0;
-            include lakeport:plugin/format-plugin@0.1.0;
+            include lakeport:plugin/table-format-plugin@0.1.0;
         }
     ",
     path: "../wit",

@@ -5,14 +5,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
+use wasmtime::Store;
 use wasmtime::component::{InstancePre, ResourceAny};
 
 use super::bindings::exports::lakeport::plugin::format::{self as wit, Guest, GuestIndices};
-use super::crossing::{Broken, Scratch, rejections};
+use super::bindings::lakeport::plugin::records::Error;
+use super::crossing::{Broken, Scratch, rejections, with_schema};
 use super::instance::{Instance, Meter, plugin_error};
 use super::log::printable;
 use super::wasi::State;
 use super::{Failure, FileId, FileType, Format, Moment, Rejection, Segment};
+use crate::dataset::TableSchema;
 use crate::error::Result;
 use crate::plan::PluginUse;
 use crate::record::ColumnRequest;
@@ -26,6 +29,8 @@ pub(super) struct SandboxFormat {
     instance: Instance,
     guest: Guest,
     config: String,
+    /// The table whose rows it writes.
+    schema: Option<TableSchema>,
     /// The encoder that was asked for columns and file type; the first file takes it.
     spare: Option<ResourceAny>,
     files: HashMap<FileId, ResourceAny>,
@@ -35,11 +40,12 @@ pub(super) struct SandboxFormat {
 }
 
 impl SandboxFormat {
-    /// Opens a format whose settings were checked.
+    /// Opens a format whose settings were checked, for the rows of a table or for records.
     pub(super) fn open(
         component: &InstancePre<State>,
         functions: &GuestIndices,
         plugin: &PluginUse,
+        schema: Option<&TableSchema>,
         moment: Moment,
         meter: Arc<Meter>,
     ) -> Result<Self> {
@@ -47,7 +53,7 @@ impl SandboxFormat {
             Instance::for_use(component, plugin, moment, meter, |store, instance| functions.load(store, instance))?;
         let config = plugin.config.to_string();
         let (encoder, columns) = instance.open(
-            |store| guest.encoder().call_open(store, &config, None),
+            |store| open(&guest, store, &config, schema),
             |store, encoder| guest.encoder().call_columns(store, *encoder),
         )?;
         let file_type = instance
@@ -58,6 +64,7 @@ impl SandboxFormat {
             instance,
             guest,
             config,
+            schema: schema.cloned(),
             spare: Some(encoder),
             files: HashMap::new(),
             columns,
@@ -98,10 +105,10 @@ impl Format for SandboxFormat {
     }
 
     fn begin(&mut self, file: FileId, seed: [u8; 16], resumed: bool) -> Result<Vec<u8>, Failure> {
-        let (guest, config) = (&self.guest, &self.config);
+        let (guest, config, schema) = (&self.guest, &self.config, self.schema.as_ref());
         let encoder = match self.spare.take() {
             Some(encoder) => encoder,
-            None => self.instance.call("open", 0, |store| guest.encoder().call_open(store, config, None))?,
+            None => self.instance.call("open", 0, |store| open(guest, store, config, schema))?,
         };
         let context = wit::FileContext { seed: &seed, resumed };
         let header = self.instance.call("header", 0, |store| guest.encoder().call_header(store, encoder, context))?;
@@ -161,6 +168,18 @@ impl Format for SandboxFormat {
     }
 }
 
+fn open(
+    guest: &Guest,
+    store: &mut Store<State>,
+    config: &str,
+    schema: Option<&TableSchema>,
+) -> wasmtime::Result<Result<ResourceAny, Error>> {
+    match schema {
+        None => guest.encoder().call_open(store, config, None),
+        Some(schema) => with_schema(schema, |schema| guest.encoder().call_open(store, config, Some(schema))),
+    }
+}
+
 fn checked(segment: wit::Segment, rows: usize) -> Result<Segment, Broken> {
     let rejected = rejections(segment.rejected, rows)?;
     if segment.rows as usize + rejected.len() != rows {
@@ -180,10 +199,15 @@ fn checked_type(found: wit::FileType) -> Result<FileType, Broken> {
             "gave the extension `{extension}`, expected letters and digits such as `ndjson` or `csv.gz`"
         ));
     }
-    let content_type = &found.content_type;
+    check_content_type(&found.content_type)?;
+    Ok(FileType { extension: found.extension, content_type: found.content_type, appendable: found.appendable })
+}
+
+/// It becomes part of HTTP headers.
+pub(super) fn check_content_type(content_type: &str) -> Result<(), Broken> {
     if !(1..=128).contains(&content_type.len()) || !content_type.chars().all(|c| matches!(c, ' '..='~')) {
         let content_type = printable(content_type, 128);
         return Err(format!("gave the content type `{content_type}`, expected one such as `application/json`"));
     }
-    Ok(FileType { extension: found.extension, content_type: found.content_type, appendable: found.appendable })
+    Ok(())
 }

@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::crossing::attribute_name;
-use super::{FileType, Moment, PluginKind, Sandbox, Toolbox, built_in_names};
+use super::{FileType, Loaded, Moment, PluginKind, Sandbox, Toolbox, built_in_names};
+use crate::dataset::TableSchema;
 use crate::error::{Error, Result};
 use crate::plan::{Limits, PluginOrigin, PluginPlan, PluginUse};
 use crate::record::{ColumnRequest, ColumnType, Selector};
@@ -17,6 +18,8 @@ use crate::record::{ColumnRequest, ColumnType, Selector};
 #[serde(rename_all = "kebab-case")]
 pub struct Inspection {
     pub kind: PluginKind,
+    /// A format of the rows of tables.
+    pub tables: bool,
     pub name: String,
     pub version: String,
     pub summary: String,
@@ -26,7 +29,7 @@ pub struct Inspection {
     pub size: u64,
     pub imports: Vec<String>,
     pub config_schema: serde_json::Value,
-    /// With no settings; `None` where the plugin cannot be opened without.
+    /// With no settings, and a table's format for a table without columns; `None` where the plugin cannot be opened so.
     pub opened: Option<Opened>,
 }
 
@@ -84,11 +87,12 @@ pub fn inspect(sandbox: &Sandbox, plugin: &str) -> Result<Inspection> {
     let plan = plan(plugin);
     let loaded = sandbox.load(&plan)?;
     let opened = match loaded.check_config(&json!({})) {
-        Ok(()) => open(sandbox, plan, loaded.kind).ok(),
+        Ok(()) => open(sandbox, plan, &loaded).ok(),
         Err(_) => None,
     };
     Ok(Inspection {
         kind: loaded.kind,
+        tables: loaded.writes_tables(),
         name: loaded.name.clone(),
         version: loaded.version.clone(),
         summary: loaded.summary.clone(),
@@ -100,18 +104,24 @@ pub fn inspect(sandbox: &Sandbox, plugin: &str) -> Result<Inspection> {
     })
 }
 
-fn open(sandbox: &Sandbox, plan: PluginPlan, kind: PluginKind) -> Result<Opened> {
+fn open(sandbox: &Sandbox, plan: PluginPlan, loaded: &Loaded) -> Result<Opened> {
     let plugin = PluginUse { plugin: Arc::new(plan), config: json!({}) };
     let moment = Moment { write_time: 0, seed: 0 };
     let toolbox = sandbox.toolbox();
     let columns = |columns: &[ColumnRequest]| columns.iter().map(column).collect();
-    Ok(match kind {
+    Ok(match loaded.kind {
         PluginKind::Filter => Opened { columns: columns(toolbox.filter(&plugin, moment)?.columns()), file_type: None },
         PluginKind::Transform => {
             Opened { columns: columns(toolbox.transform(&plugin, moment)?.columns()), file_type: None }
         }
         PluginKind::Format => {
-            let format = toolbox.format(&plugin, moment)?;
+            let format = match loaded.writes_tables() {
+                true => {
+                    let schema = TableSchema { table: String::from("table"), ..TableSchema::default() };
+                    toolbox.table_format(&plugin, &schema, moment)?
+                }
+                false => toolbox.format(&plugin, moment)?,
+            };
             let FileType { extension, content_type, appendable } = format.file_type().clone();
             let file_type = Some(InspectedFileType { extension, content_type, appendable });
             Opened { columns: columns(format.columns()), file_type }

@@ -108,15 +108,19 @@ impl Instance {
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
         }
-        // Answers may be larger than what they answer: transforms repeat records, formats spell them out.
-        let budget = most.min(self.limits.transfer / 4).min(self.limits.memory / 8);
-        split(columns, rows, budget, self.limits.transfer).map_err(|oversize| {
+        split(columns, rows, most.min(self.budget()), self.limits.transfer).map_err(|oversize| {
             let limit = bytes(self.limits.transfer);
             self.fail(Failure::Refused(format!(
                 "plugin `{}` cannot be given row {} in `{function}`: it has {} bytes, more than the plugin's limit of {limit}",
                 self.name, oversize.row, oversize.bytes
             )))
         })
+    }
+
+    /// Bytes that may go into one call. Answers may be larger than what they answer: transforms repeat records, formats spell
+    /// them out.
+    pub(super) fn budget(&self) -> u64 {
+        (self.limits.transfer / 4).min(self.limits.memory / 8)
     }
 
     /// Calls a function of the plugin that takes `rows` rows.
@@ -151,26 +155,41 @@ impl Instance {
     /// Opens the plugin's own object with its settings, and asks for its columns.
     ///
     /// # Errors
-    /// Of kind `Config` where the plugin does not accept its settings, `Plugin` otherwise.
+    /// Of kind `Config` where the plugin does not accept its settings or the table that it is to write, `Plugin` otherwise.
     pub(super) fn open<R>(
         &mut self,
         open: impl FnOnce(&mut Store<State>) -> wasmtime::Result<Result<R, wit::Error>>,
         columns: impl FnOnce(&mut Store<State>, &R) -> wasmtime::Result<Vec<wit::ColumnRequest>>,
     ) -> Result<(R, Vec<ColumnRequest>), Error> {
-        let opened = self.guard("open", open).map_err(plugin_error)?;
-        let opened = opened.map_err(|error| match error {
+        let opened = self.opened("open", open)?;
+        let asked = self.guard("columns", |store| columns(store, &opened)).map_err(plugin_error)?;
+        let asked = self.check("columns", column_requests(asked)).map_err(plugin_error)?;
+        Ok((opened, asked))
+    }
+
+    /// Calls what opens something with the plugin's settings.
+    ///
+    /// # Errors
+    /// As for [`Instance::open`].
+    pub(super) fn opened<R>(
+        &mut self,
+        function: &str,
+        open: impl FnOnce(&mut Store<State>) -> wasmtime::Result<Result<R, wit::Error>>,
+    ) -> Result<R, Error> {
+        let opened = self.guard(function, open).map_err(plugin_error)?;
+        opened.map_err(|error| match error {
             wit::Error::InvalidConfig(text) => Error::config(format!(
                 "plugin `{}` does not accept its settings: {}",
                 self.name,
                 printable(&text, MESSAGE)
             )),
-            wit::Error::UnsupportedSchema(text) | wit::Error::Other(text) => {
+            wit::Error::UnsupportedSchema(text) => {
+                Error::config(format!("plugin `{}` cannot be opened: {}", self.name, printable(&text, MESSAGE)))
+            }
+            wit::Error::Other(text) => {
                 Error::plugin(format!("plugin `{}` cannot be opened: {}", self.name, printable(&text, MESSAGE)))
             }
-        })?;
-        let asked = self.guard("columns", |store| columns(store, &opened)).map_err(plugin_error)?;
-        let asked = self.check("columns", column_requests(asked)).map_err(plugin_error)?;
-        Ok((opened, asked))
+        })
     }
 
     /// Runs `f` under the plugin's limits, and turns what goes wrong into this instance's failure.

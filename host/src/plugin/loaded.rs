@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre};
 
-use super::bindings::exports::lakeport::plugin::{filter, format, info, transform};
+use super::bindings::exports::lakeport::plugin::{catalog, filter, format, info, transform};
 use super::cache::Cache;
 use super::engine::{self, Shared};
 use super::instance::{Instance, Meter, bytes, plugin_error};
@@ -20,6 +20,8 @@ use crate::plan::Limits;
 /// The package that plugins and this host speak.
 const PACKAGE: &str = "lakeport:plugin/";
 const VERSION: &str = "0.1.0";
+/// What a format exports that writes tables.
+const CATALOG: &str = "lakeport:plugin/catalog@0.1.0";
 
 /// A plugin that was loaded: checked, compiled, not yet opened.
 pub struct Loaded {
@@ -49,7 +51,8 @@ pub struct Loaded {
 pub(super) enum Functions {
     Filter(filter::GuestIndices),
     Transform(transform::GuestIndices),
-    Format(format::GuestIndices),
+    /// A format, and what it adds where it writes tables.
+    Format(format::GuestIndices, Option<catalog::GuestIndices>),
 }
 
 impl Loaded {
@@ -84,7 +87,10 @@ impl Loaded {
         let functions = match kind {
             PluginKind::Filter => filter::GuestIndices::new(&instance).map(Functions::Filter),
             PluginKind::Transform => transform::GuestIndices::new(&instance).map(Functions::Transform),
-            PluginKind::Format => format::GuestIndices::new(&instance).map(Functions::Format),
+            PluginKind::Format => format::GuestIndices::new(&instance).and_then(|format| {
+                let tables = exports.contains(&CATALOG).then(|| catalog::GuestIndices::new(&instance)).transpose()?;
+                Ok(Functions::Format(format, tables))
+            }),
         }
         .map_err(misfit)?;
         let described = info::GuestIndices::new(&instance).map_err(misfit)?;
@@ -105,6 +111,11 @@ impl Loaded {
             functions,
             settings,
         })
+    }
+
+    /// Whether it is a format of tables.
+    pub fn writes_tables(&self) -> bool {
+        matches!(self.functions, Functions::Format(_, Some(_)))
     }
 
     /// Checks settings against the plugin's own schema; `plugin` is the name that the configuration uses.
@@ -177,8 +188,8 @@ fn kind(name: &str, exports: &[&str]) -> Result<PluginKind> {
     let has = |interface: &str| exports.contains(&format!("{PACKAGE}{interface}@{VERSION}").as_str());
     let kinds: Vec<PluginKind> = PluginKind::ALL.into_iter().filter(|kind| has(&kind.to_string())).collect();
     let help = format!(
-        "a plugin implements one of the worlds `filter-plugin`, `transform-plugin` and `format-plugin` of {PACKAGE}*@{VERSION}, \
-         each of which exports `info` and the interface of its kind"
+        "a plugin implements one of the worlds `filter-plugin`, `transform-plugin`, `format-plugin` and `table-format-plugin` of \
+         {PACKAGE}*@{VERSION}, each of which exports `info` and the interface of its kind"
     );
     let found = match exports {
         [] => String::from("nothing"),

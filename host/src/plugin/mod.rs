@@ -1,11 +1,12 @@
 //! Plugins: sandboxed WebAssembly components that filter, transform and format records.
 //!
-//! The pipeline sees the three traits of this module and a [`Toolbox`] that opens them; the sandbox (`engine.rs`, one file per
+//! The pipeline sees the traits of this module and a [`Toolbox`] that opens them; the sandbox (`engine.rs`, one file per
 //! kind) is one implementation, and linking the same code natively, to measure what the sandbox costs, is another.
 //! Everything here is pure: no clock, no disk, no network. What a plugin may know of time and chance is its [`Moment`].
 
 mod bindings;
 mod cache;
+mod catalog;
 mod crossing;
 mod engine;
 mod filter;

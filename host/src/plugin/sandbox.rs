@@ -7,13 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use super::bindings::exports::lakeport::plugin::{catalog, format};
 use super::cache::{self, Cache};
+use super::catalog::{SandboxCatalog, SandboxWidener};
 use super::filter::SandboxFilter;
 use super::format::SandboxFormat;
 use super::instance::Meter;
 use super::loaded::{Functions, Loaded};
 use super::transform::SandboxTransform;
-use super::{Filter, Format, Moment, PluginKind, Toolbox, Transform, Usage};
+use super::{Catalog, Filter, Format, Moment, PluginKind, Toolbox, Transform, Usage, Widener, no_tables};
+use crate::dataset::TableSchema;
 use crate::error::{Error, Result};
 use crate::plan::{Limits, PluginOrigin, PluginPlan, PluginUse};
 
@@ -150,6 +153,18 @@ fn wrong_kind(plugin: &PluginUse, loaded: &Loaded, expected: PluginKind) -> Erro
     Error::config(format!("plugin `{name}` is a {kind}, expected a {expected}"))
 }
 
+/// The functions of a format of tables.
+fn table_functions<'a>(
+    plugin: &PluginUse,
+    loaded: &'a Loaded,
+) -> Result<(&'a format::GuestIndices, &'a catalog::GuestIndices)> {
+    match &loaded.functions {
+        Functions::Format(format, Some(catalog)) => Ok((format, catalog)),
+        Functions::Format(_, None) => Err(no_tables(plugin)),
+        _ => Err(wrong_kind(plugin, loaded, PluginKind::Format)),
+    }
+}
+
 impl Toolbox for SandboxToolbox {
     fn filter(&self, plugin: &PluginUse, moment: Moment) -> Result<Box<dyn Filter>> {
         let (loaded, meter) = self.load(plugin)?;
@@ -172,8 +187,35 @@ impl Toolbox for SandboxToolbox {
     fn format(&self, plugin: &PluginUse, moment: Moment) -> Result<Box<dyn Format>> {
         let (loaded, meter) = self.load(plugin)?;
         match &loaded.functions {
-            Functions::Format(at) => Ok(Box::new(SandboxFormat::open(&loaded.component, at, plugin, moment, meter)?)),
+            Functions::Format(at, _) => {
+                Ok(Box::new(SandboxFormat::open(&loaded.component, at, plugin, None, moment, meter)?))
+            }
             _ => Err(wrong_kind(plugin, &loaded, PluginKind::Format)),
         }
+    }
+
+    fn table_format(&self, plugin: &PluginUse, schema: &TableSchema, moment: Moment) -> Result<Box<dyn Format>> {
+        let (loaded, meter) = self.load(plugin)?;
+        let (format, _) = table_functions(plugin, &loaded)?;
+        Ok(Box::new(SandboxFormat::open(&loaded.component, format, plugin, Some(schema), moment, meter)?))
+    }
+
+    fn catalog(&self, plugin: &PluginUse, moment: Moment) -> Result<Box<dyn Catalog>> {
+        let (loaded, meter) = self.load(plugin)?;
+        let (_, catalog) = table_functions(plugin, &loaded)?;
+        Ok(Box::new(SandboxCatalog::open(&loaded.component, catalog, plugin, moment, meter)?))
+    }
+
+    fn widener(
+        &self,
+        plugin: &PluginUse,
+        before: &TableSchema,
+        after: &TableSchema,
+        moment: Moment,
+    ) -> Result<Box<dyn Widener>> {
+        let (loaded, meter) = self.load(plugin)?;
+        let (_, catalog) = table_functions(plugin, &loaded)?;
+        let schemas = (before, after);
+        Ok(Box::new(SandboxWidener::open(&loaded.component, catalog, plugin, schemas, moment, meter)?))
     }
 }

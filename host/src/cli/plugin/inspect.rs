@@ -25,12 +25,17 @@ pub fn render(found: &Inspection, json: bool) -> String {
         [] => "none".to_owned(),
         items => printable(&items.join(", ")),
     };
-    let columns = found.opened.as_ref().map_or("depend on its settings".to_owned(), |opened| list(&opened.columns));
+    let mut columns = found.opened.as_ref().map_or("depend on its settings".to_owned(), |opened| list(&opened.columns));
+    let mut kind = found.kind.to_string();
+    if found.tables {
+        columns += ", and the table's";
+        kind += " of tables";
+    }
     let mut text = String::new();
     for (what, value) in [
         ("name", format!("{} {}", printable(&found.name), printable(&found.version))),
         ("summary", printable(&found.summary)),
-        ("kind", found.kind.to_string()),
+        ("kind", kind),
         ("size", bytes(found.size)),
         ("sha256", found.digest.clone()),
         ("imports", list(&found.imports)),
@@ -50,7 +55,7 @@ pub fn render(found: &Inspection, json: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::PluginKind;
+    use crate::plugin::{Opened, PluginKind};
 
     #[test]
     fn an_inspection_names_everything_a_component_is() {
@@ -59,6 +64,7 @@ mod tests {
             version: "0.1.0".into(),
             summary: "Keeps records of some kinds.\u{7}".into(),
             kind: PluginKind::Filter,
+            tables: false,
             size: 69_000,
             digest: "ab".repeat(32),
             imports: vec!["lakeport:plugin/records@0.1.0".into()],
@@ -77,5 +83,26 @@ mod tests {
         );
         let json: serde_json::Value = serde_json::from_str(&render(&found, true)).unwrap();
         assert_eq!(json["config-schema"]["type"], "object");
+    }
+
+    #[test]
+    fn a_format_of_tables_is_shown_as_one() {
+        let columns = vec!["text(subject)".into(), "integer(version)".into()];
+        let found = Inspection {
+            name: "cdm-csv".into(),
+            version: "0.1.0".into(),
+            summary: "Writes tables.".into(),
+            kind: PluginKind::Format,
+            tables: true,
+            size: 69_000,
+            digest: "ab".repeat(32),
+            imports: Vec::new(),
+            opened: Some(Opened { columns, file_type: None }),
+            config_schema: serde_json::json!({}),
+        };
+        let text = render(&found, false);
+        assert!(text.contains("\nkind     format of tables\n"), "{text}");
+        assert!(text.contains("\ncolumns  text(subject), integer(version), and the table's\n"), "{text}");
+        assert!(render(&found, true).contains("\"tables\":true"));
     }
 }

@@ -15,8 +15,8 @@ use crate::plugin::Rejection;
 use crate::plugin::log::printable;
 use crate::record::{ColumnRequest, MAX_ROWS};
 
-/// Columns a plugin may ask for.
-const COLUMNS: usize = 256;
+/// Columns a plugin may ask for: more than any table of a usual database has.
+const COLUMNS: usize = 2048;
 /// Bytes of a rejection's reason; more is cut.
 const REASON: usize = 1024;
 /// Records a transform may make of one batch.

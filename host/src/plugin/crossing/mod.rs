@@ -7,6 +7,7 @@
 mod lift;
 mod lower;
 mod split;
+mod table;
 
 use super::bindings::lakeport::plugin::records as wit;
 use crate::record::{Attribute, ColumnRequest, ColumnType, Selector};
@@ -14,6 +15,7 @@ use crate::record::{Attribute, ColumnRequest, ColumnType, Selector};
 pub(super) use lift::{bitmap, column, column_requests, origins, rejections, var_bytes};
 pub(super) use lower::{Scratch, fits};
 pub(super) use split::split;
+pub(super) use table::{with_dataset, with_schema};
 
 /// What an answer broke, as a sentence without its subject: "gave 3 bytes …, expected 4".
 pub(super) type Broken = String;
