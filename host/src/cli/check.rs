@@ -127,7 +127,7 @@ impl Checked {
             reads: describe::input(&export.source.input),
             lake: export.lake.name.clone(),
             location: describe::location(&export.lake.location),
-            path: export.path.to_string(),
+            path: describe::path(export),
             files: describe::files(export),
             flush: describe::flush(export.flush),
             plugins: [

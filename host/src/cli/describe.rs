@@ -1,6 +1,8 @@
 //! Parts of a plan in words, for `check` and `status`. Never with a secret: credentials are not looked at.
 
-use crate::plan::{ExportPlan, Files, Flush, Granularity, Input, Location, PluginOrigin, PluginPlan, Timestamp};
+use crate::plan::{
+    ExportPlan, Exports, Files, Flush, Granularity, Input, Location, PluginOrigin, PluginPlan, Timestamp,
+};
 use crate::telemetry::human;
 
 /// A lake's place, as a URL or a path.
@@ -29,6 +31,11 @@ pub fn input(input: &Input) -> Vec<String> {
 
 /// Which files an export makes: "growing up to 16MiB, by hour of event time".
 pub fn files(export: &ExportPlan) -> String {
+    if let Exports::Tables(plan) = &export.exports {
+        let linked = plan.tables.values().filter(|table| table.linked).count();
+        let [every, keep] = [plan.every, plan.keep].map(humantime::format_duration);
+        return format!("{linked} linked of {} tables, a snapshot every {every}, kept for {keep}", plan.tables.len());
+    }
     let files = match export.files {
         Files::Once => return "a file a partition and snapshot".to_owned(),
         Files::Rolling => "rolling".to_owned(),
@@ -46,6 +53,14 @@ pub fn files(export: &ExportPlan) -> String {
         Timestamp::Write => "write time",
     };
     format!("{files}, by {by} of {time}")
+}
+
+/// Where an export's files are, below the lake's root.
+pub fn path(export: &ExportPlan) -> String {
+    match &export.exports {
+        Exports::Tables(plan) => format!("{}/", plan.root),
+        _ => export.path.to_string(),
+    }
 }
 
 /// When an export commits.

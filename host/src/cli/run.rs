@@ -13,7 +13,7 @@ use crate::clock::Surroundings;
 use crate::config::suggest;
 use crate::error::{Error, Result};
 use crate::pipeline::Options;
-use crate::plan::{ExportPlan, Input, Plan, SourcePlan};
+use crate::plan::{ExportPlan, Exports, Input, Plan, SourcePlan};
 use crate::plugin::Sandbox;
 use crate::session::Session;
 use crate::telemetry::{ExportReport, Live, LogFormat, Progress, init_logging, summary, summary_json};
@@ -37,7 +37,7 @@ pub struct Args {
     /// Run this export only; may be given several times
     #[arg(long = "export", value_name = "NAME")]
     pub exports: Vec<String>,
-    /// Write everything again: the next snapshot of this export of changes holds every document; may be given several times
+    /// Write everything again: the next snapshot of this export of changes or tables holds everything; may be given several times
     #[arg(long, value_name = "EXPORT")]
     pub full: Vec<String>,
     /// Keep standard input in this folder until it is committed, so that a later run can go on
@@ -113,10 +113,10 @@ impl Args {
     pub fn apply(&self, mut plan: Plan) -> Result<Plan> {
         plan = only(plan, &self.exports)?;
         for name in &self.full {
-            let of_changes = |export: &&ExportPlan| export.keeps_table();
-            if !plan.exports.iter().filter(of_changes).any(|export| export.name == *name) {
-                let known = plan.exports.iter().filter(of_changes).map(|export| export.name.as_str());
-                let message = format!("`--full {name}`: no export that runs has this name and `type = \"changes\"`");
+            let has_snapshots = |export: &&ExportPlan| export.exports != Exports::Events;
+            if !plan.exports.iter().filter(has_snapshots).any(|export| export.name == *name) {
+                let known = plan.exports.iter().filter(has_snapshots).map(|export| export.name.as_str());
+                let message = format!("`--full {name}`: no export of changes or tables that runs has this name");
                 return Err(Error::config(message).with_help(suggest(name, known)));
             }
         }

@@ -18,6 +18,9 @@ impl Defaults {
     /// The defaults of an export. A fleet's records, as the built-in format `avro` writes them, have the paths of IoT Central's
     /// continuous export, a folder each minute.
     pub fn of(exports: &Exports, format: &PluginUse) -> Defaults {
+        if let Exports::Tables(_) = exports {
+            return Defaults { granularity: "day", timestamp: "write", files: "rolling", ..EVENTS };
+        }
         let record = (format.plugin.origin == PluginOrigin::BuiltIn && format.plugin.name == "avro")
             .then(|| format.config.get("record").and_then(|record| record.as_str()).unwrap_or("message"));
         let fleet = match record {

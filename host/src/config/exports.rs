@@ -11,6 +11,7 @@ use super::paths::path;
 use super::plugins::{Plugins, Role};
 use super::section::{At, Section};
 use super::sources::Source;
+use super::tables;
 use super::value::suggest;
 use crate::error::Result;
 use crate::layout::Token;
@@ -37,12 +38,14 @@ pub struct Export {
 
 /// Resolves `[exports.NAME]`.
 pub fn resolve(name: &str, section: &Section<'_>, known: &Known) -> Result<Export> {
-    let exports = exports(section)?;
+    only(section)?;
     let (source, source_span) = source(section, known)?;
     let lake = lake(section, known)?;
     let filters = known.plugins.uses(section, "filters", Role::Filter)?;
     let transforms = known.plugins.uses(section, "transforms", Role::Transform)?;
-    let format = known.plugins.format(section)?;
+    let exports = exports(name, section, &lake)?;
+    let of_tables = matches!(exports, Exports::Tables(_));
+    let format = known.plugins.format(section, if of_tables { "cdm-csv" } else { "ndjson" })?;
     let defaults = Defaults::of(&exports, &format);
     let granularity = match section.choice_or("granularity", defaults.granularity)? {
         "minute" => Granularity::Minute,
@@ -51,7 +54,13 @@ pub fn resolve(name: &str, section: &Section<'_>, known: &Known) -> Result<Expor
     };
     let timestamp = timestamp(name, section, source, &exports, &defaults)?;
     let files = files(section, &exports, &defaults)?;
-    let (path, path_span) = path(section, &defaults, granularity, (files, exports.keeps_table()))?;
+    let (path, path_span) = match &exports {
+        Exports::Tables(tables) => tables::path(section, tables),
+        _ => path(section, &defaults, granularity, (files, exports.keeps_table()))?,
+    };
+    if let Exports::Tables(plan) = &exports {
+        tables::check_source(section, plan, source, transforms.is_empty())?;
+    }
     if path.has(Token::Kind) && !source.plan.mapping.may_have(Attribute::Kind) && transforms.is_empty() {
         let message = format!("export `{name}` has `{{kind}}` in its path, and its source has no kind");
         let error = section.cx.doc.fail(source.kind.clone(), message);
@@ -91,22 +100,39 @@ pub fn resolve(name: &str, section: &Section<'_>, known: &Known) -> Result<Expor
 }
 
 /// What the export makes of its records.
-fn exports(section: &Section<'_>) -> Result<Exports> {
-    if section.choice("type")? == "changes" {
-        let shape = match section.choice("shape")? {
-            "twin" => Shape::Twin,
-            _ => Shape::Document,
-        };
-        return Ok(Exports::Changes { shape, mark_deletes: section.choice("deletes")? == "mark" });
-    }
-    match ["deletes", "shape"].into_iter().find(|key| section.has(key)) {
-        None => Ok(Exports::Events),
-        Some(key) => {
-            let error =
-                section.cx.doc.fail(section.key_span(key), format!("`{key}` is for changes, and these are events"));
-            Err(error.with_help("set `type = \"changes\"`, or take it out"))
+fn exports(name: &str, section: &Section<'_>, lake: &LakePlan) -> Result<Exports> {
+    Ok(match section.choice("type")? {
+        "changes" => {
+            let shape = match section.choice("shape")? {
+                "twin" => Shape::Twin,
+                _ => Shape::Document,
+            };
+            Exports::Changes { shape, mark_deletes: section.choice("deletes")? == "mark" }
+        }
+        "table" => Exports::Tables(Arc::new(tables::resolve(name, section, lake)?)),
+        _ => Exports::Events,
+    })
+}
+
+/// Refuses keys that say nothing of what is exported.
+fn only(section: &Section<'_>) -> Result<()> {
+    const OF_CHANGES: &[&str] = &["deletes", "shape"];
+    const OF_TABLES: &[&str] = &["root", "public-url", "description", "snapshots", "tables"];
+    let kind = section.choice("type")?;
+    let (what, others): (_, &[(_, &[&str])]) = match kind {
+        "changes" => ("changes", &[("table", OF_TABLES)]),
+        "table" => return tables::only(section),
+        _ => ("events", &[("changes", OF_CHANGES), ("table", OF_TABLES)]),
+    };
+    for (other, keys) in others {
+        if let Some(key) = keys.iter().find(|key| section.has(key)) {
+            let plural = if *other == "table" { "tables" } else { other };
+            let message = format!("`{key}` is for {plural}, and these are {what}");
+            let error = section.cx.doc.fail(section.key_span(key), message);
+            return Err(error.with_help(format!("set `type = \"{other}\"`, or take it out")));
         }
     }
+    Ok(())
 }
 
 fn source<'k>(section: &Section<'_>, known: &'k Known) -> Result<(&'k Source, Range<usize>)> {
@@ -245,6 +271,14 @@ fn settings(plan: &ExportPlan, section: &Section<'_>, defaults: &Defaults) -> Re
         settings["type"] = "changes".into();
         settings["shape"] = section.choice("shape")?.into();
         settings["deletes"] = section.choice("deletes")?.into();
+    }
+    if let Exports::Tables(tables) = &plan.exports {
+        let object = settings.as_object_mut().expect("made as an object");
+        for key in ["granularity", "timestamp", "event-time-missing", "path", "files"] {
+            object.remove(key);
+        }
+        object.insert("type".to_owned(), "table".into());
+        object.extend(tables::settings(tables));
     }
     match plan.files {
         Files::Growing { roll_size } => settings["roll-size"] = roll_size.into(),

@@ -2,6 +2,10 @@
 
 use crate::config::plugins::Role;
 
+mod tables;
+
+pub use tables::{CHOICE, COLUMN, SNAPSHOTS, TABLE};
+
 /// One table of the file and the keys that it may hold.
 #[derive(Debug)]
 pub struct Group {
@@ -34,13 +38,13 @@ pub enum Form {
     Duration,
     Size,
     Count,
-    Choice {
-        known: &'static [&'static str],
-        /// Choices of later versions.
-        later: &'static [&'static str],
-    },
+    /// A whole number, negative or not.
+    Integer,
+    Choice(&'static [&'static str]),
     /// A JSON pointer, or `false` for none.
     Pointer,
+    /// A JSON pointer or an array of them.
+    Pointers,
     /// A path or an array of them.
     Paths,
     Plugin(Role),
@@ -48,6 +52,10 @@ pub enum Form {
     Table(&'static Group),
     /// Tables by name, `[lakes.NAME]`.
     Tables(&'static Group),
+    /// Tables in an array.
+    Rows(&'static Group),
+    /// A table's columns: tables in an array, or where they are known from.
+    Columns(&'static Group),
 }
 
 /// What the absence of a key means.
@@ -72,12 +80,16 @@ impl Form {
             Form::Duration => "a duration".into(),
             Form::Size => "a size".into(),
             Form::Count => "a whole number, 0 or more".into(),
-            Form::Choice { known, .. } => any_of(known),
+            Form::Integer => "a whole number".into(),
+            Form::Choice(known) => any_of(known),
+            Form::Pointers => "a JSON pointer or an array of them".into(),
             Form::Pointer => "a JSON pointer or `false`".into(),
             Form::Paths => "a path or an array of paths".into(),
             Form::Plugin(role) => format!("a {role} plugin"),
             Form::Plugins(role) => format!("an array of {role} plugins"),
             Form::Table(_) | Form::Tables(_) => "a table".into(),
+            Form::Rows(_) => "an array of tables".into(),
+            Form::Columns(_) => "`\"stream\"`, `\"infer\"` or an array of columns".into(),
         }
     }
 
@@ -90,13 +102,16 @@ impl Form {
             Form::Duration => "\"60s\"",
             Form::Size => "\"64MiB\"",
             Form::Count => "1000",
-            Form::Choice { known, .. } => known[0],
-            Form::Pointer => "\"/name\"",
+            Form::Integer => "1",
+            Form::Choice(known) => known[0],
+            Form::Pointer | Form::Pointers => "\"/name\"",
             Form::Paths => "\"signals/*.ndjson\"",
             Form::Plugin(Role::Format) => "{ plugin = \"ndjson\" }",
             Form::Plugin(_) => "{ plugin = \"select\" }",
             Form::Plugins(_) => "[{ plugin = \"select\", kinds = [\"Brew*\"] }]",
             Form::Table(_) | Form::Tables(_) => "{ … }",
+            Form::Rows(_) => "[{ value = 1, label = \"Open\" }]",
+            Form::Columns(_) => "[{ name = \"name\", data-type = \"string\" }]",
         }
     }
 }
@@ -116,7 +131,7 @@ const fn key(name: &'static str, form: Form, absent: Absent, meaning: &'static s
 }
 
 const fn choice(known: &'static [&'static str]) -> Form {
-    Form::Choice { known, later: &[] }
+    Form::Choice(known)
 }
 
 use Absent::{Is, Means, Required};
@@ -139,10 +154,18 @@ pub static SOURCE: Group = Group {
         key("stdin", Form::Flag, Is("false"), "Read standard input. A source has either `files` or `stdin = true`."),
         key(
             "envelope",
-            Form::Choice {
-                known: &["plain", "iot-hub", "cloudevents", "event-grid", "change", "avro"],
-                later: &["debezium", "wal2json", "odata-delta", "dataverse"],
-            },
+            choice(&[
+                "plain",
+                "iot-hub",
+                "cloudevents",
+                "event-grid",
+                "change",
+                "avro",
+                "debezium",
+                "wal2json",
+                "odata-delta",
+                "dataverse",
+            ]),
             Is("plain"),
             "What records come in. `plain`: a line is the record itself, a JSON object. See “Envelopes” in `sources.md`.",
         ),
@@ -176,9 +199,9 @@ pub static EXPORT: Group = Group {
     keys: &[
         key(
             "type",
-            Form::Choice { known: &["events", "changes"], later: &["table"] },
+            choice(&["events", "changes", "table"]),
             Is("events"),
-            "What is exported. `events`: each record as it is; `changes`: the newest document of each key that is new or changed.",
+            "What is exported. `events`: each record as it is; `changes`: the newest document of each key that is new or changed; `table`: the rows of tables, see [tables.md](tables.md).",
         ),
         key("source", Form::Text, Required, "The source to read, the NAME of a `[sources.NAME]`."),
         key(
@@ -202,7 +225,7 @@ pub static EXPORT: Group = Group {
         key(
             "format",
             Form::Plugin(Role::Format),
-            Means("`{ plugin = \"ndjson\" }`"),
+            Means("`{ plugin = \"ndjson\" }`; of tables `{ plugin = \"cdm-csv\" }`"),
             "The plugin that writes the files' bytes.",
         ),
         key(
@@ -261,6 +284,26 @@ pub static EXPORT: Group = Group {
             Is("document"),
             "What bodies are. `document`: the document itself, or a merge patch of it; `twin`: an IoT Hub device twin, or a change of one. With `type = \"changes\"` only.",
         ),
+        key(
+            "root",
+            Form::Text,
+            Means("the export's name"),
+            "The folder of all tables, below the lake's URL. With `type = \"table\"` only, as the next four.",
+        ),
+        key(
+            "public-url",
+            Form::Text,
+            Means("the lake's URL"),
+            "The URL of the lake's folder as readers know it; `root` is appended. Catalogs name files by it.",
+        ),
+        key("description", Form::Text, Means("none"), "What the catalog says of the tables."),
+        key(
+            "snapshots",
+            Form::Table(&SNAPSHOTS),
+            Means("see `[exports.NAME.snapshots]`"),
+            "When readers see what changed, and for how long what they saw stays.",
+        ),
+        key("tables", Form::Tables(&TABLE), Means("none, and one is needed"), "The tables, by name."),
         key("flush", Form::Table(&FLUSH), Means("see `[exports.NAME.flush]`"), "When what was read is committed."),
         key(
             "on-error",
@@ -276,7 +319,7 @@ pub static EXPORT: Group = Group {
             "More dead letters than this in one run stop the export.",
         ),
     ],
-    later: &["root", "public-url", "snapshots", "tables"],
+    later: &[],
 };
 
 pub static FLUSH: Group = Group {

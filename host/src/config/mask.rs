@@ -15,7 +15,7 @@ pub fn secrets(text: &str) -> Vec<Range<usize>> {
         let start = key.rfind(|c: char| !(c.is_alphanumeric() || "-_.\"'".contains(c)));
         let start = start.map_or(0, |at| at + key[at..].chars().next().map_or(0, char::len_utf8));
         let value = content(text, at + 1);
-        if names_a_secret(&key[start..]) {
+        if names_a_secret(&key[start..]) && !(&key[start..] == "key" && is_of_a_table(&text[..at])) {
             if !is_reference(&text[value.clone()]) && !value.is_empty() {
                 found.push(value);
             }
@@ -24,6 +24,12 @@ pub fn secrets(text: &str) -> Vec<Range<usize>> {
         }
     }
     found
+}
+
+/// Whether what comes after `before` describes a table, whose `key` says where its rows have theirs.
+fn is_of_a_table(before: &str) -> bool {
+    let header = before.lines().rev().map(str::trim_start).find(|line| line.starts_with('['));
+    header.is_some_and(|header| header.starts_with("[exports.") && header.contains(".tables."))
 }
 
 /// Whether `value` is `env:NAME` or `file:PATH`.
@@ -119,6 +125,19 @@ fn in_url(value: &str) -> impl Iterator<Item = Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_key_of_a_tables_rows_is_no_secret() {
+        let table = "[exports.crm.tables.account]\nkey = \"/accountid\"";
+        assert_eq!(shown(table), table);
+        for text in [
+            "key = \"/hunter2\"",
+            "[exports.crm]\nkey = \"/hunter2\"",
+            "[exports.crm.tables.a]\nsas-token = \"hunter2\"",
+        ] {
+            assert!(!shown(text).contains("hunter2"), "{text}");
+        }
+    }
 
     fn shown(text: &str) -> String {
         let mut shown = text.to_owned();

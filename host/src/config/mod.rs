@@ -3,6 +3,7 @@
 //! Parse → resolve → check. Every key is one of `keys.rs`, every error shows its line with a caret and says what to do, and
 //! secrets come from references only and never enter an error. Touches no lake and no record.
 
+mod columns;
 mod defaults;
 mod document;
 mod exports;
@@ -15,6 +16,7 @@ mod plugins;
 mod reference;
 mod section;
 mod sources;
+mod tables;
 mod url;
 mod value;
 
@@ -33,7 +35,7 @@ use self::document::Document;
 use self::exports::{Export, Known};
 use self::section::{Context, Section};
 use crate::error::{Error, Result};
-use crate::plan::{Input, Plan};
+use crate::plan::{Exports, Input, Plan};
 
 const SMALLEST: &str = "the smallest configuration has a source and an export:\n\n    \
      [sources.signals]\n    files = \"signals/*.ndjson\"\n\n    \
@@ -103,7 +105,11 @@ fn compatible(section: &Section<'_>, one: &Export, two: &Export, known: &Known) 
     if overlap::overlap(a, b) {
         let message = format!("exports `{}` and `{}` could make the same object", a.name, b.name);
         let error = section.cx.doc.fail(two.path.clone(), message);
-        return Err(error.with_help("add `{export}` to the path: `{export}/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}`"));
+        let tables = [a, b].map(|export| matches!(export.exports, Exports::Tables(_)));
+        return Err(error.with_help(match tables {
+            [false, false] => "add `{export}` to the path: `{export}/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}`",
+            _ => "the folder `root` of tables is theirs alone: give one of the two another place",
+        }));
     }
     if let (Input::Stdin { .. }, Input::Stdin { .. }) = (&a.source.input, &b.source.input) {
         let message = format!("exports `{}` and `{}` both read standard input, which can be read once", a.name, b.name);

@@ -6,7 +6,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::layout::{Piece, Token};
-use crate::plan::{ExportPlan, Input, Location};
+use crate::plan::{ExportPlan, Exports, Input, Location, TablesPlan};
 
 /// Characters at one place of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ enum Class {
     Digit,
     /// Everything but `/`.
     Any,
+    /// Everything.
+    Below,
 }
 
 /// A place of a key; `many`: zero or more of its characters.
@@ -45,16 +47,26 @@ pub fn feeds_itself(export: &ExportPlan) -> bool {
         period,
         extension: "ndjson",
     };
-    let data = lake.join(crate::layout::part_key(&export.path.series(&values), 0));
+    let data = match &export.exports {
+        Exports::Tables(tables) => files_of_tables(tables).map(|file| lake.join(file)).collect(),
+        _ => vec![lake.join(crate::layout::part_key(&export.path.series(&values), 0))],
+    };
     let log = lake.join(&export.lake.log_folder).join(&export.name).join("0/log/00000000000000000000.json");
     let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
     let holds = |path: &String| match glob::Pattern::new(path) {
         Ok(pattern) if path.contains(['*', '?', '[']) => {
-            [&data, &log].iter().any(|file| pattern.matches_path_with(file, options))
+            data.iter().chain([&log]).any(|file| pattern.matches_path_with(file, options))
         }
         _ => lake.starts_with(without_parents(Path::new(path))),
     };
     files.iter().any(holds)
+}
+
+/// Files as a dataset has them: its catalog, and some of every table.
+fn files_of_tables(tables: &TablesPlan) -> impl Iterator<Item = String> {
+    let root = &tables.root;
+    let files = move |table: &String| [format!("{root}/{table}/2019.csv"), format!("{root}/{table}/2019/2019.csv")];
+    [format!("{root}/model.json")].into_iter().chain(tables.tables.keys().flat_map(files))
 }
 
 /// The store, and the folder in it.
@@ -71,7 +83,7 @@ fn place(location: &Location) -> (String, String) {
 }
 
 /// `path` with each `..` taken together with the folder before it.
-fn without_parents(path: &Path) -> PathBuf {
+pub fn without_parents(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for component in path.components() {
         match component {
@@ -92,6 +104,12 @@ fn keys(export: &ExportPlan, above: &str) -> Vec<Atom> {
     if !above.is_empty() {
         text(&mut atoms, above);
         text(&mut atoms, "/");
+    }
+    if let Exports::Tables(tables) = &export.exports {
+        text(&mut atoms, &tables.root);
+        text(&mut atoms, "/");
+        atoms.push(many(Class::Below));
+        return atoms;
     }
     for piece in export.path.pieces() {
         match piece {
@@ -143,6 +161,7 @@ fn intersect(a: &[Atom], b: &[Atom]) -> bool {
 
 fn meet(a: Class, b: Class) -> bool {
     match (a, b) {
+        (Class::Below, _) | (_, Class::Below) => true,
         (Class::Char(a), Class::Char(b)) => a.eq_ignore_ascii_case(&b),
         (Class::Char(c), Class::Digit) | (Class::Digit, Class::Char(c)) => c.is_ascii_digit(),
         (Class::Char(c), Class::Any) | (Class::Any, Class::Char(c)) => c != '/',
@@ -208,6 +227,28 @@ mod tests {
         }
         for files in ["signals", "*.ndjson", "signals/**/*.ndjson", "./lake2", "lake.ndjson"] {
             assert!(!feeds(files), "{files}");
+        }
+    }
+
+    #[test]
+    fn a_root_of_tables_is_no_others() {
+        let refused = |root: &str, path: &str| {
+            let text = format!(
+                "[sources.s]\nfiles = \"x\"\n[exports.e]\nsource = \"s\"\nfiles = \"rolling\"\npath = \"{path}\"\n\
+                 [exports.t]\ntype = \"table\"\nsource = \"s\"\nroot = \"{root}\"\n[exports.t.tables.account]\n"
+            );
+            parse(&text).is_err_and(|error| error.message == "exports `e` and `t` could make the same object")
+        };
+        for (root, path) in [
+            ("a", "a/{part}.{ext}"),
+            ("a/b", "A/b/c/d/{part}.{ext}"),
+            ("a", "{kind}/{part}.{ext}"),
+            ("a", "a/b/{part}"),
+        ] {
+            assert!(refused(root, path), "{root} and {path}");
+        }
+        for (root, path) in [("a", "ab/{part}.{ext}"), ("a/b", "a/{part}.{ext}"), ("a", "{part}.{ext}")] {
+            assert!(!refused(root, path), "{root} and {path}");
         }
     }
 

@@ -33,14 +33,13 @@ impl fmt::Display for Role {
 }
 
 /// The plugins that the binary brings along.
-pub const BUILT_IN: &[(&str, Role)] =
-    &[("select", Role::Filter), ("enrich", Role::Transform), ("ndjson", Role::Format), ("avro", Role::Format)];
-
-/// Built-in plugins of later versions.
-const LATER: &[&str] = &["cdm-csv"];
-
-/// The format of an export that names none.
-const DEFAULT_FORMAT: &str = "ndjson";
+pub const BUILT_IN: &[(&str, Role)] = &[
+    ("select", Role::Filter),
+    ("enrich", Role::Transform),
+    ("ndjson", Role::Format),
+    ("avro", Role::Format),
+    ("cdm-csv", Role::Format),
+];
 
 /// Every plugin that an export may use.
 pub struct Plugins {
@@ -94,12 +93,12 @@ impl Plugins {
         }
     }
 
-    /// The use of an export's `format`.
-    pub fn format(&self, export: &Section<'_>) -> Result<PluginUse> {
+    /// The use of an export's `format`; of the built-in plugin `default` where it names none.
+    pub fn format(&self, export: &Section<'_>, default: &str) -> Result<PluginUse> {
         match export.written("format") {
             Some((value, span)) => self.one(export, "format", Role::Format, value, span),
             None => {
-                let plugin = self.by_name[DEFAULT_FORMAT].clone();
+                let plugin = self.by_name[default].clone();
                 Ok(PluginUse { plugin, config: Value::Object(serde_json::Map::new()) })
             }
         }
@@ -130,11 +129,7 @@ impl Plugins {
         };
         let text = text.as_ref();
         let Some(plugin) = self.by_name.get(text) else {
-            let error = if LATER.contains(&text) {
-                doc.fail(name.span(), format!("the plugin `{text}` is not available in this version"))
-            } else {
-                doc.fail(name.span(), format!("there is no plugin `{text}`"))
-            };
+            let error = doc.fail(name.span(), format!("there is no plugin `{text}`"));
             // A plugin of the file may have any role; the built-in ones have theirs.
             let other_role = |known: &str| BUILT_IN.iter().any(|(name, own)| *name == known && *own != role);
             let known = self.by_name.keys().map(String::as_str).filter(|known| !other_role(known));

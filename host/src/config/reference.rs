@@ -4,7 +4,18 @@ use std::fmt::Write;
 
 use super::keys::{self, Absent, Form, Group, Key};
 
-const GROUPS: [&Group; 6] = [&keys::SOURCE, &keys::EXPORT, &keys::FLUSH, &keys::LAKE, &keys::PLUGIN, &keys::LIMITS];
+const GROUPS: [&Group; 10] = [
+    &keys::SOURCE,
+    &keys::EXPORT,
+    &keys::FLUSH,
+    &keys::SNAPSHOTS,
+    &keys::TABLE,
+    &keys::COLUMN,
+    &keys::CHOICE,
+    &keys::LAKE,
+    &keys::PLUGIN,
+    &keys::LIMITS,
+];
 const END: &str = "<!-- end -->";
 
 /// `page` with the table of keys after each `<!-- keys: ID -->`, up to `<!-- end -->`, made anew.
@@ -31,9 +42,7 @@ fn table(group: &Group) -> String {
 
 fn value(form: Form) -> String {
     match form {
-        Form::Choice { known, .. } => {
-            known.iter().map(|choice| format!("`\"{choice}\"`")).collect::<Vec<_>>().join(", ")
-        }
+        Form::Choice(known) => known.iter().map(|choice| format!("`\"{choice}\"`")).collect::<Vec<_>>().join(", "),
         form => form.wanted(),
     }
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::document::Document;
-use super::keys::{Absent, Form, Group, Key, any_of};
+use super::keys::{Absent, Form, Group, Key};
 use super::mask;
 use super::value::{self, Complaint, suggest};
 use crate::error::{Error, Result};
@@ -122,11 +122,17 @@ impl<'a> Section<'a> {
             (Some((other, span)), _) => Err(self.wrong_type(key, other, span)),
             (None, Absent::Is(default)) => Ok(Some(At { value: default, span: self.span.clone() })),
             (None, Absent::Means(_)) => Ok(None),
-            (None, Absent::Required) => {
-                let help = format!("add `{name} = {}`: {}", key.form.example(), lower(key.meaning));
-                Err(self.fail(format!("`{}` has no `{name}`", self.path)).with_help(help))
-            }
+            (None, Absent::Required) => Err(self.missing(key)),
         }
+    }
+
+    fn missing(&self, key: &Key) -> Error {
+        let example = match key.form {
+            Form::Choice(known) => format!("\"{}\"", known[0]),
+            form => form.example().to_owned(),
+        };
+        let help = format!("add `{} = {example}`: {}", key.name, lower(key.meaning));
+        self.fail(format!("`{}` has no `{}`", self.path, key.name)).with_help(help)
     }
 
     /// Text of a key that is required or has a default.
@@ -136,21 +142,11 @@ impl<'a> Section<'a> {
 
     /// One of the key's choices.
     pub fn choice(&self, name: &str) -> Result<&'static str> {
-        let Form::Choice { known, later } = self.key(name).form else { unreachable!("`{name}` is a choice") };
+        let Form::Choice(known) = self.key(name).form else { unreachable!("`{name}` is a choice") };
         let At { value, span } = self.need(name)?;
-        if let Some(choice) = known.iter().find(|choice| **choice == value) {
-            return Ok(choice);
-        }
-        Err(if later.contains(&value) {
-            self.cx
-                .doc
-                .fail(span, format!("`{name} = \"{value}\"` is not available in this version"))
-                .with_help(format!("set {}", any_of(known)))
-        } else {
-            self.cx
-                .doc
-                .fail(span, format!("unknown `{name}`: `{value}`"))
-                .with_help(suggest(value, known.iter().copied()))
+        known.iter().find(|choice| **choice == value).copied().ok_or_else(|| {
+            let error = self.cx.doc.fail(span, format!("unknown `{name}`: `{value}`"));
+            error.with_help(suggest(value, known.iter().copied()))
         })
     }
 
@@ -194,24 +190,46 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A whole number; `None` where absent without a default.
+    /// A whole number, 0 or more; `None` where absent without a default.
     pub fn count(&self, name: &str) -> Result<Option<u64>> {
+        self.number(name, |number, radix| u64::from_str_radix(number, radix).ok())
+    }
+
+    /// A whole number of at least `least` and at most `most`; `None` where absent without a default.
+    pub fn count_within(&self, name: &str, least: u64, most: u64) -> Result<Option<u64>> {
+        match self.count(name)? {
+            Some(number) if number < least || number > most => {
+                let span = self.written(name).map_or(self.span.clone(), |(_, span)| span);
+                let error = self.cx.doc.fail(span, format!("`{name}` is `{number}`"));
+                Err(error.with_help(match most {
+                    u64::MAX => format!("set at least `{least}`"),
+                    _ => format!("set a number from {least} to {most}"),
+                }))
+            }
+            number => Ok(number),
+        }
+    }
+
+    /// A whole number, negative or not; `None` where absent without a default.
+    pub fn integer(&self, name: &str) -> Result<Option<i64>> {
+        self.number(name, |number, radix| i64::from_str_radix(number, radix).ok())
+    }
+
+    fn number<T>(&self, name: &str, parse: impl Fn(&str, u32) -> Option<T>) -> Result<Option<T>> {
         let key = self.key(name);
         match (self.written(name), key.absent) {
-            (Some((DeValue::Integer(number), span)), _) => match u64::from_str_radix(number.as_str(), number.radix()) {
-                Ok(number) => Ok(Some(number)),
-                Err(_) => {
+            (Some((DeValue::Integer(number), span)), _) => match parse(number.as_str(), number.radix()) {
+                Some(number) => Ok(Some(number)),
+                None => {
                     let message = format!("`{name}` wants {}, and is `{number}`", key.form.wanted());
-                    Err(self
-                        .cx
-                        .doc
-                        .fail(span, message)
-                        .with_help(format!("for example `{name} = {}`", key.form.example())))
+                    let error = self.cx.doc.fail(span, message);
+                    Err(error.with_help(format!("for example `{name} = {}`", key.form.example())))
                 }
             },
             (Some((other, span)), _) => Err(self.wrong_type(key, other, span)),
-            (None, Absent::Is(default)) => Ok(Some(default.parse().expect("a count's default is a number"))),
-            (None, _) => Ok(None),
+            (None, Absent::Is(default)) => Ok(Some(parse(default, 10).expect("a number's default is a number"))),
+            (None, Absent::Means(_)) => Ok(None),
+            (None, Absent::Required) => Err(self.missing(key)),
         }
     }
 
@@ -223,6 +241,27 @@ impl<'a> Section<'a> {
             _ => {}
         }
         self.parsed(name, |text| value::pointer(text).map(|()| Some(text.to_owned())))
+    }
+
+    /// JSON pointers, one or several; none where absent.
+    pub fn pointers(&self, name: &str) -> Result<Vec<String>> {
+        let Some((value, span)) = self.written(name) else { return Ok(Vec::new()) };
+        let one = |value: &DeValue<'_>, span: Range<usize>| match value {
+            DeValue::String(text) => match value::pointer(text) {
+                Ok(()) => Ok(text.as_ref().to_owned()),
+                Err(complaint) => Err(self.cx.complain(span, &format!("`{name}`"), complaint)),
+            },
+            other => Err(self.wrong_type(self.key(name), other, span)),
+        };
+        match value {
+            DeValue::Array(values) if values.is_empty() => {
+                let error = self.cx.doc.fail(span, format!("`{name}` names no member"));
+                Err(error
+                    .with_help(format!("for example `{name} = {}`, or take it out", self.key(name).form.example())))
+            }
+            DeValue::Array(values) => values.iter().map(|value| one(value.get_ref(), value.span())).collect(),
+            other => Ok(vec![one(other, span)?]),
+        }
     }
 
     /// A secret, fetched from where its reference says; never from the file itself.
@@ -269,6 +308,15 @@ impl<'a> Section<'a> {
 
     /// The named tables of a key, in the order of the file.
     pub fn sections(&self, name: &str) -> Result<Vec<(&'a str, Section<'a>)>> {
+        self.sections_named(name, value::name)
+    }
+
+    /// The named tables of a key, in the order of the file; `check` says which names there can be.
+    pub fn sections_named(
+        &self,
+        name: &str,
+        check: fn(&str) -> Result<(), Complaint>,
+    ) -> Result<Vec<(&'a str, Section<'a>)>> {
         let key = self.key(name);
         let Form::Tables(group) = key.form else { unreachable!("`{name}` holds tables") };
         let tables = match self.written(name) {
@@ -277,21 +325,36 @@ impl<'a> Section<'a> {
             None => return Ok(Vec::new()),
         };
         let mut sections = Vec::new();
+        let place = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
         for (entry, table) in in_order(tables) {
             let entry_name = entry.get_ref().as_ref();
-            let path = format!("{name}.{entry_name}");
+            let path = format!("{place}.{entry_name}");
             let DeValue::Table(table) = table.get_ref() else {
                 let message = format!("`{path}` wants a table, and is {}", a(table.get_ref()));
                 return Err(self
                     .cx
                     .doc
                     .fail(table.span(), message)
-                    .with_help(format!("write `[{name}.NAME]` and the keys below it")));
+                    .with_help(format!("write `[{place}.NAME]` and the keys below it")));
             };
-            value::name(entry_name).map_err(|complaint| self.cx.complain(entry.span(), name, complaint))?;
+            check(entry_name).map_err(|complaint| self.cx.complain(entry.span(), name, complaint))?;
             sections.push((entry_name, Section::open(self.cx, path, entry.span(), Some(table), group)?));
         }
         Ok(sections)
+    }
+
+    /// The tables of an array, which is the value `rows` of a key.
+    pub fn rows(&self, name: &str, rows: &'a DeArray<'a>) -> Result<Vec<Section<'a>>> {
+        let (Form::Rows(group) | Form::Columns(group)) = self.key(name).form else {
+            unreachable!("`{name}` holds tables in an array")
+        };
+        let row = |row: &'a Spanned<DeValue<'a>>| match row.get_ref() {
+            DeValue::Table(table) => {
+                Section::open(self.cx, format!("{}.{name}", self.path), row.span(), Some(table), group)
+            }
+            other => Err(self.wrong_type(self.key(name), other, row.span())),
+        };
+        rows.iter().map(row).collect()
     }
 
     /// The error of a value of another type than the key's.
@@ -301,7 +364,7 @@ impl<'a> Section<'a> {
 
     fn wrong_type(&self, key: &Key, found: &DeValue<'_>, span: Range<usize>) -> Error {
         let example = match key.form {
-            Form::Choice { known, .. } => format!("\"{}\"", known[0]),
+            Form::Choice(known) => format!("\"{}\"", known[0]),
             Form::Table(group) => format!("{{ {} = {} }}", group.keys[0].name, group.keys[0].form.example()),
             form => form.example().to_owned(),
         };

@@ -1,5 +1,6 @@
 //! What right configurations resolve to.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -159,6 +160,115 @@ fn an_envelope_says_where_attributes_are_unless_the_source_does() {
         );
         assert_eq!((&mapping.subject, &mapping.id), (&Place::Body("/asset".into()), &Place::Nowhere));
     }
+}
+
+/// The tables of an export with these lines before its tables and these tables.
+fn tables_with(lake: &str, lines: &str, tables: &str) -> TablesPlan {
+    let text = format!(
+        "[lakes.main]\n{lake}\n[sources.s]\nfiles = \"x\"\nenvelope = \"change\"\n\
+         [exports.crm]\ntype = \"table\"\nsource = \"s\"\n{lines}\n{tables}"
+    );
+    let export = parse(&text).unwrap_or_else(|error| panic!("{error}")).exports.remove(0);
+    assert_eq!((export.granularity, export.timestamp), (Granularity::Day, Timestamp::Write));
+    assert_eq!(export.files, Files::Rolling);
+    let Exports::Tables(plan) = &export.exports else { panic!("{:?}", export.exports) };
+    TablesPlan::clone(plan)
+}
+
+#[test]
+fn a_table_resolves_to_the_documented_defaults() {
+    let plan = tables_with("url = \"./out\"", "", "[exports.crm.tables.account]");
+    assert_eq!((plan.root.as_str(), plan.public_url.as_str()), ("crm", "file:///etc/lakeport/out/crm/"));
+    assert_eq!((plan.every, plan.keep), (Duration::from_secs(3_600), Duration::from_secs(86_400)));
+    let account = TablePlan {
+        linked: true,
+        link: 1,
+        remove_files: false,
+        kind: "account".into(),
+        key: Vec::new(),
+        created: None,
+        write: Write::InPlace,
+        partition: Partition::Year,
+        columns: Columns::Stream,
+    };
+    assert_eq!(plan.tables, BTreeMap::from([("account".to_owned(), account)]));
+}
+
+#[test]
+fn everything_can_be_said_of_a_table() {
+    let plan = tables_with(
+        "url = \"s3://bucket/a b\"\ninstance-role = true",
+        "root = \"business/crm/\"\ndescription = \"ours\"\nsnapshots = { every = \"5m\", keep = \"7d\" }",
+        r#"
+            [exports.crm.tables."Sales order"]
+            linked = false
+            link = 3
+            unlinked-files = "remove"
+            kind = "public.order"
+            key = ["/id", "/region"]
+            created = "/createdon"
+            write = "append-only"
+            columns = "infer"
+
+            [exports.crm.tables.account]
+            key = "/accountid"
+            partition = "month"
+            columns = [
+                { name = "name", data-type = "string", max-length = 160 },
+                { name = "revenue", data-type = "decimal", precision = 38, scale = 2 },
+                { name = "state", data-type = "int64", choice-set = "states", choices = [
+                    { value = -1, label = "Open" },
+                    { value = -1, label = "Offen", language = 1031 },
+                ] },
+            ]
+        "#,
+    );
+    assert_eq!(plan.public_url, "s3://bucket/a%20b/business/crm/");
+    assert_eq!((plan.root.as_str(), plan.description.as_str()), ("business/crm", "ours"));
+    let (order, account) = (&plan.tables["Sales order"], &plan.tables["account"]);
+    assert_eq!((order.linked, order.link, order.remove_files, order.kind.as_str()), (false, 3, true, "public.order"));
+    assert_eq!((&order.key[..], order.created.as_deref()), (&["/id".into(), "/region".into()][..], Some("/createdon")));
+    assert_eq!((order.write, &order.columns), (Write::AppendOnly, &Columns::Infer));
+    assert_eq!(account.partition, Partition::Month);
+    let Columns::Given(columns) = &account.columns else { panic!("{:?}", account.columns) };
+    assert_eq!((columns[0].max_length, columns[1].precision, columns[1].scale), (Some(160), Some(38), Some(2)));
+    assert_eq!(columns[2].choices.iter().map(|choice| choice.language).collect::<Vec<_>>(), [1033, 1031]);
+    assert_eq!(columns[2].choice_set.as_deref(), Some("states"));
+}
+
+#[test]
+fn readers_find_tables_at_the_lake_or_where_the_export_says() {
+    let table = "[exports.crm.tables.a]";
+    let azure = "url = \"abfss://exports@contoso.dfs.core.windows.net/product/\"\nmanaged-identity = true\n";
+    let emulator = format!("{azure}endpoint = \"http://127.0.0.1:10000/contoso/\"");
+    for (lake, lines, url) in [
+        (azure, "", "https://contoso.dfs.core.windows.net/exports/product/crm/"),
+        (&emulator, "", "http://127.0.0.1:10000/contoso/exports/product/crm/"),
+        ("url = \"gs://bucket\"\nanonymous = true", "", "gs://bucket/crm/"),
+        ("url = \"./a/../é\"", "", "file:///etc/lakeport/%C3%A9/crm/"),
+        ("url = \"memory:x\"", "", "memory:x/crm/"),
+        ("url = \"./out\"", "public-url = \"https://cdn.example/data\"\nroot = \"r\"", "https://cdn.example/data/r/"),
+        (
+            "url = \"./out\"",
+            "public-url = \"abfss://fs@a.dfs.core.windows.net/\"",
+            "abfss://fs@a.dfs.core.windows.net/crm/",
+        ),
+        ("url = \"./out\"", "public-url = \"file:///mnt/lake\"", "file:///mnt/lake/crm/"),
+    ] {
+        assert_eq!(tables_with(lake, lines, table).public_url, url);
+    }
+}
+
+#[test]
+fn an_export_of_tables_is_no_table_to_look_into() {
+    let text = "[sources.s]\nfiles = \"x\"\n[exports.crm]\ntype = \"table\"\nsource = \"s\"\n[exports.crm.tables.a]\n";
+    let plan = parse(text).unwrap();
+    assert!(plan.tables.is_empty() && !plan.exports[0].keeps_table());
+    assert_eq!(plan.exports[0].format.plugin.name, "cdm-csv");
+    let settings = |table: &str| parse(&format!("{text}{table}")).unwrap().exports[0].settings.clone();
+    assert_ne!(settings(""), settings("link = 2"));
+    assert_ne!(settings(""), settings("columns = \"infer\""));
+    assert_eq!(settings(""), settings("write = \"in-place\"\npartition = \"year\""));
 }
 
 #[test]

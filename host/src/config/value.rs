@@ -78,6 +78,14 @@ pub fn name(text: &str) -> Result<(), Complaint> {
     if right { Ok(()) } else { Err(Complaint::new(format!("`{text}` cannot be a name"), help)) }
 }
 
+/// The name of a table, as the Common Data Model names entities.
+pub fn table_name(text: &str) -> Result<(), Complaint> {
+    let help = "names of tables have up to 256 characters, no `.`, `\"` or slash, and no space at either end";
+    let strange = |c: char| matches!(c, '.' | '"' | '/' | '\\') || c.is_control();
+    let right = (1..=256).contains(&text.chars().count()) && text.trim() == text && !text.contains(strange);
+    if right { Ok(()) } else { Err(Complaint::new(format!("`{text}` cannot be a table"), help)) }
+}
+
 /// The help where `given` is none of `known`: the nearest one, if one is near, and all of them, if they are few.
 pub fn suggest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
