@@ -53,7 +53,10 @@ pub fn resolve(name: &str, section: &Section<'_>, known: &Known) -> Result<Expor
         _ => Granularity::Day,
     };
     let timestamp = timestamp(name, section, source, &exports, &defaults)?;
-    let files = files(section, &exports, &defaults)?;
+    let files = match of_tables {
+        true => Files::Once,
+        false => files(section, &exports, &defaults)?,
+    };
     let (path, path_span) = match &exports {
         Exports::Tables(tables) => tables::path(section, tables),
         _ => path(section, &defaults, granularity, (files, exports.keeps_table()))?,

@@ -79,8 +79,8 @@ impl TableEntry {
         }
     }
 
-    /// Takes over what an earlier link of the table left for its readers.
-    fn inherit_files(&mut self, before: TableEntry, now: i64) {
+    /// Takes over what an earlier link of the table left for its readers; `now`: when its files' place was taken.
+    pub fn inherit_files(&mut self, before: TableEntry, now: i64) {
         if self.monthly == before.monthly {
             self.retired = before.retired;
             for (partition, files) in before.files {

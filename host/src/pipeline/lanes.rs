@@ -8,13 +8,14 @@ use tokio::sync::oneshot;
 use super::lane::Lane;
 use super::processed::{Processed, SpanContext};
 use super::row_writer::Portion;
+use super::run::Takes;
 use crate::commit::Piece;
 use crate::error::{Error, Result};
 use crate::source::Chunk;
 
 /// Work for a lane.
 enum Task {
-    Process(Chunk, Arc<SpanContext>, oneshot::Sender<Result<Processed>>),
+    Process(Chunk, Takes, Arc<SpanContext>, oneshot::Sender<Result<Processed>>),
     WriteDocuments(Chunk, Arc<SpanContext>, oneshot::Sender<Result<Processed>>),
     WriteRows(Portion, Arc<SpanContext>, oneshot::Sender<Result<Processed>>),
     FinishFiles(oneshot::Sender<Result<Vec<Piece>>>),
@@ -66,8 +67,8 @@ impl Lanes {
     }
 
     /// Sends a chunk to the next free lane.
-    pub fn send(&mut self, chunk: Chunk, span: Arc<SpanContext>) {
-        self.give(|reply| Task::Process(chunk, span, reply));
+    pub fn send(&mut self, chunk: Chunk, takes: Takes, span: Arc<SpanContext>) {
+        self.give(|reply| Task::Process(chunk, takes, span, reply));
     }
 
     /// Sends documents of the export's table to the next free lane, to be written.
@@ -118,8 +119,9 @@ fn work(mut lane: Lane, tasks: &Mutex<mpsc::Receiver<Task>>) {
             Err(_) => return,
         };
         match task {
-            Ok(Task::Process(chunk, span, reply)) => {
-                let _ = reply.send(lane.process(&chunk, &span));
+            Ok(Task::Process(chunk, takes, span, reply)) => {
+                let processed = lane.process(&chunk, &span);
+                let _ = reply.send(processed.map(|processed| Processed { takes, ..processed }));
             }
             Ok(Task::WriteDocuments(chunk, span, reply)) => {
                 let _ = reply.send(lane.write_documents(&chunk, &span));

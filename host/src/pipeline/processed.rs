@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::lookup::Tables;
 use super::rows::RowChange;
+use super::run::Takes;
 use crate::commit::{File, FileTable};
 use crate::dataset::SchemaNews;
 use crate::plan::PluginUse;
@@ -27,6 +28,8 @@ pub struct SpanContext {
 #[derive(Debug, Default)]
 pub struct Processed {
     pub records: u64,
+    /// Whose records of the chunk are taken.
+    pub takes: Takes,
     /// What files begin with, from every lane that meets one: the first in the order of chunks counts.
     pub headers: Vec<(Arc<File>, Bytes)>,
     /// Bytes of files, in order.

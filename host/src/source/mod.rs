@@ -122,26 +122,33 @@ impl Framing {
 }
 
 impl Chunk {
+    /// The chunk up to the origin's offset `at`, at which a record begins, and the rest.
+    pub fn split_at(mut self, at: u64) -> (Chunk, Option<Chunk>) {
+        let cut = at.checked_sub(self.extent.first).and_then(|cut| usize::try_from(cut).ok());
+        let Some(cut) = cut.filter(|cut| (1..self.data.len()).contains(cut)) else { return (self, None) };
+        let rest = Chunk {
+            data: self.data.split_off(cut),
+            extent: Extent { first: at, ..self.extent.clone() },
+            framing: self.framing.clone(),
+        };
+        (self.extent.next, self.extent.dropped) = (at, 0);
+        (self, Some(rest))
+    }
+
     /// The chunk in pieces of whole lines or blocks, each of up to `limit` bytes where that is possible.
     pub fn pieces(self, limit: u64) -> impl Iterator<Item = Chunk> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
         let mut rest = Some(self);
         std::iter::from_fn(move || {
-            let mut chunk = rest.take()?;
+            let chunk = rest.take()?;
             if chunk.data.len() <= limit {
                 return Some(chunk);
             }
             let cut = chunk.framing.cut(&chunk.data, chunk.extent.first, limit);
-            if (1..chunk.data.len()).contains(&cut) {
-                let first = chunk.extent.first + cut as u64;
-                rest = Some(Chunk {
-                    data: chunk.data.split_off(cut),
-                    extent: Extent { first, ..chunk.extent.clone() },
-                    framing: chunk.framing.clone(),
-                });
-                (chunk.extent.next, chunk.extent.dropped) = (first, 0);
-            }
-            Some(chunk)
+            let at = chunk.extent.first + cut as u64;
+            let (piece, after) = chunk.split_at(at);
+            rest = after;
+            Some(piece)
         })
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::gather::Gather;
+use super::joining::Takes;
 use super::table::{Kept, Tabled, state_object};
 use crate::commit::{Content, File, Object, Publication};
 use crate::dataset::{
@@ -22,6 +23,7 @@ use crate::pipeline::row_writer::Portion;
 use crate::pipeline::rows::RowChange;
 use crate::plan::{ExportPlan, TablesPlan};
 use crate::plugin::{CatalogFile, Moment, Toolbox};
+use crate::source::Position;
 use crate::table::{self, Apply, Cache, Change, Document, Emit, Head, RowTerms, TableState};
 
 /// Rows that are encoded together.
@@ -39,9 +41,9 @@ pub struct Dataset {
     /// Of the format's files.
     pub(super) extension: String,
     /// Objects that nobody needs any more once the next commit is made.
-    obsolete: Vec<String>,
+    pub(super) obsolete: Vec<String>,
     /// The state holds something that no commit does.
-    unsaved: bool,
+    pub(super) unsaved: bool,
 }
 
 /// What a span adds to the lake besides its files.
@@ -70,7 +72,7 @@ impl Dataset {
         plan: Arc<TablesPlan>,
         export: Arc<ExportPlan>,
         toolbox: Arc<dyn Toolbox>,
-        mut state: DatasetState,
+        (mut state, read): (DatasetState, Position),
         moment: Moment,
         full: bool,
     ) -> Result<Dataset> {
@@ -79,11 +81,18 @@ impl Dataset {
         let extension = format.file_type().extension.clone();
         // A format that describes nothing shows here.
         drop(toolbox.catalog(&export.format, moment)?);
+        let linked: BTreeMap<String, u64> =
+            state.tables.iter().map(|(name, entry)| (name.clone(), entry.link)).collect();
         let (obsolete, changed) = state.follow(&plan, &extension, moment.write_time);
         let unsaved = changed || (full && !state.full);
         state.full |= full;
         let cache = Cache::default();
-        Ok(Dataset { plan, export, toolbox, state, cache, extension, obsolete, unsaved })
+        let is_new = |(name, entry): &(&String, &TableEntry)| linked.get(*name) != Some(&entry.link);
+        let new = state.tables.iter().filter(is_new).map(|(name, _)| name.clone()).collect();
+        let source = export.source.clone();
+        let mut dataset = Dataset { plan, export, toolbox, state, cache, extension, obsolete, unsaved };
+        dataset.let_join(new, &source, &read, moment.write_time);
+        Ok(dataset)
     }
 
     /// Whether something has to be committed at `now` though nothing was read. `has_reached`: the source was read to its end.
@@ -109,7 +118,9 @@ impl Dataset {
     }
 
     /// Takes in what records say of columns; answers with the name of a table that has to stop.
-    pub fn take_news(&mut self, news: &SchemaNews) -> Option<String> {
+    pub fn take_news(&mut self, news: &SchemaNews, takes: Takes) -> Option<String> {
+        let table = self.plan.tables.iter().find(|(_, table)| table.linked && table.kind == news.kind);
+        table.filter(|(name, _)| self.takes(name, takes))?;
         self.state.take_news(&self.plan, news)
     }
 
@@ -380,6 +391,7 @@ impl super::spans::Run<'_> {
         additions.obsolete.extend(keys);
         dataset.describe(&self.lake, (&folder, moment), &mut additions).await?;
         dataset.unsaved = false;
+        dataset.settle(&self.position);
         let state = Kept::Dataset(Box::new(dataset.state.clone()));
         self.dataset = Some(dataset);
         Ok(Tabled { state, written: additions.written, obsolete: additions.obsolete })

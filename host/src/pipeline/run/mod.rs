@@ -2,6 +2,7 @@
 
 mod dataset;
 mod gather;
+mod joining;
 mod spans;
 mod table;
 
@@ -31,6 +32,7 @@ use crate::plugin::{Moment, Toolbox};
 use crate::source::{self, Position, ReadOptions};
 use crate::telemetry::{ExportReport, Live};
 
+pub use self::joining::Takes;
 pub use self::table::{Kept, Tabled};
 
 /// Everything one run of an export needs.
@@ -126,12 +128,14 @@ async fn export(
     let runtime = tokio::runtime::Handle::current();
     let (plan, toolbox, most) = (job.export.clone(), job.toolbox.clone(), job.options.lanes);
     let tables = job.tables.clone();
+    let read_before = position.clone();
     // Plugins may block while they are opened.
     let lanes = tokio::task::spawn_blocking(move || {
         let open = || Lane::open(plan.clone(), toolbox.clone(), &tables, runtime.clone(), moment);
         let dataset = match &plan.exports {
             Exports::Tables(tables) => {
-                Some(Dataset::open(tables.clone(), plan.clone(), toolbox.clone(), kept, moment, full)?)
+                let at = (kept, read_before);
+                Some(Dataset::open(tables.clone(), plan.clone(), toolbox.clone(), at, moment, full)?)
             }
             _ => None,
         };
@@ -145,7 +149,7 @@ async fn export(
         live: job.live.clone(),
         run: format!("{:032x}", job.surroundings.nonce()),
     };
-    let reader = source::open(&job.export.source, &position, read)?;
+    let reader = source::open(&job.export.source, &position, read.clone())?;
     let mut feed = Feed::start(reader, final_positions, job.export.flush.bytes)?;
 
     let settings = serde_json::to_vec(&job.export.settings).expect("settings have string keys only");
@@ -169,6 +173,7 @@ async fn export(
         folder,
         stage_root,
         position,
+        read,
         series: Arc::new(series),
         last_write,
         number: 0,

@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::dataset::Dataset;
 use super::died;
+use super::joining::Takes;
 use super::table::Table;
 use crate::clock::Surroundings;
 use crate::commit::letters::{self, Letter};
@@ -28,7 +29,7 @@ use crate::pipeline::processed::{Processed, SpanContext, Stages};
 use crate::pipeline::rows::RowChange;
 use crate::plan::{ExportPlan, Timestamp};
 use crate::plugin::Moment;
-use crate::source::{self, Extent, Position};
+use crate::source::{self, Extent, Position, ReadOptions};
 use crate::table::Change;
 use crate::telemetry::Live;
 
@@ -54,6 +55,8 @@ pub(super) struct Run<'a> {
     pub(super) stage_root: String,
     /// Where the source continues, after everything that was sent to lanes.
     pub(super) position: Position,
+    /// How the source is read.
+    pub(super) read: ReadOptions,
     /// The files' state after the last span that ended.
     pub(super) series: Arc<BTreeMap<String, Series>>,
     pub(super) last_write: i64,
@@ -101,11 +104,16 @@ impl Run<'_> {
     /// Runs until the source ends or `stop` turns true.
     pub(super) async fn go(&mut self, feed: &mut Feed, mut stop: watch::Receiver<bool>) -> Result<()> {
         let mut reading = true;
+        let mut second = self.second()?;
+        // The first reader waits for the second one to be where it is.
+        let mut waits = false;
+        let mut stopping = false;
         loop {
             let cut = self.span.as_ref().is_some_and(|span| self.is_full(span) || span.deadline <= Instant::now());
-            if (cut || !reading) && self.lanes.is_empty() {
-                self.end_span(!reading).await?;
-                if !reading {
+            let over = !reading && (stopping || !second.is_at_work());
+            if (cut || over) && self.lanes.is_empty() {
+                self.end_span(over).await?;
+                if over {
                     break;
                 }
                 continue;
@@ -114,7 +122,7 @@ impl Run<'_> {
             tokio::select! {
                 biased;
                 processed = self.lanes.next() => self.take(processed?).await?,
-                event = feed.next(), if reading && !cut && self.lanes.has_room() => match event? {
+                event = feed.next(), if reading && !waits && !cut && self.lanes.has_room() => match event? {
                     Event::Chunk(chunk) => {
                         self.caught_up = false;
                         self.send(chunk);
@@ -125,11 +133,15 @@ impl Run<'_> {
                         self.caught_up = true;
                         self.has_reached = true;
                         reading = false;
+                        self.read_again(&mut second)?;
                     }
                 },
+                event = second.next(), if !over && !cut && self.lanes.has_room() => {
+                    waits = self.caught(event?, &mut second, reading, waits)?;
+                }
                 () = at(deadline), if !cut => {}
                 () = self.ended.closed() => return Err(died(&"the committer ended")),
-                () = stopped(&mut stop), if reading => reading = false,
+                () = stopped(&mut stop), if !stopping => (reading, stopping) = (false, true),
             }
         }
         Ok(())
@@ -144,16 +156,33 @@ impl Run<'_> {
 
     /// Sends a chunk to the lanes, as part of the span under way or of a new one.
     fn send(&mut self, chunk: source::Chunk) {
-        if self.span.is_none() {
-            self.span = Some(self.begin_span());
+        match &self.dataset {
+            None => self.send_part(chunk, Takes::All),
+            Some(dataset) => {
+                for (chunk, takes) in dataset.divide(chunk) {
+                    self.send_part(chunk, takes);
+                }
+            }
         }
-        let span = self.span.as_mut().expect("begun above");
+    }
+
+    fn send_part(&mut self, chunk: source::Chunk, takes: Takes) {
+        let span = self.span_under_way();
         span.entry.bytes += chunk.data.len() as u64;
         span.hash.update(&chunk.data);
         join(&mut span.entry.extents, &chunk.extent);
+        let context = span.context.clone();
         self.position.advance(&chunk.extent);
         Live::add(&self.live.bytes, chunk.data.len() as u64);
-        self.lanes.send(chunk, span.context.clone());
+        self.lanes.send(chunk, takes, context);
+    }
+
+    /// The span under way; a new one where there is none.
+    pub(super) fn span_under_way(&mut self) -> &mut Span {
+        if self.span.is_none() {
+            self.span = Some(self.begin_span());
+        }
+        self.span.as_mut().expect("begun above")
     }
 
     /// Nothing to read: files may be due all the same.
@@ -247,6 +276,12 @@ impl Run<'_> {
 
     /// Takes in what became of the oldest chunk.
     pub(super) async fn take(&mut self, processed: Processed) -> Result<()> {
+        let mut processed = processed;
+        if processed.takes == Takes::Joining {
+            // The first reader has counted them, and kept those that nobody understands.
+            processed.records = 0;
+            processed.dead.clear();
+        }
         let span = self.span.as_mut().expect("a chunk is processed in a span");
         span.entry.records += processed.records;
         // One record from the future must not end every period.
@@ -259,12 +294,13 @@ impl Run<'_> {
         }
         span.change_bytes += processed.changes.iter().map(Change::size).sum::<usize>();
         span.changes.extend(processed.changes);
-        for (table, change) in processed.rows {
+        let takes = |table: &str| self.dataset.as_ref().is_some_and(|dataset| dataset.takes(table, processed.takes));
+        for (table, change) in processed.rows.into_iter().filter(|(table, _)| takes(table)) {
             span.change_bytes += change.size();
             span.rows.entry(table).or_default().push(change);
         }
         if let Some(dataset) = &mut self.dataset {
-            for stopped in processed.news.iter().filter_map(|news| dataset.take_news(news)) {
+            for stopped in processed.news.iter().filter_map(|news| dataset.take_news(news, processed.takes)) {
                 span.rows.remove(stopped.as_str());
             }
         }
