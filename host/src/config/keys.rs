@@ -139,10 +139,18 @@ pub static SOURCE: Group = Group {
         key("stdin", Form::Flag, Is("false"), "Read standard input. A source has either `files` or `stdin = true`."),
         key(
             "envelope",
-            Form::Choice {
-                known: &["plain", "iot-hub", "cloudevents", "event-grid", "change", "avro"],
-                later: &["debezium", "wal2json", "odata-delta", "dataverse"],
-            },
+            choice(&[
+                "plain",
+                "iot-hub",
+                "cloudevents",
+                "event-grid",
+                "change",
+                "avro",
+                "debezium",
+                "wal2json",
+                "odata-delta",
+                "dataverse",
+            ]),
             Is("plain"),
             "What records come in. `plain`: a line is the record itself, a JSON object. See “Envelopes” in `sources.md`.",
         ),
