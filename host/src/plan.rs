@@ -344,11 +344,10 @@ impl Envelope {
 
     /// Whether some records in it have the attribute.
     fn may_give(self, attribute: Attribute) -> bool {
-        use Attribute::{EnqueuedTime, Id, Properties, SystemProperties};
+        use Attribute::{EnqueuedTime, Id, Properties};
         match self {
             Envelope::Plain => false,
-            Envelope::Change => !matches!(attribute, Id | EnqueuedTime | Properties | SystemProperties),
-            Envelope::Debezium | Envelope::Wal2Json | Envelope::ODataDelta | Envelope::Dataverse => {
+            Envelope::Change | Envelope::Debezium | Envelope::Wal2Json | Envelope::ODataDelta | Envelope::Dataverse => {
                 !matches!(attribute, Id | EnqueuedTime | Properties)
             }
             Envelope::IotHub | Envelope::CloudEvents | Envelope::EventGrid | Envelope::Avro => true,

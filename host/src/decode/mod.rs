@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - Every record (a line that is not empty, an event of an array, an Avro datum) is a row of one batch or a dead letter, never
-//!   both, in the order of the chunk.
+//!   both, in the order of the chunk; or neither, where it says nothing of a row: the marks of a transaction, a table's columns.
 //! - The JSON accepted is RFC 8259's, nested at most [`MAX_DEPTH`] deep. A number of any size is valid, as is half a surrogate
 //!   pair in a string: such a value is kept byte for byte, and is null in a column whose type cannot hold it.
 //! - Of keys that an object has twice the last counts.
@@ -14,6 +14,7 @@
 mod columns;
 mod envelope;
 mod fields;
+mod key;
 mod lines;
 pub(crate) mod reason;
 mod requests;
@@ -37,6 +38,7 @@ pub(crate) use columns::nulls;
 use envelope::Opener;
 pub(crate) use envelope::{datum, decompress};
 use fields::{Fields, Slot};
+pub use key::key_text;
 pub use lines::is_whole;
 use lines::{Line, keep, span};
 use requests::{Column, Wanted};
@@ -67,7 +69,7 @@ pub struct Decoded {
     /// Lines that are not empty: the rows of `batches` and `dead` together, and what is neither, since it only speaks of others:
     /// the marks of a transaction, `news`.
     pub records: u64,
-    /// What records said of their tables' columns, in order, where that is not what this decoder's last ones said.
+    /// What records said of their tables' columns, in order, where that is not what others of the chunk said before.
     pub news: Vec<SchemaNews>,
 }
 

@@ -58,11 +58,8 @@ impl Content {
     }
 
     fn says_json(&mut self, data: &[u8], system: Span) -> bool {
-        let Outer { fields, found, stops } = &mut self.outer;
-        found.clear();
-        found.resize(fields.slots(), Span::ABSENT);
-        fields.find(data, system, found, stops);
-        let (content_type, encoding) = (found[self.content_type], found[self.encoding]);
+        self.outer.find(data, system);
+        let (content_type, encoding) = (self.outer.found[self.content_type], self.outer.found[self.encoding]);
         let is = |span: Span, wanted: &dyn Fn(&str) -> bool| text_of(data, span).is_some_and(|text| wanted(&text));
         is(content_type, &|text| media_type(text).eq_ignore_ascii_case("application/json"))
             && is(encoding, &|text| text.trim().eq_ignore_ascii_case("utf-8"))

@@ -3,6 +3,7 @@
 use arrow_array::UInt64Array;
 use bytes::Bytes;
 
+use super::news::News;
 use super::row::{Inherited, Inherits, Known, Row};
 use crate::decode::columns::Rows;
 use crate::decode::lines::keep;
@@ -30,6 +31,9 @@ pub struct Gathered<'a> {
     offsets: Vec<u64>,
     /// The body of the record that was taken out last.
     body: Span,
+    /// It is no row.
+    skipped: bool,
+    news: News,
 }
 
 impl<'a> Gathered<'a> {
@@ -47,6 +51,8 @@ impl<'a> Gathered<'a> {
             copies: Vec::new(),
             offsets: Vec::new(),
             body: Span::ABSENT,
+            skipped: false,
+            news: News::default(),
         }
     }
 
@@ -71,6 +77,8 @@ impl<'a> Gathered<'a> {
             body: Span::ABSENT,
             content: Known::Nothing,
             inherits: Inherits::Nothing,
+            skipped: false,
+            news: &mut self.news,
         };
         let mut opened = open(&mut row);
         let size = u64::from(row.body.end - row.body.start);
@@ -78,16 +86,20 @@ impl<'a> Gathered<'a> {
             opened = Err(reason::too_large(size, self.decoder.max_record_size, 0));
         }
         match opened {
-            Ok(()) => row.scan(&self.decoder.fields, inherited, &mut self.decoder.stops),
-            Err(_) => row.buffer.truncate(start),
+            Ok(()) if !row.skipped => row.scan(&self.decoder.fields, inherited, &mut self.decoder.stops),
+            _ => row.buffer.truncate(start),
         }
-        self.body = row.body;
+        (self.body, self.skipped) = (row.body, row.skipped);
         opened
     }
 
-    /// The record that was taken out is a row; it lies at `raw` in the chunk and starts at `at` there.
+    /// The record that was taken out is a row, unless it was skipped; it lies at `raw` in the chunk and starts at `at` there.
     #[inline]
     pub fn keep(&mut self, raw: Span, at: usize) {
+        if self.skipped {
+            self.decoded.records += 1;
+            return;
+        }
         self.raws.push(raw);
         self.push(self.chunk.extent.first + at as u64);
     }
@@ -118,6 +130,7 @@ impl<'a> Gathered<'a> {
     /// What became of the chunk.
     pub fn finish(mut self) -> Decoded {
         self.end_batch();
+        self.decoded.news = self.news.into_news();
         self.decoded
     }
 

@@ -12,12 +12,18 @@
 mod avro;
 mod change;
 mod content;
+mod dataverse;
 pub mod datum;
+mod debezium;
 pub mod decompress;
 mod events;
 mod gathered;
 mod iot_hub;
+mod news;
+mod odata;
 mod row;
+mod sql;
+mod wal2json;
 
 use super::fields::{Fields, Slot};
 use super::lines::{self, Line, span};
@@ -30,10 +36,15 @@ use crate::source::{Chunk, Framing};
 
 use avro::Avro;
 use change::Change;
+use dataverse::Dataverse;
+use debezium::Debezium;
 use events::Events;
 use gathered::Gathered;
 use iot_hub::IotHub;
+use odata::OData;
+pub use row::write_string;
 use row::{Inherited, Row};
+use wal2json::Wal2Json;
 
 /// An array of more records is refused as a whole. Event Grid delivers no more than fit into 1 MB.
 const MOST_ELEMENTS: usize = 1 << 16;
@@ -49,6 +60,10 @@ enum Kind {
     Events(Events),
     Change(Change),
     Avro(Box<Avro>),
+    Debezium(Box<Debezium>),
+    Wal2Json(Box<Wal2Json>),
+    OData(Box<OData>),
+    Dataverse(Box<Dataverse>),
 }
 
 impl Opener {
@@ -69,7 +84,10 @@ impl Opener {
             Envelope::EventGrid => Kind::Events(Events::new(&events::EVENT_GRID)?),
             Envelope::Change => Kind::Change(Change::new(source)?),
             Envelope::Avro => Kind::Avro(Box::new(Avro::new(wanted, source)?)),
-            other => return Err(crate::Error::internal(format!("no decoder for envelope `{}`", other.name()))),
+            Envelope::Debezium => Kind::Debezium(Box::new(Debezium::new(source)?)),
+            Envelope::Wal2Json => Kind::Wal2Json(Box::new(Wal2Json::new(source)?)),
+            Envelope::ODataDelta => Kind::OData(Box::new(OData::new(source)?)),
+            Envelope::Dataverse => Kind::Dataverse(Box::new(Dataverse::new(source)?)),
         };
         Ok(Some(Opener { kind, inherited: Inherited::new(mapping, wanted, fields)? }))
     }
@@ -83,13 +101,34 @@ impl Kind {
             Kind::IotHub(hub) => hub.open(data, start, end, row),
             Kind::Events(events) => events.open(data, start, end, row),
             Kind::Change(change) => change.open(data, start, end, row),
+            Kind::Debezium(debezium) => debezium.open(data, start, end, row),
+            Kind::Wal2Json(wal2json) => wal2json.open(data, start, end, row),
+            Kind::OData(odata) => odata.open(data, start, end, row),
+            Kind::Dataverse(dataverse) => dataverse.open(data, start, end, row),
             Kind::Avro(_) => Err("a line, expected a block of an Avro container file".into()),
         }
     }
 
-    /// Whether a line may be an array of records.
-    fn takes_arrays(&self) -> bool {
-        matches!(self, Kind::Events(events) if events.takes_arrays())
+    /// Whether a line that begins with this byte may hold several records.
+    fn takes_lists(&self, first: u8) -> bool {
+        match self {
+            Kind::Events(events) => first == b'[' && events.takes_arrays(),
+            Kind::OData(_) => first == b'{',
+            _ => false,
+        }
+    }
+
+    /// Where the records of such a line are.
+    fn list(&mut self, data: &[u8], start: usize, end: usize) -> Result<Vec<Span>, String> {
+        match self {
+            Kind::OData(odata) => odata.list(data, start, end),
+            _ => {
+                let mut stops = Stops::default();
+                let array = Scanner::new(data, end, &mut stops).document(start, |_, _| {});
+                let array = array.map_err(|fault| reason::fault(data, start, end, fault))?;
+                elements(data, array, &mut stops, "an array", "events")
+            }
+        }
     }
 }
 
@@ -112,6 +151,15 @@ impl Outer {
             .scan(data, start, end, &mut self.found, &mut self.stops)
             .map_err(|fault| reason::fault(data, start, end, fault))?;
         if data[value.start as usize] == b'{' { Ok(()) } else { Err(reason::no_object(data[value.start as usize])) }
+    }
+
+    /// Finds what is wanted of a value that was validated.
+    #[inline]
+    fn find(&mut self, data: &[u8], value: Span) {
+        let Outer { fields, found, stops } = self;
+        found.clear();
+        found.resize(fields.slots(), Span::ABSENT);
+        fields.find(data, value, found, stops);
     }
 
     /// What was found at a pointer; nothing where that is null.
@@ -147,16 +195,17 @@ fn decode_lines(gathered: &mut Gathered<'_>, opener: &mut Opener) {
     let limit = gathered.decoder.max_record_size;
     let utf8 = simdutf8::basic::from_utf8(data).is_ok();
     for Line { start, end, dropped } in lines::of(chunk) {
-        let is_array = opener.kind.takes_arrays() && data[start..end].trim_ascii_start().starts_with(b"[");
+        let first = data[start..end].trim_ascii_start().first();
+        let is_list = first.is_some_and(|first| opener.kind.takes_lists(*first));
         let size = (end - start) as u64 + dropped;
-        let whole = if dropped > 0 || size > limit && !is_array {
+        let whole = if dropped > 0 || size > limit && !is_list {
             Err(reason::too_large(size, limit, dropped))
         } else {
             reason::check_utf8(&data[start..end], utf8)
         };
         match whole {
             Err(reason) => gathered.refuse(reason, start, end),
-            Ok(()) if is_array => decode_array(gathered, opener, start, end),
+            Ok(()) if is_list => decode_list(gathered, opener, start, end),
             Ok(()) => decode_one(gathered, opener, start, end),
         }
     }
@@ -171,26 +220,28 @@ fn decode_one(gathered: &mut Gathered<'_>, opener: &mut Opener, start: usize, en
     }
 }
 
-/// The elements of an array, each a record.
-fn decode_array(gathered: &mut Gathered<'_>, opener: &mut Opener, start: usize, end: usize) {
-    let data = &gathered.chunk.data;
-    let mut stops = Stops::default();
-    let array = match Scanner::new(data, end, &mut stops).document(start, |_, _| {}) {
-        Ok(array) => array,
-        Err(fault) => return gathered.refuse(reason::fault(data, start, end, fault), start, end),
-    };
+/// Where the elements of an array that was validated are.
+fn elements(data: &[u8], array: Span, stops: &mut Stops, list: &str, of: &str) -> Result<Vec<Span>, String> {
     let (mut elements, mut count) = (Vec::new(), 0);
-    let scanned = Scanner::new(data, array.end as usize, &mut stops).elements(array.start as usize, |element| {
+    let scanned = Scanner::new(data, array.end as usize, stops).elements(array.start as usize, |element| {
         count += 1;
         if count <= MOST_ELEMENTS {
             elements.push(element);
         }
     });
     debug_assert!(scanned.is_ok(), "the array was validated");
-    if count > MOST_ELEMENTS {
-        let reason = format!("an array of {count} events, at most {MOST_ELEMENTS} are allowed");
-        return gathered.refuse(reason, start, end);
+    match count > MOST_ELEMENTS {
+        true => Err(format!("{list} of {count} {of}, at most {MOST_ELEMENTS} are allowed")),
+        false => Ok(elements),
     }
+}
+
+/// The records of a line that holds several.
+fn decode_list(gathered: &mut Gathered<'_>, opener: &mut Opener, start: usize, end: usize) {
+    let elements = match opener.kind.list(&gathered.chunk.data, start, end) {
+        Ok(elements) => elements,
+        Err(reason) => return gathered.refuse(reason, start, end),
+    };
     for element in elements {
         let (start, end) = (element.start as usize, element.end as usize);
         let size = (end - start) as u64;

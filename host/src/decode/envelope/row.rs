@@ -5,6 +5,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::news::News;
 use crate::decode::fields::{Fields, Slot};
 use crate::decode::lines::span;
 use crate::decode::requests::Wanted;
@@ -27,6 +28,9 @@ pub struct Row<'a> {
     pub content: Known,
     /// Which attributes are taken from the body, once it is scanned.
     pub inherits: Inherits,
+    /// It is no row: it says something else.
+    pub skipped: bool,
+    pub news: &'a mut News,
 }
 
 /// What is known of a body before it is looked at.
@@ -64,8 +68,9 @@ impl Inherited {
     pub fn new(mapping: &Mapping, wanted: &Wanted, fields: &mut Fields) -> Result<Inherited> {
         let (envelope, unit) = (mapping.envelope, mapping.time_unit);
         let mut inherited = Inherited { version: None, everything: Vec::new(), times: Vec::new(), unit };
+        let of_devices = [Envelope::IotHub, Envelope::CloudEvents, Envelope::EventGrid, Envelope::Avro];
         if let Some(slot) = wanted.slot(Attribute::Version)
-            && envelope != Envelope::Change
+            && of_devices.contains(&envelope)
         {
             inherited.version = Some((slot, fields.add("/version")?));
         }
@@ -110,6 +115,13 @@ impl Row<'_> {
         }
     }
 
+    /// A whole number.
+    pub fn number(&mut self, attribute: Attribute, number: i64) {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(number.to_string().as_bytes());
+        self.written(attribute, start);
+    }
+
     /// JSON that the caller wrote to the buffer, from `start` on.
     pub fn written(&mut self, attribute: Attribute, start: usize) {
         if let Some(slot) = self.wanted.slot(attribute) {
@@ -122,6 +134,13 @@ impl Row<'_> {
     pub fn body_json(&mut self, data: &[u8], value: Span) {
         self.body_bytes(value.of(data));
         self.body.escaped = value.escaped;
+        self.content = Known::Json;
+    }
+
+    /// The body: a JSON value that the caller wrote to the buffer, from `start` on.
+    #[inline]
+    pub fn body_written(&mut self, start: usize) {
+        self.body = span(start, self.buffer.len());
         self.content = Known::Json;
     }
 

@@ -174,6 +174,7 @@ proptest! {
             records: pieces.iter().map(|piece| piece.records).sum(),
             dead: pieces.iter().flat_map(|piece| piece.dead.clone()).collect(),
             batches: pieces.into_iter().flat_map(|piece| piece.batches).collect(),
+            news: Vec::new(),
         };
         prop_assert_eq!(offsets(&in_pieces), offsets(&at_once));
         prop_assert_eq!(bodies(&in_pieces), bodies(&at_once));
