@@ -19,4 +19,5 @@ mod plugin_sandbox;
 mod properties;
 mod readme;
 mod support;
+mod tables;
 mod times;

@@ -1,6 +1,7 @@
 //! What the suites share.
 
 pub mod avro;
+pub mod cdm;
 pub mod gcs;
 pub mod golden;
 pub mod lake_folder;
