@@ -61,7 +61,9 @@ INSERT INTO accounts VALUES
   (-4, 1, '=cmd()', '"', 1, 1e-7, 5e-324, true, '9999-12-31', '9999-12-31 23:59:59.999999', '00000000-0000-0000-0000-000000000000', '\x00',
     'null', '2024-12-31 23:59:59.999999+00'),
   (-5, 1, ' blanks ', E'\n', 1e27, 0.1, 123456789.123456789, false, '1582-10-15', '2024-03-31 02:30:00', NULL, NULL, '[]',
-    '2024-03-31 01:30:00+00');
+    '2024-03-31 01:30:00+00'),
+  -- Its own place's time was not a whole number of minutes off then.
+  (-7, 1, 'old', NULL, 1, 1, 1, true, '1900-01-01', '1900-01-01 00:00:00', NULL, NULL, NULL, '1900-01-01 00:00:00+00');
 
 -- Too long to stand in its row: where an update leaves it alone, wal2json leaves it out.
 ALTER TABLE accounts ALTER COLUMN note SET STORAGE EXTERNAL;
