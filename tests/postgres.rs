@@ -196,7 +196,8 @@ fn every_cell_in_the_lake_is_what_the_databases_own_select_shows() {
     let following = Following::start(&installation);
     change(&database, 300);
     database.psql("ALTER TABLE accounts ADD COLUMN tier text");
-    database.psql("UPDATE accounts SET tier = CASE aid % 3 WHEN 0 THEN '' WHEN 1 THEN 'gold \"1\"' END WHERE aid < 100");
+    database
+        .psql("UPDATE accounts SET tier = CASE aid % 3 WHEN 0 THEN '' WHEN 1 THEN 'gold \"1\"' END WHERE aid < 100");
     change(&database, 300);
     database.psql("ALTER TABLE accounts DROP COLUMN score");
     // Those that have everything: their values come through the stream this time.

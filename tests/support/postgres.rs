@@ -39,7 +39,8 @@ const SLOT: &str = "lakeport";
 pub struct Database {
     server: Child,
     port: u16,
-    folder: tempfile::TempDir,
+    /// Removed when the server has ended.
+    _folder: tempfile::TempDir,
 }
 
 impl Database {
@@ -78,7 +79,7 @@ impl Database {
         let mut command = program("postgres");
         command.args(settings.iter().flat_map(|setting| ["-c", setting]));
         let server = command.stdout(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();
-        let mut database = Database { server, port, folder };
+        let mut database = Database { server, port, _folder: folder };
         wait_until("the server answers", || {
             let ended = database.server.try_wait().unwrap();
             assert!(ended.is_none(), "the server ended: {}", fs::read_to_string(&log).unwrap());

@@ -31,4 +31,3 @@ pub fn python(installation: &Installation, script: &str, arguments: &[&str]) -> 
     command.arg(root().join("tests/verify").join(script)).args(arguments);
     printed(installation, command)
 }
-
