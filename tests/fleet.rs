@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use base64::Engine;
@@ -12,10 +12,7 @@ use serde_json::Value;
 
 use crate::support::avro::{member, records, text};
 use crate::support::lake_folder::{Installation, LAKEPORT};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
+use crate::support::tools::{printed, python, root, tool};
 
 /// A copy of the example, with the first minute's input.
 fn fleet() -> Installation {
@@ -23,27 +20,6 @@ fn fleet() -> Installation {
     let installation = Installation::new(&fs::read_to_string(folder.join("lakeport.toml")).unwrap());
     installation.write("simulate.py", fs::read(folder.join("simulate.py")).unwrap());
     installation
-}
-
-/// Something of `.tools`, which `./dev setup` fills.
-fn tool(path: &str) -> PathBuf {
-    let path = root().join(".tools").join(path);
-    assert!(path.exists(), "`{}` is not there; run `./dev setup`", path.display());
-    path
-}
-
-/// Runs a command in an installation's folder, and answers with what it printed.
-fn printed(installation: &Installation, mut command: Command) -> String {
-    let output = command.current_dir(installation.path()).output().unwrap();
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?}: {}\n{stdout}\n{stderr}", output.status);
-    stdout.into_owned()
-}
-
-fn python(installation: &Installation, script: &str, arguments: &[&str]) -> String {
-    let mut command = Command::new(tool("py/bin/python"));
-    command.arg(root().join("tests/verify").join(script)).args(arguments);
-    printed(installation, command)
 }
 
 fn node(installation: &Installation, script: &str, arguments: &[&str]) -> String {

@@ -16,6 +16,7 @@ mod lake_local;
 mod lines;
 mod lookups;
 mod plugin_sandbox;
+mod postgres;
 mod properties;
 mod readme;
 mod support;

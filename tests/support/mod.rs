@@ -6,6 +6,8 @@ pub mod gcs;
 pub mod golden;
 pub mod lake_folder;
 pub mod mounts;
+pub mod postgres;
 pub mod process;
 pub mod servers;
 pub mod shared_data;
+pub mod tools;
