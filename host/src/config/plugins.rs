@@ -33,11 +33,13 @@ impl fmt::Display for Role {
 }
 
 /// The plugins that the binary brings along.
-pub const BUILT_IN: &[(&str, Role)] =
-    &[("select", Role::Filter), ("enrich", Role::Transform), ("ndjson", Role::Format), ("avro", Role::Format)];
-
-/// Built-in plugins of later versions.
-const LATER: &[&str] = &["cdm-csv"];
+pub const BUILT_IN: &[(&str, Role)] = &[
+    ("select", Role::Filter),
+    ("enrich", Role::Transform),
+    ("ndjson", Role::Format),
+    ("avro", Role::Format),
+    ("cdm-csv", Role::Format),
+];
 
 /// The format of an export that names none.
 const DEFAULT_FORMAT: &str = "ndjson";
@@ -130,11 +132,7 @@ impl Plugins {
         };
         let text = text.as_ref();
         let Some(plugin) = self.by_name.get(text) else {
-            let error = if LATER.contains(&text) {
-                doc.fail(name.span(), format!("the plugin `{text}` is not available in this version"))
-            } else {
-                doc.fail(name.span(), format!("there is no plugin `{text}`"))
-            };
+            let error = doc.fail(name.span(), format!("there is no plugin `{text}`"));
             // A plugin of the file may have any role; the built-in ones have theirs.
             let other_role = |known: &str| BUILT_IN.iter().any(|(name, own)| *name == known && *own != role);
             let known = self.by_name.keys().map(String::as_str).filter(|known| !other_role(known));
