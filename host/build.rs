@@ -8,8 +8,13 @@ use std::process::ExitCode;
 use std::{env, fs};
 
 /// The name that configurations use, and the crate.
-const BUILT_IN: [(&str, &str); 4] =
-    [("avro", "format-avro"), ("enrich", "transform-enrich"), ("ndjson", "format-ndjson"), ("select", "filter-select")];
+const BUILT_IN: [(&str, &str); 5] = [
+    ("avro", "format-avro"),
+    ("cdm-csv", "format-cdm-csv"),
+    ("enrich", "transform-enrich"),
+    ("ndjson", "format-ndjson"),
+    ("select", "filter-select"),
+];
 
 fn main() -> ExitCode {
     match embed() {

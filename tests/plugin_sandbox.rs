@@ -2,6 +2,7 @@
 
 mod filters;
 mod formats;
+mod tables;
 mod tools;
 mod transforms;
 
@@ -69,7 +70,7 @@ fn texts(bodies: &BinaryViewArray) -> Vec<&str> {
 
 #[test]
 fn the_built_in_plugins_describe_themselves() {
-    assert_eq!(built_in_names().collect::<Vec<_>>(), ["avro", "enrich", "ndjson", "select"]);
+    assert_eq!(built_in_names().collect::<Vec<_>>(), ["avro", "cdm-csv", "enrich", "ndjson", "select"]);
     let select = sandbox().load(&plan("select", None, Limits::default())).unwrap();
     assert_eq!((select.kind, select.name.as_str()), (PluginKind::Filter, "select"));
     assert_eq!(select.config_schema.pointer("/properties/kinds/type"), Some(&json!("array")));
@@ -148,7 +149,8 @@ fn a_plugin_of_another_kind_is_refused() {
     let error = sandbox().toolbox().format(&used("select", None, Limits::default(), json!({})), MOMENT).err().unwrap();
     assert_eq!(error.to_string(), "plugin `select` is a filter, expected a format");
     let error = sandbox().load(&plan("selct", None, Limits::default())).unwrap_err();
-    let expected = "there is no built-in plugin `selct`, expected one of `avro`, `enrich`, `ndjson`, `select`";
+    let expected =
+        "there is no built-in plugin `selct`, expected one of `avro`, `cdm-csv`, `enrich`, `ndjson`, `select`";
     assert_eq!(error.to_string(), expected);
 }
 

@@ -14,6 +14,12 @@ fn inspecting_tells_what_a_component_asks_for() {
     assert_eq!(opened.columns, ["json(body)"]);
     assert_eq!(opened.file_type.unwrap().extension, "ndjson");
 
+    let tables = lakeport::plugin::inspect(sandbox(), "cdm-csv").unwrap();
+    assert_eq!((tables.kind, tables.tables, ndjson.tables), (PluginKind::Format, true, false));
+    let opened = tables.opened.unwrap();
+    assert_eq!(opened.columns[0], "text(subject)");
+    assert_eq!(opened.file_type.unwrap().extension, "csv");
+
     let odd = lakeport::plugin::inspect(sandbox(), test_guests::FILTER).unwrap();
     assert_eq!((odd.kind, odd.name.as_str()), (PluginKind::Filter, "test-filter"));
     assert!(odd.opened.is_none(), "it cannot be opened without its mode");
@@ -26,11 +32,11 @@ fn compiling_ahead_fills_the_cache() {
     let sandbox = Sandbox::new(Some(cache.path().to_owned())).unwrap();
     let compiled = lakeport::plugin::compile(&sandbox, &[test_guests::FORMAT.into()]).unwrap();
     let names: Vec<&str> = compiled.iter().map(|compiled| compiled.plugin.as_str()).collect();
-    assert_eq!(names, ["avro", "enrich", "ndjson", "select", test_guests::FORMAT]);
+    assert_eq!(names, ["avro", "cdm-csv", "enrich", "ndjson", "select", test_guests::FORMAT]);
     assert!(compiled.iter().all(|compiled| compiled.compiled_size > 0));
     let files = std::fs::read_dir(cache.path().join("compiled")).unwrap();
     let files: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(files.iter().filter(|name| name.ends_with(".cwasm")).count(), 5, "{files:?}");
+    assert_eq!(files.iter().filter(|name| name.ends_with(".cwasm")).count(), 6, "{files:?}");
     assert!(!files.iter().any(|name| name.starts_with("tmp.") || name.starts_with("key.")), "{files:?}");
 }
 

@@ -66,6 +66,11 @@ pub mod request {
         Lookup { table: table.into(), pointer: pointer.into() }
     }
 
+    /// The pointer to a member of the body, whatever its name is: `member("a/b")` is `/a~1b`.
+    pub fn member(name: &str) -> String {
+        format!("/{}", name.replace('~', "~0").replace('/', "~1"))
+    }
+
     macro_rules! requests {
         ($($(#[$doc:meta])* $name:ident => $ty:ident,)*) => {$(
             $(#[$doc])*

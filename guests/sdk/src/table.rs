@@ -29,7 +29,7 @@ use crate::{Format, Result};
 ///     }
 ///
 ///     fn columns(&self) -> Columns {
-///         Columns(self.columns.iter().map(|column| request::json(column.pointer())).collect())
+///         Columns(self.columns.iter().map(|column| request::json(request::member(&column.name))).collect())
 ///     }
 ///
 ///     fn file_type(&self) -> FileType {
@@ -133,13 +133,6 @@ pub trait Widener: 'static {
     /// An error ends the file.
     fn finish(&mut self) -> Result<Vec<u8>> {
         Ok(Vec::new())
-    }
-}
-
-impl ColumnSchema {
-    /// Where a row has the column's value: an RFC 6901 pointer.
-    pub fn pointer(&self) -> String {
-        format!("/{}", self.name.replace('~', "~0").replace('/', "~1"))
     }
 }
 

@@ -23,6 +23,7 @@ const SDK: &[(&str, &str)] = &[
     ("guests/sdk/src/glue.rs", include_str!("../../../guests/sdk/src/glue.rs")),
     ("guests/sdk/src/lib.rs", include_str!("../../../guests/sdk/src/lib.rs")),
     ("guests/sdk/src/rows.rs", include_str!("../../../guests/sdk/src/rows.rs")),
+    ("guests/sdk/src/table.rs", include_str!("../../../guests/sdk/src/table.rs")),
     ("guests/sdk/src/testing_support.rs", include_str!("../../../guests/sdk/src/testing_support.rs")),
     ("guests/sdk/src/transform.rs", include_str!("../../../guests/sdk/src/transform.rs")),
     ("wit/filter.wit", include_str!("../../../wit/filter.wit")),

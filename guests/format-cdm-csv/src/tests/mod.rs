@@ -1,0 +1,4 @@
+//! Rows and catalogs as readers get them.
+
+mod catalog;
+mod rows;
