@@ -87,7 +87,12 @@ fn creates_updates_patches_and_deletes_are_replicated() {
     append(
         &installation,
         &[
-            account("create", "a", 1, json!({ "name": "A \"quoted\"\nname", "revenue": 1.50, "createdon": "2019-12-31T23:59:59Z" })),
+            account(
+                "create",
+                "a",
+                1,
+                json!({ "name": "A \"quoted\"\nname", "revenue": 1.50, "createdon": "2019-12-31T23:59:59Z" }),
+            ),
             account("create", "b", 1, json!({ "name": "", "revenue": 2, "createdon": "2020-01-01T00:00:00Z" })),
             account("create", "c", 1, json!({ "name": "C", "createdon": "2020-06-01T00:00:00Z" })),
             account("create", "d", 1, json!({ "name": "D", "createdon": "2020-06-01T00:00:00Z" })),
@@ -96,11 +101,15 @@ fn creates_updates_patches_and_deletes_are_replicated() {
     );
     run_at(&installation, 0, &[]);
     let cdm = read(&installation);
-    let columns = ["Id", "SinkCreatedOn", "SinkModifiedOn", "name", "revenue", "createdon", "versionnumber", "IsDelete"];
+    let columns =
+        ["Id", "SinkCreatedOn", "SinkModifiedOn", "name", "revenue", "createdon", "versionnumber", "IsDelete"];
     assert_eq!(cdm.columns("account"), columns);
     assert_eq!(cdm.files("account").keys().collect::<Vec<_>>(), ["2019", "2020"]);
     assert_eq!(cdm.annotation("account", "Athena:InitialSyncState"), Some("Completed"));
-    assert_eq!(texts(cdm.column("account", "name")), pairs(&[("a", "A \"quoted\"\nname"), ("b", ""), ("c", "C"), ("d", "D")]));
+    assert_eq!(
+        texts(cdm.column("account", "name")),
+        pairs(&[("a", "A \"quoted\"\nname"), ("b", ""), ("c", "C"), ("d", "D")])
+    );
 
     append(
         &installation,
@@ -118,7 +127,10 @@ fn creates_updates_patches_and_deletes_are_replicated() {
     let cdm = read(&installation);
     let names = [("a", "A \"quoted\"\nname"), ("b", ""), ("c", "C2"), ("e", "inserted")];
     assert_eq!(texts(cdm.column("account", "name")), pairs(&names));
-    assert_eq!(texts(cdm.column("account", "revenue")), pairs(&[("a", "99"), ("b", "null"), ("c", "null"), ("e", "null")]));
+    assert_eq!(
+        texts(cdm.column("account", "revenue")),
+        pairs(&[("a", "99"), ("b", "null"), ("c", "null"), ("e", "null")])
+    );
     assert_eq!(texts(cdm.column("account", "versionnumber")), pairs(&[("a", "2"), ("b", "2"), ("c", "2"), ("e", "1")]));
     // The row of `c` says that it was created in another year now: it stays where it is.
     assert_eq!(cdm.files("account").keys().collect::<Vec<_>>(), ["2019", "2020", "2021"]);
@@ -158,7 +170,10 @@ fn every_version_stays_in_an_append_only_table() {
     let installation = crm(&format!("write = \"append-only\"\n{COLUMNS}"), "");
     let row = |name: &str| json!({ "name": name, "createdon": "2020-05-05T00:00:00Z" });
     append(&installation, &(account("create", "a", 1, row("A")) + &account("create", "b", 1, row("B"))));
-    append(&installation, &(account("patch", "a", 2, json!({ "name": "A2" })) + &account("update", "a", 1, row("late"))));
+    append(
+        &installation,
+        &(account("patch", "a", 2, json!({ "name": "A2" })) + &account("update", "a", 1, row("late"))),
+    );
     run_at(&installation, 0, &[]);
     append(&installation, &(account("delete", "a", 3, Value::Null) + &account("create", "c", 1, row("C"))));
     run_at(&installation, 2, &[]);
@@ -201,7 +216,8 @@ fn columns_come_and_go_and_every_file_has_all_of_them() {
         append(&installation, &row("c", 2020, json!({ "size": 7 })));
         run_at(&installation, 2, &[]);
         let cdm = read(&installation);
-        let columns = ["Id", "SinkCreatedOn", "SinkModifiedOn", "name", "createdon", "versionnumber", "IsDelete", "size"];
+        let columns =
+            ["Id", "SinkCreatedOn", "SinkModifiedOn", "name", "createdon", "versionnumber", "IsDelete", "size"];
         assert_eq!(cdm.columns("account"), columns, "{write}: what is new goes last, what is gone stays");
         assert_eq!(texts(cdm.column("account", "size")), pairs(&[("a", "null"), ("b", "null"), ("c", "7")]), "{write}");
         let names = texts(cdm.column("account", "name"));
@@ -220,7 +236,10 @@ fn a_changed_type_stops_its_table_alone_until_it_is_linked_anew() {
     append(&installation, &account("create", "b", 1, json!({ "size": "large" })));
     append(&installation, &change("create", "contact", "y", 1, json!({ "name": "Y" })));
     let (_, stderr, success) = attempt(&installation, 2, &[]);
-    assert!(!success && stderr.contains("column `size` of table `account` was `int64` and is `string` now"), "{stderr}");
+    assert!(
+        !success && stderr.contains("column `size` of table `account` was `int64` and is `string` now"),
+        "{stderr}"
+    );
     assert!(stderr.contains("lakeport tables link --again account"), "{stderr}");
     assert_eq!(column(&installation, "contact", "name"), pairs(&[("x", "X"), ("y", "Y")]));
     assert_eq!(column(&installation, "account", "size"), pairs(&[("a", "1")]), "as it was");
@@ -228,7 +247,13 @@ fn a_changed_type_stops_its_table_alone_until_it_is_linked_anew() {
     assert!(status.contains("stopped"), "{status}");
 
     // From its beginning, the first schema is in the way again; what the configuration says counts instead.
-    installation.write("lakeport.toml", configuration("link = 2\ncolumns = [{ name = \"size\", data-type = \"string\" }]", "[exports.crm.tables.contact]"));
+    installation.write(
+        "lakeport.toml",
+        configuration(
+            "link = 2\ncolumns = [{ name = \"size\", data-type = \"string\" }]",
+            "[exports.crm.tables.contact]",
+        ),
+    );
     append(&installation, &account("update", "a", 2, json!({ "size": "small" })));
     run_at(&installation, 4, &[]);
     assert_eq!(column(&installation, "account", "size"), pairs(&[("a", "small"), ("b", "large")]));

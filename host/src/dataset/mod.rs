@@ -9,7 +9,7 @@ mod schema;
 mod state;
 
 pub use infer::{Inference, unify};
-pub use row::{key_text, parse_time, text_of};
+pub use row::{parse_time, text_of};
 pub use schema::{Choice, Column, DataType, SchemaNews, TableSchema, TypeChanged};
 pub use state::{DatasetState, FileEntry, Joining, Retired, TableEntry, file_key, partition_of, period, rfc3339};
 

@@ -1,20 +1,7 @@
-//! Values of rows that decide where a row goes: its key, and the time of its creation.
+//! Values of rows, as their tables need them: texts, and the time of a row's creation.
 
 use crate::decode::scan::unescape;
 use crate::decode::time::parse_rfc3339;
-
-/// A key as text, from the JSON values of its columns: of one column the value without quotes, of several their JSON array.
-/// `None` where one of them is absent or null.
-pub fn key_text(values: &[Option<&[u8]>]) -> Option<String> {
-    let values: Vec<&[u8]> = values.iter().copied().collect::<Option<_>>()?;
-    if values.is_empty() || values.contains(&b"null".as_slice()) {
-        return None;
-    }
-    match values.as_slice() {
-        [one] => text_of(one),
-        several => String::from_utf8([b"[", &*several.join(b",".as_slice()), b"]"].concat()).ok(),
-    }
-}
 
 /// The characters of a JSON string; every other value as it stands. `None` where it is no Unicode text.
 pub fn text_of(value: &[u8]) -> Option<String> {
@@ -55,17 +42,6 @@ pub fn parse_time(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_key_is_its_value_or_the_array_of_its_values() {
-        let text = |values: &[&str]| key_text(&values.iter().map(|value| Some(value.as_bytes())).collect::<Vec<_>>());
-        assert_eq!(text(&["\"a\\n\\u00e9\""]).unwrap(), "a\né");
-        assert_eq!(text(&["12345678901234567890123"]).unwrap(), "12345678901234567890123");
-        assert_eq!(text(&["1", "\"a\""]).unwrap(), "[1,\"a\"]");
-        assert_eq!(text(&["1", "null"]), None);
-        assert_eq!(key_text(&[None]), None);
-        assert_eq!(text(&[]), None);
-    }
 
     #[test]
     fn times_are_read_as_databases_write_them() {

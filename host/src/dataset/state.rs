@@ -70,10 +70,10 @@ pub struct TableEntry {
     #[serde(default)]
     pub next_version: u64,
     /// The files that readers are pointed at, by partition, oldest first.
-    #[serde(default)]
+    #[serde(default, with = "by_partition")]
     pub files: BTreeMap<i32, Vec<FileEntry>>,
     /// Files that newer ones have taken the place of, by partition.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, with = "by_partition", skip_serializing_if = "BTreeMap::is_empty")]
     pub retired: BTreeMap<i32, Vec<Retired>>,
     /// Partitions that changed since the last snapshot.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -160,6 +160,26 @@ pub fn file_key(table: &str, partition: i32, monthly: bool, written: i64, extens
     let time = DateTime::from_timestamp_micros(written).unwrap_or_default();
     let (table, period) = (encode_segment(table), period(partition, monthly));
     format!("{table}/Snapshot/{period}_{}.{extension}", time.format("%Y%m%dT%H%M%S%6fZ"))
+}
+
+/// Partitions as pairs: what a commit is read through knows numbers as values only.
+mod by_partition {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer, V: Serialize>(
+        map: &BTreeMap<i32, V>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>, V: Deserialize<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<i32, V>, D::Error> {
+        Ok(Vec::<(i32, V)>::deserialize(deserializer)?.into_iter().collect())
+    }
 }
 
 /// A time as catalogs have it.

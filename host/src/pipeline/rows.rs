@@ -13,8 +13,8 @@ use bytes::Bytes;
 use super::changes::VersionColumn;
 use super::columns::ColumnTable;
 use super::processed::{Processed, letter};
-use crate::dataset::{Inference, key_text, parse_time, partition_of, text_of};
-use crate::decode::nulls;
+use crate::dataset::{Inference, parse_time, partition_of, text_of};
+use crate::decode::{key_text, nulls};
 use crate::plan::{Columns, SourcePlan, TablePlan, TablesPlan};
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType, Selector};
 use crate::table::{Change, Document, Head, Key, Operation, Shape};
@@ -186,8 +186,9 @@ impl Here<'_> {
                 format!("no key: the envelope does not say it; set `key = \"/id\"` in [exports.{export}.tables.{name}]")
             });
         }
-        let values: Vec<_> = table.key.iter().map(|column| self.json(*column, row)).collect();
-        key_text(&values).ok_or_else(|| {
+        let values = table.key.iter().map(|column| self.json(*column, row).filter(|value| *value != b"null"));
+        let values: Option<Vec<_>> = values.collect();
+        values.map(|values| key_text(&values)).ok_or_else(|| {
             let places = table.plan.key.iter().map(|pointer| format!("`{pointer}`")).collect::<Vec<_>>();
             format!("no key: the row has nothing at {}, where table `{}` has it", places.join(", "), table.name)
         })
@@ -206,8 +207,9 @@ impl Here<'_> {
             return find("previousKey").map(str::to_owned);
         }
         let previous: serde_json::Value = serde_json::from_str(find("previous")?).ok()?;
-        let values: Vec<_> = table.plan.key.iter().map(|at| previous.pointer(at).map(ToString::to_string)).collect();
-        key_text(&values.iter().map(|value| value.as_ref().map(String::as_bytes)).collect::<Vec<_>>())
+        let values = table.plan.key.iter().map(|at| previous.pointer(at).map(ToString::to_string));
+        let values: Vec<String> = values.collect::<Option<_>>()?;
+        Some(key_text(&values.iter().map(String::as_bytes).collect::<Vec<_>>()))
     }
 
     /// The partition of the row's creation.
