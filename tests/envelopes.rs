@@ -59,6 +59,28 @@ fn each_envelopes_bodies_are_exported_by_its_kind_source_and_time() {
             "device/erp",
             r#"{"t":4}"#,
         ),
+        (
+            "debezium",
+            json!({ "op": "c", "before": null, "after": { "t": 5 },
+                "source": { "schema": "public", "table": "account", "ts_ms": 1_568_113_200_000_i64, "lsn": 7 } }),
+            "account/signals",
+            r#"{"t":5}"#,
+        ),
+        (
+            "wal2json",
+            json!({ "action": "I", "schema": "sales", "table": "line", "timestamp": "2019-09-10 13:00:00+02",
+                "columns": [{ "name": "t", "type": "integer", "value": 6 }] }),
+            "sales.line/signals",
+            r#"{"t":6}"#,
+        ),
+        (
+            "dataverse",
+            json!({ "MessageName": "Create", "PrimaryEntityName": "account", "PrimaryEntityId": "a",
+                "OperationCreatedOn": "/Date(1568113200000)/",
+                "InputParameters": [{ "key": "Target", "value": { "Attributes": [{ "key": "t", "value": 7 }] } }] }),
+            "account/signals",
+            r#"{"t":7}"#,
+        ),
     ] {
         let installation = reading(envelope, "in.ndjson", "");
         // The last line needs no terminator.
@@ -71,6 +93,31 @@ fn each_envelopes_bodies_are_exported_by_its_kind_source_and_time() {
         let letter = &installation.dead_letters()[0];
         assert_eq!(letter["offset"], line.to_string().len() + 1, "{letter}");
     }
+}
+
+#[test]
+fn a_page_of_a_delta_feed_is_as_many_records() {
+    let installation = reading("odata-delta", "in.ndjson", "timestamp = \"write\"");
+    let rows = r##"{"t":1},7,{"@odata.context":"#accounts/$deletedEntity","id":"a"},{"t":2}"##;
+    installation.write("in.ndjson", format!(r##"{{"@odata.context":"#accounts/$delta","value":[{rows}]}}"##));
+    let summary = installation.export();
+    assert_eq!(
+        (&summary["records-read"], &summary["dead-letters"]),
+        (&4.into(), &2.into()),
+        "a delete has no body here"
+    );
+    assert_eq!(exported(&installation).1, [r#"{"t":1}"#, r#"{"t":2}"#]);
+}
+
+#[test]
+fn marks_and_tombstones_are_counted_as_read_and_written_nowhere() {
+    let installation = reading("debezium", "in.ndjson", "");
+    let source = r#""source":{"table":"account","ts_ms":1568113200000}"#;
+    let row = format!(r#"{{"op":"r","after":{{"t":1}},{source}}}"#);
+    installation.write("in.ndjson", format!("{row}\nnull\n\n{{\"ts_ms\":1}}\n{row}\n"));
+    let summary = installation.export();
+    assert_eq!((&summary["records-read"], &summary["dead-letters"]), (&4.into(), &0.into()), "{summary}");
+    assert_eq!(exported(&installation).1, [r#"{"t":1}"#, r#"{"t":1}"#]);
 }
 
 // --- Avro -------------------------------------------------------------------------------------------------------------

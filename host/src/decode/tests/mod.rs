@@ -3,8 +3,13 @@
 mod agreement;
 mod avro;
 mod columns;
+mod dataverse;
+mod debezium;
 mod envelopes;
 mod lines;
+mod odata;
+mod tables;
+mod wal2json;
 
 use std::sync::Arc;
 
