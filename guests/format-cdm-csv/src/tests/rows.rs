@@ -322,7 +322,8 @@ proptest! {
             .iter()
             .map(|row| row.iter().map(|text| lakeport_plugin::serde_json::to_string(text).unwrap()).collect())
             .collect();
-        let values: Vec<Vec<Option<&str>>> = json.iter().map(|row| row.iter().map(|text| Some(text.as_str())).collect()).collect();
+        let values: Vec<Vec<Option<&str>>> =
+            json.iter().map(|row| row.iter().map(|text| Some(text.as_str())).collect()).collect();
         let values: Vec<&[Option<&str>]> = values.iter().map(Vec::as_slice).collect();
         let config = Config { formula_guard: guard, ..Config::default() };
         let mut format = open(config, &[("a", "string"), ("b", "string"), ("c", "string")]);
