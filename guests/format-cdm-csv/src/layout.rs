@@ -1,7 +1,7 @@
 //! The columns of a table's files, in their order, and where their values come from.
 //!
 //! `Id`, `SinkCreatedOn`, `SinkModifiedOn`, the table's columns, `versionnumber`, `IsDelete`, then the columns that came later. A
-//! column of the table that has the name of one of the format's own (capitals do not count) stands for it: no file has two
+//! column of the table that has the name of one of the format's own (capitals do not count) stands in its place: no file has two
 //! columns of one name.
 
 use lakeport_plugin::prelude::*;
@@ -148,19 +148,9 @@ impl Layout {
     pub fn new(schema: &TableSchema) -> Result<Layout> {
         check_table(&schema.table)?;
         check_columns(schema)?;
-        let stood_for = |own: &Own| !schema.columns.iter().any(|column| column.name.eq_ignore_ascii_case(own.name()));
-        let own = |own: Own| Field {
-            name: own.name().to_owned(),
-            data_type: own.data_type(),
-            max_length: None,
-            precision: None,
-            scale: None,
-            source: Source::Attribute(own),
-            own: Some(own),
-        };
-        let mut fields: Vec<Field> = BEFORE.into_iter().filter(stood_for).map(own).collect();
         let mut places = place::ROW..;
-        let mut added = Vec::new();
+        let mut fields = Vec::new();
+        let (mut stand_ins, mut added) = (Vec::new(), Vec::new());
         for column in &schema.columns {
             let field = Field {
                 name: column.name.clone(),
@@ -174,9 +164,18 @@ impl Layout {
                 },
                 own: Own::named(&column.name),
             };
-            if column.added { &mut added } else { &mut fields }.push(field);
+            match (field.own, column.added) {
+                (Some(_), _) => stand_ins.push(field),
+                (None, true) => added.push(field),
+                (None, false) => fields.push(field),
+            }
         }
-        fields.extend(AFTER.into_iter().filter(stood_for).map(own));
+        let mut own = |own: Own| match stand_ins.iter().position(|field| field.own == Some(own)) {
+            Some(at) => stand_ins.swap_remove(at),
+            None => Field::own(own),
+        };
+        fields.splice(0..0, BEFORE.map(&mut own));
+        fields.extend(AFTER.map(own));
         fields.append(&mut added);
         Ok(Layout { fields })
     }
@@ -204,6 +203,18 @@ impl Layout {
 }
 
 impl Field {
+    fn own(own: Own) -> Field {
+        Field {
+            name: own.name().to_owned(),
+            data_type: own.data_type(),
+            max_length: None,
+            precision: None,
+            scale: None,
+            source: Source::Attribute(own),
+            own: Some(own),
+        }
+    }
+
     fn place(&self) -> Option<(usize, &str)> {
         match self.source {
             Source::Row(place) => Some((place, &self.name)),

@@ -1,7 +1,7 @@
 //! A row's values: checked against their columns, and written.
 //!
-//! A value comes as JSON, or as text where a change feed has no better type for it: `"12"` is a whole number, `"NaN"` a double. What
-//! does not fit refuses the row, with the column, the value and what was expected.
+//! A value comes as JSON, or as text where a change feed has no better type for it: `"12"` is a whole number, `"NaN"` a double.
+//! What does not fit refuses the row, with the column, the value and what was expected.
 
 use std::borrow::Cow;
 

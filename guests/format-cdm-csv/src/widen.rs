@@ -1,7 +1,7 @@
 //! Files brought to more columns: a comma for each at the end of every row, since null is nothing between commas.
 //!
-//! A row ends at a line feed outside quotes. A quote within quotes is doubled, so that counting quotes is enough, wherever the bytes
-//! are cut.
+//! A row ends at a line feed outside quotes. A quote within quotes is doubled, so that counting quotes is enough, wherever the
+//! bytes are cut.
 
 use lakeport_plugin::prelude::*;
 
@@ -125,9 +125,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_may_be_cut_anywhere(text in "([a,]{0,3}|\"([a,\n]|\"\"){0,4}\"|\n){0,12}", cuts in prop::collection::vec(0..40_usize, 0..5)) {
+        fn bytes_may_be_cut_anywhere(
+            text in "([a,]{0,3}|\"([a,\n]|\"\"){0,4}\"|\n){0,12}",
+            cuts in prop::collection::vec(0..40_usize, 0..5),
+        ) {
             let whole = text + "\n";
-            prop_assume!(whole.matches('"').count() % 2 == 0);
+            prop_assume!(whole.matches('"').count().is_multiple_of(2));
             let mut ends: Vec<usize> = cuts.into_iter().map(|cut| cut.min(whole.len())).collect();
             ends.sort_unstable();
             ends.push(whole.len());
