@@ -26,20 +26,20 @@ fn node(installation: &Installation, script: &str, arguments: &[&str]) -> String
     let mut command = Command::new("node");
     command.env("NODE_PATH", tool("node/node_modules"));
     command.arg(root().join("tests/verify").join(script)).args(arguments);
-    printed(installation, command)
+    printed(installation.path(), command)
 }
 
 fn simulate(installation: &Installation, arguments: &[&str]) {
     let mut command = Command::new(tool("py/bin/python"));
     command.arg("simulate.py").args(arguments);
-    printed(installation, command);
+    printed(installation.path(), command);
 }
 
 /// Runs the binary as it will be in some minutes.
 fn run_ahead(installation: &Installation, minutes: u32, arguments: &[&str]) {
     let mut command = installation.command(arguments);
     command.env("LAKEPORT_CLOCK_AHEAD", (minutes * 60).to_string());
-    printed(installation, command);
+    printed(installation.path(), command);
 }
 
 /// The lines of an input file.
@@ -83,7 +83,7 @@ fn the_documentations_own_programs_print_ids_humidities_and_fan_speeds() {
         assert_eq!(files.len(), 1, "{files:?}");
         files.into_iter().next().unwrap()
     });
-    let by_python = |program: &str, file: &str| python(&installation, "seed/run_seed.py", &[program, file]);
+    let by_python = |program: &str, file: &str| python(installation.path(), "seed/run_seed.py", &[program, file]);
     let by_node = |program: &str, file: &str| node(&installation, "seed/run_seed.js", &[program, file]);
 
     let printed = by_python("measurements", &measurements);
@@ -166,7 +166,7 @@ fn every_reader_reads_every_codec_it_knows() {
             .collect();
         assert!(avro.len() >= 5, "{avro:?}");
         let arguments: Vec<_> = avro.iter().map(String::as_str).collect();
-        let by_python = python(&installation, "avro.py", &arguments);
+        let by_python = python(installation.path(), "avro.py", &arguments);
         let by_node = node(&installation, "avsc.js", &arguments);
         for report in [&by_python, &by_node] {
             let reports: Vec<Value> = report.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -238,7 +238,7 @@ fn what_the_examples_readme_shows_works() {
         };
         command.env("PATH", &path).env("LAKEPORT_CLOCK_AHEAD", (minutes * 60).to_string());
         command.env("LAKEPORT_CACHE_DIR", crate::support::lake_folder::cache()).env("NO_COLOR", "1");
-        shown.push(printed(&installation, command));
+        shown.push(printed(installation.path(), command));
     }
     assert!(shown.len() >= 5, "{shown:#?}");
     assert!(shown[1].contains("fan_speed") && shown[1].contains("humidity"), "{}", shown[1]);
@@ -279,5 +279,5 @@ fn a_schema_of_ones_own_is_filled_by_name_and_what_does_not_fit_says_where() {
     let reason = letters[0]["reason"].as_str().unwrap();
     assert!(reason.contains("`/values/1`") && reason.contains("wet") && reason.contains("double"), "{reason}");
     let path = installation.path().join("lake/readings/2019/09/10/11/00.avro");
-    python(&installation, "avro.py", &[path.to_str().unwrap()]);
+    python(installation.path(), "avro.py", &[path.to_str().unwrap()]);
 }

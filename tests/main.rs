@@ -21,4 +21,5 @@ mod properties;
 mod readme;
 mod support;
 mod tables;
+mod tables_crash;
 mod times;

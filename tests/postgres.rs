@@ -146,7 +146,8 @@ impl Found {
 
 /// Every table of the lake, as DuckDB, Polars and PyArrow agree on it.
 fn found(installation: &Installation) -> BTreeMap<String, Found> {
-    let tables: Value = serde_json::from_str(&python(installation, "cdm_tables.py", &["lake/bank", PUBLIC])).unwrap();
+    let tables: Value =
+        serde_json::from_str(&python(installation.path(), "cdm_tables.py", &["lake/bank", PUBLIC])).unwrap();
     let table = |table: &Value| Found {
         columns: serde_json::from_value(table["columns"].clone()).unwrap(),
         rows: serde_json::from_value(table["rows"].clone()).unwrap(),
@@ -178,9 +179,9 @@ fn assert_same(database: &Database, installation: &Installation) {
             expected.len()
         );
     }
-    python(installation, "cdm_sdk.py", &["lake/bank", PUBLIC]);
+    python(installation.path(), "cdm_sdk.py", &["lake/bank", PUBLIC]);
     if let Some(schema) = shared_data("model-json.schema.json") {
-        python(installation, "cdm_schema.py", &["lake/bank/model.json", schema.to_str().unwrap()]);
+        python(installation.path(), "cdm_schema.py", &["lake/bank/model.json", schema.to_str().unwrap()]);
     }
 }
 
@@ -289,7 +290,7 @@ fn what_the_examples_readme_shows_works() {
         command.args(if language == "sh" { &["-e", "-c"][..] } else { &["-c"] }).arg(script);
         command.env("PATH", &path).env("LAKEPORT_CACHE_DIR", cache()).env("NO_COLOR", "1");
         command.env("POSTGRES", installed(""));
-        shown.push(printed(&installation, command));
+        shown.push(printed(installation.path(), command));
     }
     assert!(shown.len() >= 3, "{shown:#?}");
     let compared = shown[0].lines().filter(|line| line.ends_with("the same")).count();

@@ -9,7 +9,7 @@ use crate::support::cdm::Cdm;
 use crate::support::lake_folder::Installation;
 
 /// Where the locations in the catalog begin.
-const PREFIX: &str = "https://contoso.dfs.core.windows.net/exports/crm/";
+pub const PREFIX: &str = "https://contoso.dfs.core.windows.net/exports/crm/";
 
 /// An export of the table `account`, and of what `more` has.
 pub fn crm(account: &str, more: &str) -> Installation {
@@ -30,7 +30,10 @@ const COLUMNS: &str = "columns = [{ name = \"name\", data-type = \"string\" }, {
 
 /// A change record.
 pub fn change(operation: &str, kind: &str, key: &str, version: u64, body: Value) -> String {
-    let record = json!({ "operation": operation, "kind": kind, "key": key, "version": version, "body": body });
+    let mut record = json!({ "operation": operation, "kind": kind, "version": version, "body": body });
+    if !key.is_empty() {
+        record["key"] = key.into();
+    }
     format!("{record}\n")
 }
 

@@ -1,9 +1,8 @@
 //! Programs that `./dev setup` has installed, and scripts that they run.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use super::lake_folder::Installation;
 
 /// The repository.
 pub fn root() -> PathBuf {
@@ -17,17 +16,17 @@ pub fn tool(path: &str) -> PathBuf {
     path
 }
 
-/// Runs a command in an installation's folder, and answers with what it printed.
-pub fn printed(installation: &Installation, mut command: Command) -> String {
-    let output = command.current_dir(installation.path()).output().unwrap();
+/// Runs a command in a folder, and answers with what it printed.
+pub fn printed(folder: &Path, mut command: Command) -> String {
+    let output = command.current_dir(folder).output().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?}: {}\n{stdout}\n{stderr}", output.status);
     stdout.into_owned()
 }
 
-/// Runs a script of `tests/verify` in an installation's folder, and answers with what it printed.
-pub fn python(installation: &Installation, script: &str, arguments: &[&str]) -> String {
+/// Runs a script of `tests/verify` in a folder, and answers with what it printed.
+pub fn python<T: AsRef<OsStr>>(folder: &Path, script: &str, arguments: &[T]) -> String {
     let mut command = Command::new(tool("py/bin/python"));
     command.arg(root().join("tests/verify").join(script)).args(arguments);
-    printed(installation, command)
+    printed(folder, command)
 }

@@ -7,7 +7,8 @@ use futures::future::try_join_all;
 use serde::Serialize;
 
 use super::{Config, written};
-use crate::commit::read_last;
+use crate::commit::{Commit, read_last};
+use crate::dataset::{Sync, TableEntry, rfc3339};
 use crate::error::Result;
 use crate::lake::Lake;
 use crate::pipeline::PARTITION;
@@ -56,6 +57,7 @@ async fn look(export: &ExportPlan) -> Result<ExportStatus> {
                 .and_then(DateTime::from_timestamp_micros)
                 .map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true)),
         }),
+        tables: last.as_ref().map_or_else(Vec::new, |(_, commit)| table_states(commit)),
         last_commit: last.map(|(number, commit)| LastCommit {
             number,
             epoch: commit.epoch,
@@ -81,6 +83,60 @@ pub struct ExportStatus {
     /// Of exports of changes only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub documents: Option<Documents>,
+    /// Of exports of tables only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<TableState>,
+}
+
+/// One table of an export of tables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TableState {
+    pub table: String,
+    pub sync: Sync,
+    /// When the initial sync was completed, RFC 3339.
+    pub synced: Option<String>,
+    /// Why nothing of it is exported any more.
+    pub stopped: Option<String>,
+    /// Rows that are there.
+    pub rows: u64,
+    pub columns: usize,
+    /// The files that readers are pointed at.
+    pub files: usize,
+    /// Partitions that changed since the last snapshot.
+    pub waiting: usize,
+    /// When the last snapshot of any table was written, RFC 3339.
+    pub snapshot: Option<String>,
+}
+
+impl TableState {
+    /// How far its initial sync is, for people.
+    pub fn state(&self) -> String {
+        match (&self.stopped, self.sync, &self.synced) {
+            (Some(_), ..) => "stopped".to_owned(),
+            (None, Sync::NotStarted, _) => "not started".to_owned(),
+            (None, Sync::InProgress, _) => "in progress".to_owned(),
+            (None, Sync::Completed, Some(at)) => format!("completed {at}"),
+            (None, Sync::Completed, None) => "completed".to_owned(),
+        }
+    }
+}
+
+/// What a commit says of its tables, by name.
+pub fn table_states(commit: &Commit) -> Vec<TableState> {
+    let Some(dataset) = &commit.dataset else { return Vec::new() };
+    let state = |(name, entry): (&String, &TableEntry)| TableState {
+        table: name.clone(),
+        sync: entry.sync,
+        synced: entry.synced.map(rfc3339),
+        stopped: entry.stopped.clone(),
+        rows: entry.rows.keys,
+        columns: entry.schema.columns.iter().filter(|column| !column.retired).count(),
+        files: entry.files.values().map(Vec::len).sum(),
+        waiting: entry.changed.len(),
+        snapshot: dataset.snapshot.map(rfc3339),
+    };
+    dataset.tables.iter().map(state).collect()
 }
 
 /// The table of an export of changes.
@@ -166,6 +222,34 @@ pub fn render(exports: &[ExportStatus], json: bool) -> String {
     if !documents.is_empty() {
         write!(text, "\n{documents}").expect("a String takes everything");
     }
+    let mut tables = Table::new([
+        ("tables of", Align::Left),
+        ("table", Align::Left),
+        ("initial sync", Align::Left),
+        ("rows", Align::Right),
+        ("columns", Align::Right),
+        ("files", Align::Right),
+        ("waiting", Align::Right),
+        ("snapshot", Align::Left),
+    ]);
+    for (export, table) in exports.iter().flat_map(|export| export.tables.iter().map(move |table| (export, table))) {
+        tables.row([
+            export.export.clone(),
+            printable(&table.table),
+            table.state(),
+            count(table.rows),
+            count(table.columns as u64),
+            count(table.files as u64),
+            count(table.waiting as u64),
+            table.snapshot.clone().unwrap_or_else(|| "none".to_owned()),
+        ]);
+    }
+    if !tables.is_empty() {
+        write!(text, "\n{tables}").expect("a String takes everything");
+    }
+    for stopped in exports.iter().flat_map(|export| &export.tables).filter_map(|table| table.stopped.as_ref()) {
+        write!(text, "\n{}\n", printable(stopped)).expect("a String takes everything");
+    }
     for export in exports.iter().filter(|export| !export.position.is_empty()) {
         let mut positions = Table::new([("read", Align::Right), ("", Align::Left)]);
         for reached in export.position.iter().take(MOST_ORIGINS) {
@@ -197,6 +281,7 @@ mod tests {
             dead_letters: 2,
             commits: 3,
             documents: None,
+            tables: Vec::new(),
             last_commit: Some(LastCommit { number: 7, epoch: 2, time: "2019-09-10T11:12:13.000001Z".into() }),
             position: (0..origins)
                 .map(|number| Reached { origin: format!("/data/{number}.ndjson"), next: number as u64 * 1_000 })
@@ -216,7 +301,24 @@ mod tests {
         let devices = ExportStatus { documents: Some(documents), ..export("devices", 1) };
         let new =
             ExportStatus { files: 0, records: 0, dead_letters: 0, commits: 0, last_commit: None, ..export("new", 0) };
-        let exports = [export("signals", 2), export("brews", 25), new, devices];
+        let table = |table: &str, sync, stopped: Option<&str>| TableState {
+            table: table.into(),
+            sync,
+            synced: (sync == Sync::Completed).then(|| "2019-09-10T11:12:13.000Z".into()),
+            stopped: stopped.map(str::to_owned),
+            rows: 1_000_000,
+            columns: 12,
+            files: 3,
+            waiting: 1,
+            snapshot: Some("2019-09-10T11:12:13.000Z".into()),
+        };
+        let tables = vec![
+            table("account", Sync::Completed, None),
+            table("contact", Sync::InProgress, None),
+            table("lead", Sync::Completed, Some("column `size` of table `lead` was `int64` and is `string` now")),
+        ];
+        let crm = ExportStatus { tables, ..export("crm", 1) };
+        let exports = [export("signals", 2), export("brews", 25), new, devices, crm];
         expect(&Path::new(FOLDER).join("three.txt"), &render(&exports, false));
         let json: serde_json::Value = serde_json::from_str(&render(&exports, true)).unwrap();
         assert_eq!(json["exports"][1]["position"].as_array().unwrap().len(), 25);

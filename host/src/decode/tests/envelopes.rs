@@ -373,7 +373,7 @@ fn what_is_no_change_says_what_was_expected() {
         (r#"{"operation":"upsert","kind":"a","key":"b"}"#, format!("unknown `operation` `upsert`: {six}")),
         (r#"{"operation":1,"kind":"a","key":"b"}"#, format!("the `operation` is a number, {six}")),
         (r#"{"operation":"create","key":"b","body":{}}"#, "no `kind`: expected a string".into()),
-        (r#"{"operation":"create","kind":"a","body":{}}"#, "no `key`: expected a string".into()),
+        (r#"{"operation":"create","kind":"a","key":"","body":{}}"#, "the `key` is empty, expected a string".into()),
         (r#"{"operation":"create","kind":"a","key":7,"body":{}}"#, "the `key` is a number, expected a string".into()),
         (r#"{"operation":"create","kind":"a","key":"","body":{}}"#, "the `key` is empty, expected a string".into()),
         (

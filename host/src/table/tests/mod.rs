@@ -4,6 +4,7 @@ mod damage;
 mod large;
 mod model;
 mod patches;
+mod rows;
 mod semantics;
 mod twins;
 
