@@ -29,6 +29,7 @@ use crate::telemetry::{ExportReport, Live};
 
 mod bodies;
 mod changes;
+mod tables;
 
 const RECORDS: usize = 240;
 const MODES: [Files; 3] =
