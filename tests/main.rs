@@ -18,5 +18,7 @@ mod lookups;
 mod plugin_sandbox;
 mod properties;
 mod readme;
+mod solution;
 mod support;
+mod tables_cli;
 mod times;
