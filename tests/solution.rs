@@ -242,7 +242,7 @@ fn a_schema_or_a_setting_that_is_wrong_is_refused() {
     for (right, wrong, error) in [
         ("mode = \"behave\"", "mode = \"fly\"", "plugin `odd`"),
         ("schemas/reading.avsc", "schemas/other.avsc", "cannot read `schemas/other.avsc`"),
-        ("source = \"readings\"", "sorce = \"readings\"", "there/lakeport.toml:16:1"),
+        ("source = \"readings\"", "sorce = \"readings\"", "there/lakeport.toml:14:1"),
         ("schema = { from-file = \"schemas/reading.avsc\" }", "schema = \"{}\"", "`avro`"),
     ] {
         let changed = content.replace(right, wrong);

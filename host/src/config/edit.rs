@@ -114,7 +114,6 @@ impl Edit {
                 tables.insert(table, Item::Table(section));
             }
             Some(Item::Value(Value::InlineTable(tables))) => {
-                let keys = keys.into_iter().map(|(key, value)| (key, value));
                 tables.insert(table, Value::InlineTable(InlineTable::from_iter(keys)));
             }
             _ => {}

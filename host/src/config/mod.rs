@@ -29,6 +29,7 @@ pub(crate) mod tests;
 
 use std::path::Path;
 
+pub use overlap::without_parents;
 pub use plugins::{BUILT_IN, Role};
 pub use reference::reference;
 pub use section::folder_of;

@@ -143,7 +143,7 @@ fn texts(item: &mut Item, replace: &mut dyn FnMut(&str) -> Result<String>) -> Re
             tables.iter_mut().flat_map(|table| table.iter_mut()).try_for_each(|(_, item)| texts(item, replace))
         }
         Item::Table(table) => match (table.len(), table.get("from-file").and_then(Item::as_str).map(str::to_owned)) {
-            (1, Some(path)) => Ok(set(table, "from-file", replace(&path)?)),
+            (1, Some(path)) => replace(&path).map(|place| set(table, "from-file", place)),
             _ => table.iter_mut().try_for_each(|(_, item)| texts(item, replace)),
         },
         Item::None => Ok(()),
@@ -155,7 +155,7 @@ fn texts_of_value(value: &mut toml_edit::Value, replace: &mut dyn FnMut(&str) ->
         toml_edit::Value::Array(values) => values.iter_mut().try_for_each(|value| texts_of_value(value, replace)),
         toml_edit::Value::InlineTable(table) => {
             match (table.len(), table.get("from-file").and_then(|path| path.as_str()).map(str::to_owned)) {
-                (1, Some(path)) => Ok(set(table, "from-file", replace(&path)?)),
+                (1, Some(path)) => replace(&path).map(|place| set(table, "from-file", place)),
                 _ => table.iter_mut().try_for_each(|(_, value)| texts_of_value(value, replace)),
             }
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::without_parents;
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
 use crate::plan::{ExportPlan, Exports, Input, LakePlan, Location, Plan};
@@ -18,7 +19,8 @@ pub struct Moved<'a> {
 
 impl Moved<'_> {
     fn path(&self, path: &Path) -> PathBuf {
-        path.strip_prefix(self.from).map_or_else(|_| path.to_owned(), |below| self.to.join(below))
+        // The folder that is to be may not be there yet, and no `..` leads out of it then.
+        without_parents(&path.strip_prefix(self.from).map_or_else(|_| path.to_owned(), |below| self.to.join(below)))
     }
 
     /// An error, with the folder that is to be in place of the one it is about.

@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 pub struct Args {
     #[command(flatten)]
     pub config: Config,
-    /// TABLE, or EXPORT.TABLE where several exports keep tables
-    #[arg(value_name = "[EXPORT.]TABLE")]
+    /// A table; EXPORT.TABLE where several exports keep tables
+    #[arg(value_name = "TABLE")]
     pub tables: Vec<String>,
     /// Read tables anew that are linked already: from the beginning, into new files
     #[arg(long)]

@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 pub struct Args {
     #[command(flatten)]
     pub config: Config,
-    /// TABLE, or EXPORT.TABLE where several exports keep tables
-    #[arg(value_name = "[EXPORT.]TABLE")]
+    /// A table; EXPORT.TABLE where several exports keep tables
+    #[arg(value_name = "TABLE")]
     pub tables: Vec<String>,
     /// Every table of every export
     #[arg(long, conflicts_with = "tables")]
