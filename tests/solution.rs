@@ -46,7 +46,7 @@ fn exported() -> (Installation, Value) {
     installation.write("here/lakeport.toml", FILE);
     installation.write("here/schemas/reading.avsc", SCHEMA);
     let said = installation.run_ok(&["solution", "export", "here/lakeport.toml", "--output", "shop.json"]);
-    assert!(said.starts_with("shop.json: the configuration, 1 texts and 1 plugins; an import sets\n"), "{said}");
+    assert!(said.starts_with("shop.json: the configuration, texts: 1, plugins: 1; an import sets\n"), "{said}");
     assert!(said.contains("  lakes.main.secret-access-key  env:SOLUTION_SECRET\n"), "{said}");
     let solution = serde_json::from_slice(&fs::read(installation.path().join("shop.json")).unwrap()).unwrap();
     (installation, solution)
@@ -98,8 +98,8 @@ fn a_solution_arrives_and_runs_elsewhere() {
     assert_eq!(
         said,
         format!(
-            "the configuration, its 1 exports, their plugins and schemas are right\n\
-             1 lakes answered, and what 1 sources read is there\n\
+            "the configuration, its plugins and their settings are right\n\
+             lakes that answered: 1; sources whose folders are there: 1\n\
              written into {}\n  schemas/reading.avsc\n  plugins/odd.wasm\n  lakeport.lock\n  lakeport.toml\n\
              next: lakeport check there/lakeport.toml\n",
             there.display()

@@ -43,8 +43,8 @@ pub fn run(args: &Args) -> Result<String> {
             .with_help("name a file in a folder that is there: `--output shop.solution.json`")
     })?;
     let (texts, plugins) = (solution.texts.len(), solution.plugins.len());
-    let mut said = format!("{}: the configuration, {texts} texts and {plugins} plugins", output.display());
-    said += "; an import sets\n";
+    let mut said =
+        format!("{}: the configuration, texts: {texts}, plugins: {plugins}; an import sets\n", output.display());
     for variable in &solution.variables {
         said += &format!("  {}  {}\n", variable.name, shown(&variable.suggestion));
     }

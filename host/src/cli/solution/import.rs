@@ -102,14 +102,13 @@ fn look(configuration: &Path, offline: bool, moved: &Moved<'_>) -> Result<String
     let session = Session { plan: Arc::new(plan), sandbox: Sandbox::new(None)?, surroundings, options };
     verify::plugins(&session)?;
     session.pin(true)?;
-    let exports = session.plan.exports.len();
-    let right = format!("the configuration, its {exports} exports, their plugins and schemas are right");
+    let right = "the configuration, its plugins and their settings are right";
     if offline {
         return Ok(format!("{right}\nlakes, sources and secrets were not looked at: `--offline`"));
     }
     let lakes = runtime()?.block_on(verify::lakes(&session.plan, moved))?;
     let sources = verify::sources(&session.plan, moved)?;
-    Ok(format!("{right}\n{lakes} lakes answered, and what {sources} sources read is there"))
+    Ok(format!("{right}\nlakes that answered: {lakes}; sources whose folders are there: {sources}"))
 }
 
 /// Refuses to write over files.
