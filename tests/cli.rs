@@ -161,8 +161,23 @@ fn what_is_wrong_is_shown_with_what_to_do() {
 
 #[test]
 fn help_explains_every_command() {
-    let commands =
-        ["", "run ", "check ", "status ", "dead-letters ", "inspect ", "plugin ", "plugin new ", "completions "];
+    let commands = [
+        "",
+        "run ",
+        "check ",
+        "status ",
+        "dead-letters ",
+        "inspect ",
+        "tables ",
+        "tables link ",
+        "tables unlink ",
+        "plugin ",
+        "plugin new ",
+        "solution ",
+        "solution export ",
+        "solution import ",
+        "completions ",
+    ];
     let lines: Vec<_> = commands.iter().map(|command| format!("{command}--help")).collect();
     expect_session("help", &installation(), &lines.iter().map(String::as_str).collect::<Vec<_>>());
 }

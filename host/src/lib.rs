@@ -27,6 +27,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod plugin;
 pub mod record;
+mod replace;
 pub mod session;
 pub mod source;
 pub mod table;

@@ -3,6 +3,7 @@
 //! A command's file has its arguments and turns what the command found into text or JSON. Results go to standard output,
 //! everything else to standard error. Only `main` ends the process.
 
+mod ask;
 pub mod check;
 pub mod completions;
 pub mod dead_letters;
@@ -11,7 +12,9 @@ pub mod errors;
 pub mod inspect;
 pub mod plugin;
 pub mod run;
+pub mod solution;
 pub mod status;
+pub mod tables;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -47,7 +50,11 @@ pub enum Command {
     DeadLetters(dead_letters::Args),
     Inspect(inspect::Args),
     #[command(subcommand)]
+    Tables(tables::Command),
+    #[command(subcommand)]
     Plugin(plugin::Command),
+    #[command(subcommand)]
+    Solution(solution::Command),
     Completions(completions::Args),
 }
 
@@ -67,7 +74,12 @@ impl Config {
 }
 
 fn load(path: &Path) -> Result<Plan> {
-    config::load(path, &|name| std::env::var(name).ok())
+    config::load(path, &variable)
+}
+
+/// What a variable of the process's environment holds.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 impl Cli {
@@ -79,8 +91,9 @@ impl Cli {
             Command::Status(args) => args.json,
             Command::DeadLetters(args) => args.json,
             Command::Inspect(args) => args.json,
+            Command::Tables(command) => command.json(),
             Command::Plugin(command) => command.json(),
-            Command::Completions(_) => false,
+            Command::Solution(_) | Command::Completions(_) => false,
         }
     }
 
@@ -93,7 +106,9 @@ impl Cli {
             Command::Inspect(args) => inspect::run(&args, out),
             Command::Plugin(command) => plugin::run(&command, out),
             Command::Run(args) => run::run(&args, out),
+            Command::Solution(command) => solution::run(&command, out),
             Command::Status(args) => status::run(&args, out),
+            Command::Tables(command) => tables::run(&command, out),
         }
     }
 }
@@ -170,10 +185,10 @@ mod tests {
 
     #[test]
     fn json_is_known_for_every_command() {
-        for line in ["run", "check", "status", "dead-letters", "inspect x", "plugin inspect x"] {
+        for line in ["run", "check", "status", "dead-letters", "inspect x", "plugin inspect x", "tables list"] {
             assert!(parse(&format!("{line} --json")).unwrap().json(), "{line}");
         }
-        for line in ["run", "plugin new x", "completions bash"] {
+        for line in ["run", "plugin new x", "completions bash", "tables link x y", "solution export"] {
             assert!(!parse(line).unwrap().json(), "{line}");
         }
     }
@@ -187,6 +202,9 @@ mod tests {
             "plugin new x --kind y",
             "inspect",
             "inspect x --format parquet",
+            "tables link x y --write often",
+            "tables unlink x y --all",
+            "solution import x",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

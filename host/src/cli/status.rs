@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Config, written};
 use crate::commit::{Commit, read_last};
-use crate::dataset::{Sync, TableEntry, rfc3339};
+use crate::dataset::{DatasetState, Sync, TableEntry, rfc3339};
 use crate::error::Result;
 use crate::lake::Lake;
 use crate::pipeline::PARTITION;
@@ -124,7 +124,11 @@ impl TableState {
 
 /// What a commit says of its tables, by name.
 pub fn table_states(commit: &Commit) -> Vec<TableState> {
-    let Some(dataset) = &commit.dataset else { return Vec::new() };
+    commit.dataset.as_ref().map_or_else(Vec::new, states_of)
+}
+
+/// How far the tables of a dataset are, by name.
+pub fn states_of(dataset: &DatasetState) -> Vec<TableState> {
     let state = |(name, entry): (&String, &TableEntry)| TableState {
         table: name.clone(),
         sync: entry.sync,

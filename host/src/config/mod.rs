@@ -6,6 +6,7 @@
 mod columns;
 mod defaults;
 mod document;
+pub mod edit;
 mod exports;
 mod keys;
 mod lakes;
@@ -19,6 +20,7 @@ mod sources;
 mod tables;
 mod url;
 mod value;
+pub mod variables;
 
 #[cfg(test)]
 pub(crate) mod golden;
@@ -27,8 +29,10 @@ pub(crate) mod tests;
 
 use std::path::Path;
 
+pub use overlap::without_parents;
 pub use plugins::{BUILT_IN, Role};
 pub use reference::reference;
+pub use section::folder_of;
 pub use value::suggest;
 
 use self::document::Document;
@@ -46,18 +50,22 @@ const SMALLEST: &str = "the smallest configuration has a source and an export:\n
 /// # Errors
 /// Of kind `Config`: the file cannot be read, or [`parse`] refuses it.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Plan> {
+    parse(&read(path)?, path, env)
+}
+
+/// The text of the configuration at `path`.
+fn read(path: &Path) -> Result<String> {
     let text = std::fs::read(path).map_err(|error| {
         let message =
             format!("cannot read the configuration `{}`: {}", path.display(), error.to_string().to_lowercase());
         Error::config(message).with_help(SMALLEST)
     })?;
-    let text = String::from_utf8(text).map_err(|error| {
+    String::from_utf8(text).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
         Error::config(format!("the configuration `{}` is not UTF-8: line {line}", path.display()))
             .with_help("save it as UTF-8")
-    })?;
-    parse(&text, path, env)
+    })
 }
 
 /// Turns the text of the configuration at `path` into a plan.

@@ -65,8 +65,8 @@ pub fn feeds_itself(export: &ExportPlan) -> bool {
 /// Files as a dataset has them: its catalog, and some of every table.
 fn files_of_tables(tables: &TablesPlan) -> impl Iterator<Item = String> {
     let root = &tables.root;
-    let files = move |table: &String| [format!("{root}/{table}/2019.csv"), format!("{root}/{table}/2019/2019.csv")];
-    [format!("{root}/model.json")].into_iter().chain(tables.tables.keys().flat_map(files))
+    let files = move |table: &String| format!("{root}/{}", crate::dataset::file_key(table, 2019, false, 0, "csv"));
+    [format!("{root}/model.json")].into_iter().chain(tables.tables.keys().map(files))
 }
 
 /// The store, and the folder in it.

@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::plan::{PluginOrigin, PluginPlan};
+use crate::replace::replace;
 
 const HEADER: &str = "\
 # The components that this configuration runs, by SHA-256. Lakeport writes this file; keep it with the configuration.
@@ -131,20 +132,9 @@ impl Lock {
             self.plugins.iter().map(|(name, digest)| (name.clone(), Entry { sha256: digest.clone() })).collect();
         let text =
             toml::to_string(&File { plugins }).map_err(|error| Error::internal(format!("the lock file: {error}")))?;
-        replace(&self.path, &format!("{HEADER}{text}"))
+        replace(&self.path, format!("{HEADER}{text}").as_bytes())
             .map_err(|error| Error::config(format!("cannot write the lock file `{}`: {error}", self.path.display())))
     }
-}
-
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let temporary = path.with_extension(format!("lock.{}", std::process::id()));
-    let write = || {
-        let mut file = fs::File::create(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
 
 #[cfg(test)]
