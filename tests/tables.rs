@@ -249,14 +249,8 @@ fn a_changed_type_stops_its_table_alone_until_it_is_linked_anew() {
     let status = installation.run_ok(&["status"]);
     assert!(status.contains("stopped"), "{status}");
 
-    // From its beginning, the first schema is in the way again; what the configuration says counts instead.
-    installation.write(
-        "lakeport.toml",
-        configuration(
-            "link = 2\ncolumns = [{ name = \"size\", data-type = \"string\" }]",
-            "[exports.crm.tables.contact]",
-        ),
-    );
+    // From its beginning on there is no file that says otherwise.
+    installation.run_ok(&["tables", "link", "--again", "account"]);
     append(&installation, &account("update", "a", 2, json!({ "size": "small" })));
     run_at(&installation, 4, &[]);
     assert_eq!(column(&installation, "account", "size"), pairs(&[("a", "small"), ("b", "large")]));

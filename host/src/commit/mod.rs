@@ -2,7 +2,7 @@
 //!
 //! 1. `protocol.rs` decides, without I/O; `model.rs` checks its every interleaving.
 //! 2. `entry.rs` is what stands in the log.
-//! 3. `partition.rs` carries the protocol out on a lake.
+//! 3. `partition.rs` carries the protocol out on a lake, whose log `log.rs` reads.
 //! 4. `files.rs` says which objects a span writes to, from the state that the log holds.
 //! 5. `ledger.rs` counts what one span writes, and decides what becomes of it; `stager.rs` stages the bytes meanwhile.
 //!
@@ -11,6 +11,7 @@
 mod entry;
 mod files;
 mod ledger;
+mod log;
 pub mod letters;
 #[cfg(test)]
 mod model;
@@ -23,5 +24,6 @@ pub use entry::{
 };
 pub use files::{File, FileTable, Published};
 pub use ledger::{Closing, Ledger, any_due};
-pub use partition::{Draft, Identity, Outcome, Partition, newest_owner, partition_folder, read_last};
+pub use log::{newest_owner, partition_folder, read_last};
+pub use partition::{Draft, Identity, Outcome, Partition};
 pub use stager::{Objects, Piece, Stager};

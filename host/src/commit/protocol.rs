@@ -84,6 +84,27 @@ pub enum Reply {
     Done,
 }
 
+impl Request {
+    /// The name of the request's fail point.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Request::ReadBoundary => "read-boundary",
+            Request::ReadNewest { .. } => "read-newest",
+            Request::CreateFence { .. } => "create-fence",
+            Request::ReadSlot { .. } => "read-slot",
+            Request::CheckBoundary => "check-boundary",
+            Request::CreateCommit { .. } => "create-commit",
+            Request::Publish { .. } => "publish",
+            Request::Acknowledge { .. } => "acknowledge",
+            Request::Discard { .. } => "discard",
+            Request::SweepOrphans { .. } => "sweep-orphans",
+            Request::MoveBoundary { .. } => "move-boundary",
+            Request::DeleteLog { .. } => "delete-log",
+            Request::Wait | Request::Stop => "wait",
+        }
+    }
+}
+
 /// One owner of one partition's log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Owner {

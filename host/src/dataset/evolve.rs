@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::schema::TypeChanged;
 use super::state::file_key;
 use super::{DatasetState, SchemaNews, Sync, TableEntry, TableSchema, unify};
+use crate::error::{Error, Result};
 use crate::plan::{Columns, Partition, TablePlan, TablesPlan, Write};
 use crate::table::TableState;
 
@@ -12,7 +13,10 @@ impl DatasetState {
     /// Brings the tables to what the configuration says: those that are new, those that are gone or linked anew, and columns
     /// that it gives. Answers with the objects that nobody needs any more, and whether anything changed. `now`: microseconds since
     /// 1970-01-01T00:00:00Z.
-    pub fn follow(&mut self, plan: &TablesPlan, extension: &str, now: i64) -> (Vec<String>, bool) {
+    ///
+    /// # Errors
+    /// Of kind `Config`, where a table is to be laid out in another way than it is.
+    pub fn follow(&mut self, plan: &TablesPlan, extension: &str, now: i64) -> Result<(Vec<String>, bool)> {
         let before = self.clone();
         let mut obsolete = Vec::new();
         let goes_on = |name: &String, entry: &TableEntry| {
@@ -38,6 +42,7 @@ impl DatasetState {
         }
         for (name, table) in plan.tables.iter().filter(|(_, table)| table.linked) {
             let entry = self.tables.entry(name.clone()).or_insert_with(|| TableEntry::new(name, table));
+            entry.check_layout(table, name)?;
             if let Columns::Given(columns) = &table.columns {
                 entry.take_columns(columns, true, name);
             }
@@ -46,7 +51,7 @@ impl DatasetState {
             self.joining = None;
         }
         let changed = *self != before;
-        (obsolete, changed)
+        Ok((obsolete, changed))
     }
 
     /// Takes in what a record says of a table's columns. Answers with the table's name where it has to stop.
@@ -98,6 +103,19 @@ impl TableEntry {
         let retired =
             self.retired.iter().flat_map(|(partition, files)| files.iter().map(|file| (*partition, file.written)));
         files.chain(retired).map(|(partition, written)| key(partition, written)).collect()
+    }
+
+    /// Refuses a table whose files were laid out in another way.
+    fn check_layout(&self, plan: &TablePlan, name: &str) -> Result<()> {
+        let new = TableEntry::new(name, plan);
+        let changed = match (new.monthly == self.monthly, new.schema.history == self.schema.history) {
+            (true, true) => return Ok(()),
+            (false, _) => "partition",
+            (true, false) => "write",
+        };
+        Err(Error::config(format!("`{changed}` of table `{name}` is not what its files were written with")).with_help(
+            format!("set it back, or link the table anew to write them again: `lakeport tables link --again {name}`"),
+        ))
     }
 
     fn take_columns(&mut self, columns: &[super::Column], complete: bool, name: &str) {
@@ -177,7 +195,7 @@ mod tests {
     /// A state with a file of 2020.
     fn with_a_file() -> DatasetState {
         let mut state = DatasetState::default();
-        state.follow(&plan(table()), "csv", 5);
+        state.follow(&plan(table()), "csv", 5).unwrap();
         let entry = state.tables.get_mut("t").unwrap();
         entry.files.insert(2020, vec![FileEntry { written: 1, rows: 1 }]);
         entry.published = Some(entry.schema.clone());
@@ -187,11 +205,11 @@ mod tests {
     #[test]
     fn a_table_that_is_unlinked_leaves_its_files_or_takes_them_along() {
         let mut state = with_a_file();
-        assert_eq!(state.follow(&plan(table()), "csv", 5), (vec![], false));
-        let (obsolete, changed) = state.clone().follow(&plan(TablePlan { linked: false, ..table() }), "csv", 5);
+        assert_eq!(state.follow(&plan(table()), "csv", 5).unwrap(), (vec![], false));
+        let (obsolete, changed) = state.clone().follow(&plan(TablePlan { linked: false, ..table() }), "csv", 5).unwrap();
         assert_eq!((obsolete, changed), (vec![], true));
         let gone = plan(TablePlan { linked: false, remove_files: true, ..table() });
-        let (obsolete, _) = state.follow(&gone, "csv", 5);
+        let (obsolete, _) = state.follow(&gone, "csv", 5).unwrap();
         assert_eq!(obsolete, ["crm/t/Snapshot/2020_19700101T000000000001Z.csv"]);
         assert!(state.tables.is_empty());
     }
@@ -199,7 +217,7 @@ mod tests {
     #[test]
     fn a_table_that_is_linked_anew_begins_again_and_its_readers_keep_their_files() {
         let mut state = with_a_file();
-        state.follow(&plan(TablePlan { link: 2, ..table() }), "csv", 7);
+        state.follow(&plan(TablePlan { link: 2, ..table() }), "csv", 7).unwrap();
         let entry = &state.tables["t"];
         assert_eq!((entry.link, entry.files.len(), entry.retired[&2020][0].since), (2, 0, 7));
         assert_eq!(entry.published, None);
@@ -219,10 +237,20 @@ mod tests {
     }
 
     #[test]
+    fn another_layout_is_refused_until_the_table_is_linked_anew() {
+        let mut state = with_a_file();
+        let monthly = TablePlan { partition: Partition::Month, ..table() };
+        let refused = state.clone().follow(&plan(monthly.clone()), "csv", 5).unwrap_err();
+        assert!(refused.message.contains("`partition` of table `t`"), "{refused}");
+        state.follow(&plan(TablePlan { link: 2, ..monthly }), "csv", 5).unwrap();
+        assert!(state.tables["t"].monthly);
+    }
+
+    #[test]
     fn inferred_types_widen_until_there_are_files() {
         let plan = plan(TablePlan { columns: Columns::Infer, ..table() });
         let mut state = DatasetState::default();
-        state.follow(&plan, "csv", 5);
+        state.follow(&plan, "csv", 5).unwrap();
         for (found, expected) in [(DataType::Int64, DataType::Int64), (DataType::Double, DataType::Double)] {
             state.take_news(&plan, &news(found));
             assert_eq!(state.tables["t"].schema.columns[0].data_type, expected);

@@ -29,14 +29,23 @@ pub fn parse_time(text: &str) -> Option<i64> {
     };
     let zone = time.find(['+', '-', 'Z', 'z']).unwrap_or(time.len());
     let (time, zone) = time.split_at(zone);
-    let zone = match zone.len() {
-        0 => "Z".to_owned(),
-        // An offset in hours, as PostgreSQL writes it.
-        3 => format!("{zone}:00"),
-        5 if !zone.contains(':') => format!("{}:{}", &zone[..3], &zone[3..]),
-        _ => zone.to_owned(),
-    };
-    parse_rfc3339(&format!("{date}T{time}{zone}"))
+    let utc = parse_rfc3339(&format!("{date}T{time}Z"))?;
+    utc.checked_sub(offset(zone)?.checked_mul(1_000_000)?)
+}
+
+/// The seconds that a zone is ahead of UTC: `+02`, `+0530`, `+05:30`, and `+05:21:10` as there were before 1930; none is UTC.
+fn offset(zone: &str) -> Option<i64> {
+    if matches!(zone, "" | "Z" | "z") {
+        return Some(0);
+    }
+    let (sign, digits) = zone.split_at(1);
+    let digits: String = digits.chars().filter(|c| *c != ':').collect();
+    if !matches!(digits.len(), 2 | 4 | 6) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let part = |at: usize| digits.get(at..at + 2).map_or(Some(0), |part| part.parse::<i64>().ok());
+    let seconds = part(0)? * 3600 + part(2)? * 60 + part(4)?;
+    Some(if sign == "-" { -seconds } else { seconds })
 }
 
 #[cfg(test)]
@@ -51,7 +60,8 @@ mod tests {
         }
         assert_eq!(parse_time("2021-06-25 10:21:12.5-0600"), Some(1_624_638_072_500_000));
         assert_eq!(parse_time("1969-12-31"), Some(-86_400_000_000));
-        for text in ["", "infinity", "2021-06-25x", "2021-13-25", "25.06.2021 00:00", "é021-06-25"] {
+        assert_eq!(parse_time("1900-01-01 05:21:10+05:21:10"), parse_time("1900-01-01"));
+        for text in ["", "infinity", "2021-06-25x", "2021-13-25", "25.06.2021 00:00", "é021-06-25", "2021-06-25 16:21:12+2"] {
             assert_eq!(parse_time(text), None, "{text}");
         }
     }

@@ -138,12 +138,13 @@ impl Column {
 
 impl TableSchema {
     /// Takes over what is said of the columns. `complete`: those that are not among them are gone. `published`: files of the
-    /// table have the columns as they were, so that what is new stands behind everything. Answers whether anything changed.
+    /// table have the columns as they were, so that what is new stands behind everything, and a type cannot change. Answers whether
+    /// anything changed.
     ///
     /// # Errors
-    /// A column with another type than before; nothing has changed then.
+    /// A column with another type than files have; nothing has changed then.
     pub fn evolve(&mut self, columns: &[Column], complete: bool, published: bool) -> Result<bool, TypeChanged> {
-        for column in columns {
+        for column in columns.iter().filter(|_| published) {
             if let Some(known) = self.find(&column.name)
                 && known.data_type != column.data_type
             {
@@ -210,6 +211,8 @@ mod tests {
         let mut schema = schema(&["a"]);
         schema.evolve(&columns(&["b"]), false, false).unwrap();
         assert_eq!(names(&schema), [("a", false, false), ("b", false, false)]);
+        schema.evolve(&[Column::new("a", DataType::Int64)], false, false).unwrap();
+        assert_eq!(schema.columns[0].data_type, DataType::Int64, "no file says otherwise");
     }
 
     #[test]

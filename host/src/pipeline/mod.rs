@@ -20,6 +20,7 @@ mod feed;
 mod lane;
 mod lanes;
 mod lookup;
+mod portions;
 mod preview;
 mod processed;
 mod row_writer;

@@ -104,9 +104,7 @@ impl Dataset {
     /// Nothing is left to catch up with once the first reader is where the second one was.
     pub(super) fn settle(&mut self, position: &Position) {
         let is_passed = |joining: &mut Joining| joining.arrived && covers(position, &joining.position);
-        if self.state.joining.take_if(is_passed).is_some() {
-            self.unsaved = true;
-        }
+        drop(self.state.joining.take_if(is_passed));
     }
 }
 

@@ -1,8 +1,10 @@
 //! Runs one export: opens everything, lets `spans.rs` loop, and answers with what was committed.
 
+mod catalog;
 mod dataset;
 mod gather;
 mod joining;
+mod snapshot;
 mod spans;
 mod table;
 

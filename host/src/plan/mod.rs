@@ -3,6 +3,8 @@
 //! Parse → resolve → run. [`crate::config`] is the only place that makes a [`Plan`], nothing later reads configuration, and
 //! whatever can be found wrong without touching a lake or a record was found before a `Plan` exists.
 
+mod tables;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,10 +12,11 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::dataset::Column;
 use crate::layout::Template;
 use crate::record::Attribute;
 use crate::table::Shape;
+
+pub use tables::{Columns, Partition, TablePlan, TablesPlan, Write};
 
 /// Everything an installation runs.
 #[derive(Debug, Clone)]
@@ -86,70 +89,6 @@ impl Exports {
     pub fn keeps_table(&self) -> bool {
         matches!(self, Exports::Changes { .. })
     }
-}
-
-/// The tables of an export.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TablesPlan {
-    /// The folder of everything, below the lake's root; no slash at either end.
-    pub root: String,
-    /// The URL of `root` as readers know it; ends in `/`.
-    pub public_url: String,
-    /// What the catalog says of it.
-    pub description: String,
-    /// The time between two snapshots.
-    pub every: Duration,
-    /// How long a file stays after a newer one has taken its place.
-    pub keep: Duration,
-    /// By name; those that are not linked too.
-    pub tables: BTreeMap<String, TablePlan>,
-}
-
-/// One table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TablePlan {
-    /// Whether it is exported.
-    pub linked: bool,
-    /// Counts how often it was linked anew: where it has risen, the table begins again.
-    pub link: u64,
-    /// Its files go when it is not linked any more.
-    pub remove_files: bool,
-    /// The kind that its records have.
-    pub kind: String,
-    /// Where a row has its key, JSON pointers; the record's subject is the key where there are none.
-    pub key: Vec<String>,
-    /// Where a row has the time of its creation, a JSON pointer; the time of its first writing counts where there is none.
-    pub created: Option<String>,
-    pub write: Write,
-    pub partition: Partition,
-    pub columns: Columns,
-}
-
-/// What becomes of a changed row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Write {
-    /// It is replaced, or removed.
-    InPlace,
-    /// Every version stays, and that it was deleted.
-    AppendOnly,
-}
-
-/// What a table's rows are partitioned by: when they were created.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Partition {
-    Year,
-    Month,
-}
-
-/// Where a table's columns are known from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Columns {
-    /// The configuration.
-    Given(Vec<Column>),
-    /// Records that say so.
-    Stream,
-    /// The rows themselves.
-    Infer,
 }
 
 impl ExportPlan {
