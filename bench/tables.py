@@ -119,9 +119,10 @@ def follow(command, source, lake, changes):
         time.sleep(0.05)
     before = written_by(process)
     fed, size = feed(changes, path)
-    # Until two snapshots in a row bring nothing: a snapshot with the last change is there then.
+    # Until there was time for three snapshots and none came: the last change is in the last one then.
     settled = time.monotonic()
-    quiet = 3 * EVERY
+    times = [at for at, _ in reader.seen]
+    quiet = 3 * max([EVERY, *(later - earlier for earlier, later in zip(times, times[1:]))])
     while time.monotonic() - max(settled, reader.seen[-1][0]) < quiet and time.monotonic() - settled < PATIENCE:
         if process.poll() is not None:
             sys.exit(f"`{' '.join(map(str, command))}` ended by itself with code {process.returncode}")

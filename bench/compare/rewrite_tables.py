@@ -30,6 +30,7 @@ COLUMNS = {
 QUOTED = ["Id", "SinkCreatedOn", "SinkModifiedOn", *(name for name, of in COLUMNS.items() if of == "VARCHAR")]
 BODY = ", ".join(f"{name} {of}" for name, of in COLUMNS.items())
 NAMES = ", ".join(COLUMNS)
+CELLS = NAMES.replace("active", "CASE WHEN active THEN 'True' WHEN NOT active THEN 'False' END")
 
 
 class Table:
@@ -75,7 +76,7 @@ class Table:
             path = self.folder / f"{month}_{self.written:05}.csv"
             self.db.execute(f"""
                 COPY (
-                    SELECT Id, SinkCreatedOn, SinkModifiedOn, {NAMES}, versionnumber, NULL AS IsDelete
+                    SELECT Id, SinkCreatedOn, SinkModifiedOn, {CELLS}, versionnumber, NULL AS IsDelete
                     FROM rows WHERE month = '{month}'
                 ) TO '{path}' (FORMAT csv, HEADER false, FORCE_QUOTE ({", ".join(QUOTED)}))
             """)
