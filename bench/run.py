@@ -4,8 +4,8 @@ Every tool reads the same generated file, keeps ten of fifty signal names and wr
 that whatever else the machine does hits them alike. Each result is compared, hour by hour, with that of the plain Python
 script; a tool whose lines differ fails the run.
 
-`just bench` runs all of it; `just bench --only lakeport --size 1m --runs 3` or `just bench --fleet` a part. What a fleet
-exports is measured in fleet.py.
+`just bench` runs all of it; `just bench --only lakeport --size 1m --runs 3`, `just bench --fleet` or `just bench --tables` a part.
+What a fleet exports is measured in fleet.py, tables in tables.py.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import sys
 from datetime import datetime, timezone
 
 import fleet
+import tables
 from measuring import BENCH, RELEASE, WORK, configured, digest, empty, machine, run, shares, summed, table
 
 SIZES = {"1m": 1_000_000, "10m": 10_000_000}
@@ -139,6 +140,8 @@ def markdown(results):
     lines += growth(results["sizes"])
     if "fleet" in results:
         lines += fleet.markdown(results["fleet"])
+    if "tables" in results:
+        lines += tables.markdown(results["tables"])
     if "startup-ms" in results:
         lines += ["", "## Start-up", "", f"One record exported, start to exit: {results['startup-ms']:.0f} ms."]
     return "\n".join(lines) + "\n"
@@ -176,6 +179,7 @@ def main():
     parser.add_argument("--only", help=f"tools, separated by commas: {', '.join(TOOLS)}", default=",".join(TOOLS))
     parser.add_argument("--size", choices=SIZES, action="append", help="one size; both where it is not given")
     parser.add_argument("--fleet", action="store_true", help="the fleet's exports only")
+    parser.add_argument("--tables", action="store_true", help="tables only, once")
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
     tools = arguments.only.split(",")
@@ -187,13 +191,16 @@ def main():
     subprocess.run(build, check=True, cwd=BENCH)
     WORK.mkdir(parents=True, exist_ok=True)
     results = {"date": datetime.now(timezone.utc).strftime("%Y-%m-%d"), "runs": arguments.runs, "machine": machine()}
-    everything = tools == list(TOOLS) and not arguments.size and not arguments.fleet
-    sizes = [] if arguments.fleet else arguments.size or SIZES
+    part = arguments.fleet or arguments.tables
+    everything = tools == list(TOOLS) and not arguments.size and not part
+    sizes = [] if part else arguments.size or SIZES
     results["sizes"] = {size: measure(size, tools, arguments.runs) for size in sizes}
     if everything:
         results["startup-ms"] = startup()
     if everything or arguments.fleet:
         results["fleet"] = fleet.measure(arguments.runs)
+    if everything or arguments.tables:
+        results["tables"] = tables.measure()
 
     text = markdown(results)
     print(text)

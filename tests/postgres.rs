@@ -204,7 +204,8 @@ fn every_cell_in_the_lake_is_what_the_databases_own_select_shows() {
     // Those that have everything: their values come through the stream this time.
     database.psql("UPDATE accounts SET bid = 2 WHERE aid < 0");
     database.psql("UPDATE accounts SET risk = 'NaN', note = NULL, balance = -balance WHERE aid = -1");
-    database.psql("UPDATE accounts SET aid = -50 WHERE aid = -5");
+    // Its long note does not change with its key.
+    database.psql("UPDATE accounts SET aid = -60 WHERE aid = -6");
     change(&database, 300);
     database.psql("UPDATE history SET delta = 0, filler = NULL WHERE hid <= 5");
     database.psql("DELETE FROM history WHERE hid <= 3");
