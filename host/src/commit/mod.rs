@@ -11,8 +11,8 @@
 mod entry;
 mod files;
 mod ledger;
-mod log;
 pub mod letters;
+mod log;
 #[cfg(test)]
 mod model;
 mod partition;

@@ -15,8 +15,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
-use super::log::{partition_folder, read_boundary, read_newest, read_slot, slot_key, slot_of};
 use super::entry::{Commit, Content, Entry, FORMAT_VERSION, Fence, Object, Publication, Series, SpanEntry, Totals};
+use super::log::{partition_folder, read_boundary, read_newest, read_slot, slot_key, slot_of};
 use super::protocol::{Owner, Reply, Request, Slot};
 use crate::dataset::DatasetState;
 use crate::error::{Error, Result};

@@ -170,7 +170,7 @@ fn tables_with(lake: &str, lines: &str, tables: &str) -> TablesPlan {
     );
     let export = parse(&text).unwrap_or_else(|error| panic!("{error}")).exports.remove(0);
     assert_eq!((export.granularity, export.timestamp), (Granularity::Day, Timestamp::Write));
-    assert_eq!(export.files, Files::Rolling);
+    assert_eq!(export.files, Files::Once);
     let Exports::Tables(plan) = &export.exports else { panic!("{:?}", export.exports) };
     TablesPlan::clone(plan)
 }

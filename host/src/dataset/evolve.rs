@@ -206,7 +206,8 @@ mod tests {
     fn a_table_that_is_unlinked_leaves_its_files_or_takes_them_along() {
         let mut state = with_a_file();
         assert_eq!(state.follow(&plan(table()), "csv", 5).unwrap(), (vec![], false));
-        let (obsolete, changed) = state.clone().follow(&plan(TablePlan { linked: false, ..table() }), "csv", 5).unwrap();
+        let (obsolete, changed) =
+            state.clone().follow(&plan(TablePlan { linked: false, ..table() }), "csv", 5).unwrap();
         assert_eq!((obsolete, changed), (vec![], true));
         let gone = plan(TablePlan { linked: false, remove_files: true, ..table() });
         let (obsolete, _) = state.follow(&gone, "csv", 5).unwrap();

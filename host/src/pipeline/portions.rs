@@ -17,7 +17,7 @@ const WAITING: usize = 32 << 20;
 /// Rows on their way to lanes, by file.
 #[derive(Default)]
 pub struct Portions {
-    pub schema: Arc<TableSchema>,
+    schema: Arc<TableSchema>,
     /// By partition.
     pub files: BTreeMap<i32, Arc<File>>,
     waiting: BTreeMap<i32, (Vec<Document>, usize)>,
@@ -26,6 +26,11 @@ pub struct Portions {
 }
 
 impl Portions {
+    /// Nothing yet of a table with these columns.
+    pub fn new(schema: Arc<TableSchema>) -> Portions {
+        Portions { schema, ..Portions::default() }
+    }
+
     /// Adds rows; `file` makes the file of a partition that is new.
     ///
     /// # Errors

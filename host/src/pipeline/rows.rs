@@ -23,6 +23,12 @@ use crate::table::{Change, Document, Head, Key, Operation, Shape};
 #[derive(Debug)]
 pub enum RowChange {
     Row(Change),
+    /// A row got another key; `change` is the rest of it, as a patch of what the row was under the key `from`, where it is `gone`.
+    Moved {
+        from: String,
+        gone: Change,
+        change: Change,
+    },
     /// All rows went.
     Truncate,
 }
@@ -55,6 +61,7 @@ impl RowChange {
     pub fn size(&self) -> usize {
         match self {
             RowChange::Row(change) => change.size(),
+            RowChange::Moved { gone, change, .. } => gone.size() + change.size(),
             RowChange::Truncate => 0,
         }
     }
@@ -104,14 +111,14 @@ impl RowColumns {
             };
             let columns =
                 Here { subject: self.subject, operation: self.operation, time: self.time, system: self.system, batch };
-            match columns.changes(row, table, &self.version, &self.export) {
-                Ok(changes) => {
-                    if let (Some(inference), [.., RowChange::Row(_)]) = (&mut table.inference, changes.as_slice())
+            match columns.change(row, table, &self.version, &self.export) {
+                Ok(change) => {
+                    if let (Some(inference), false) = (&mut table.inference, matches!(change, RowChange::Truncate))
                         && batch.bodies.is_valid(row)
                     {
                         out.news.extend(inference.look(kind, batch.bodies.value(row)));
                     }
-                    out.rows.extend(changes.into_iter().map(|change| (table.name.clone(), change)));
+                    out.rows.push((table.name.clone(), change));
                 }
                 Err(reason) => out.dead.push(letter(batch, row, reason)),
             }
@@ -139,16 +146,10 @@ impl Here<'_> {
         column.is_valid(row).then(|| column.value(row))
     }
 
-    /// What the record does to its table, in order.
-    fn changes(
-        &self,
-        row: usize,
-        table: &Columned,
-        version: &VersionColumn,
-        export: &str,
-    ) -> Result<Vec<RowChange>, String> {
+    /// What the record does to its table.
+    fn change(&self, row: usize, table: &Columned, version: &VersionColumn, export: &str) -> Result<RowChange, String> {
         let operation = match self.text(self.operation, row) {
-            Some("truncate") => return Ok(vec![RowChange::Truncate]),
+            Some("truncate") => return Ok(RowChange::Truncate),
             Some(text) => text.parse()?,
             // What does not say what it does is the row.
             None => Operation::Update,
@@ -165,17 +166,14 @@ impl Here<'_> {
         let subject = self.key(row, table, export)?;
         let previous = self.previous(row, table).filter(|previous| *previous != subject);
         let partition = self.created(row, table)?;
-        let mut changes = Vec::with_capacity(1);
-        let operation = match previous {
-            None => operation,
-            Some(previous) => {
-                changes.push(RowChange::Row(change(Operation::Delete, previous, &[])?));
-                // Under its new key it was not there before.
-                if operation == Operation::Delete { operation } else { Operation::Create }
+        let changed = change(operation, subject, body)?.in_partition(partition);
+        Ok(match previous {
+            Some(from) if operation != Operation::Delete => {
+                let gone = change(Operation::Delete, from.clone(), &[])?;
+                RowChange::Moved { from, gone, change: changed }
             }
-        };
-        changes.push(RowChange::Row(change(operation, subject, body)?.in_partition(partition)));
-        Ok(changes)
+            _ => RowChange::Row(changed),
+        })
     }
 
     fn key(&self, row: usize, table: &Columned, export: &str) -> Result<String, String> {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 
-use super::twin;
+use super::{Head, Patcher, twin};
 use crate::decode::reason;
 use crate::decode::scan::{MAX_DEPTH, Scanner};
 use crate::decode::stops::Stops;
@@ -112,6 +112,27 @@ impl Change {
         let key = Key { source: format!("{number:016x}"), ..key };
         let body = body.unwrap_or_default();
         Change { key, shape: Shape::Document, operation: Operation::Create, version, time, body, partition: None }
+    }
+
+    /// What the document is known by, within its source and kind.
+    pub fn subject(&self) -> &str {
+        &self.key.subject
+    }
+
+    /// Makes the patch of a row, or the whole row, that `document` was under another key the whole row, in the partition that it was in.
+    ///
+    /// # Errors
+    /// Of [`crate::Kind::Internal`], where the document is no row.
+    pub fn base_on(&mut self, document: &Bytes) -> crate::Result<()> {
+        let broken = || crate::Error::internal("a table holds a row that cannot be read");
+        let head = Head::of(document).ok_or_else(broken)?;
+        if self.operation == Operation::Patch {
+            let row = Patcher::default().replace_members(Some(Head::row(document)), &self.body);
+            self.body = row.map_err(|_| broken())?.into();
+            self.operation = Operation::Create;
+        }
+        self.partition = Some(head.partition);
+        Ok(())
     }
 
     /// Bytes of memory.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::joining::Takes;
+use super::moves::Together;
 use super::table::state_object;
 use crate::commit::Object;
 use crate::dataset::{DatasetState, SchemaNews, Sync, TableEntry, TableSchema, file_key, partition_of, rfc3339};
@@ -43,6 +44,11 @@ pub(super) struct Additions {
 }
 
 impl Additions {
+    /// Nothing yet but what is superfluous already.
+    pub fn new(obsolete: Vec<String>) -> Additions {
+        Additions { obsolete, ..Additions::default() }
+    }
+
     /// A name that nothing else is staged under.
     pub fn next_name(&mut self, folder: &str) -> String {
         self.staged += 1;
@@ -170,13 +176,12 @@ impl Dataset {
         (folder, write_time): (&str, i64),
         additions: &mut Additions,
     ) -> Result<()> {
-        let Some(plan) = self.plan.tables.get(name) else { return Ok(()) };
         let Some(entry) = self.state.tables.get_mut(name).filter(|entry| entry.stopped.is_none()) else {
             return Ok(());
         };
         entry.begin();
-        let rows = match rows_after_truncation(changes) {
-            (rows, false) => rows,
+        let changes = match changes_after_truncation(changes) {
+            (changes, false) => changes,
             (_, true) if entry.versions.is_some() => {
                 entry.stopped = Some(format!(
                     "table `{name}` was truncated, and with `write = \"append-only\"` there is no record of the rows that went; \
@@ -184,17 +189,35 @@ impl Dataset {
                 ));
                 return Ok(());
             }
-            (rows, true) => {
+            (changes, true) => {
                 additions.obsolete.extend(entry.state_objects().map(str::to_owned));
                 entry.rows = TableState::default();
                 entry.changed.extend(entry.partitions());
-                rows
+                changes
             }
+        };
+        for part in Together::parts(changes) {
+            self.apply(lake, name, part, (folder, write_time), additions).await?;
+        }
+        Ok(())
+    }
+
+    /// Applies changes that can be applied together.
+    async fn apply(
+        &mut self,
+        lake: &Lake,
+        name: &str,
+        changes: Together,
+        (folder, write_time): (&str, i64),
+        additions: &mut Additions,
+    ) -> Result<()> {
+        let (Some(plan), Some(entry)) = (self.plan.tables.get(name), self.state.tables.get_mut(name)) else {
+            return Ok(());
         };
         let partition = partition_of(write_time, plan.partition).unwrap_or_default();
         let terms = RowTerms { write_time, partition, versions: entry.versions.is_some(), only: None };
         let request = Apply {
-            changes: rows,
+            changes: changes.resolve(lake, &self.cache, &entry.rows).await?,
             emit: Emit::Nothing,
             mark_deletes: false,
             staged_key: additions.next_name(folder),
@@ -227,18 +250,10 @@ impl Dataset {
     }
 }
 
-/// The rows' changes after the last time that all rows went, and whether they did.
-fn rows_after_truncation(changes: Vec<RowChange>) -> (Vec<Change>, bool) {
-    let mut rows = Vec::with_capacity(changes.len());
-    let mut truncated = false;
-    for change in changes {
-        match change {
-            RowChange::Row(row) => rows.push(row),
-            RowChange::Truncate => {
-                truncated = true;
-                rows.clear();
-            }
-        }
+/// The changes after the last time that all rows went, and whether they did.
+fn changes_after_truncation(mut changes: Vec<RowChange>) -> (Vec<RowChange>, bool) {
+    match changes.iter().rposition(|change| matches!(change, RowChange::Truncate)) {
+        None => (changes, false),
+        Some(last) => (changes.split_off(last + 1), true),
     }
-    (rows, truncated)
 }

@@ -4,6 +4,7 @@ mod catalog;
 mod dataset;
 mod gather;
 mod joining;
+mod moves;
 mod snapshot;
 mod spans;
 mod table;

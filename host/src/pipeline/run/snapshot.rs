@@ -25,7 +25,7 @@ impl super::spans::Run<'_> {
         let span = self.span.as_mut().expect("the caller has begun one");
         let moment = span.context.moment;
         let write_time = moment.write_time;
-        let mut additions = Additions { obsolete: std::mem::take(&mut dataset.obsolete), ..Additions::default() };
+        let mut additions = Additions::new(std::mem::take(&mut dataset.obsolete));
         for (name, changes) in std::mem::take(&mut span.rows) {
             dataset.change(&self.lake, &name, changes, (&folder, write_time), &mut additions).await?;
         }
@@ -140,7 +140,7 @@ impl super::spans::Run<'_> {
         let (lake, cache, state) = (self.lake.clone(), cache.clone(), state.clone());
         let apply = async move { table::apply(&lake, &cache, &state, request, &documents).await };
         let mut apply = std::pin::pin!(apply);
-        let mut portions = Portions { schema: schema.clone(), ..Portions::default() };
+        let mut portions = Portions::new(schema.clone());
         let (mut applied, mut more) = (false, true);
         while more || !applied || !self.lanes.is_empty() || portions.has_ready() {
             if self.lanes.has_room()

@@ -1,0 +1,104 @@
+//! Rows that got another key: what the change does not say of the row is what it had under the old one.
+
+use std::collections::HashSet;
+
+use crate::error::Result;
+use crate::lake::Lake;
+use crate::pipeline::rows::RowChange;
+use crate::table::{self, Cache, Change, Reader, TableState, Wanted};
+
+/// Changes that can be applied together: none of the moves among them comes from a key that another of them changed.
+#[derive(Default)]
+pub(super) struct Together {
+    pub changes: Vec<Change>,
+    /// Where moved rows are in `changes`, and the keys that they had.
+    moves: Vec<(usize, String)>,
+}
+
+impl Together {
+    /// The changes of `changes`, in order, in as few parts as can be.
+    pub fn parts(changes: Vec<RowChange>) -> Vec<Together> {
+        let mut parts = vec![Together::default()];
+        // Only where there is a move does it matter what was changed.
+        let mut changed = changes.iter().any(|change| matches!(change, RowChange::Moved { .. })).then(HashSet::new);
+        for change in changes {
+            let last = parts.last_mut().expect("there is one from the beginning");
+            match change {
+                RowChange::Truncate => {}
+                RowChange::Row(change) => {
+                    if let Some(changed) = &mut changed {
+                        changed.insert(change.subject().to_owned());
+                    }
+                    last.changes.push(change);
+                }
+                RowChange::Moved { from, gone, change } => {
+                    let changed = changed.get_or_insert_default();
+                    let last = match changed.contains(&from) {
+                        true => {
+                            changed.clear();
+                            parts.push(Together::default());
+                            parts.last_mut().expect("pushed above")
+                        }
+                        false => last,
+                    };
+                    changed.extend([from.clone(), change.subject().to_owned()]);
+                    last.moves.push((last.changes.len() + 1, from));
+                    last.changes.extend([gone, change]);
+                }
+            }
+        }
+        parts
+    }
+
+    /// The changes, those of moved rows with all that the rows had.
+    ///
+    /// # Errors
+    /// Of kind `Lake`.
+    pub async fn resolve(mut self, lake: &Lake, cache: &Cache, state: &TableState) -> Result<Vec<Change>> {
+        if self.moves.is_empty() {
+            return Ok(self.changes);
+        }
+        let wanted: Vec<_> = self.moves.iter().map(|(_, from)| Wanted { subject: from.as_str(), source: "" }).collect();
+        let reader = Reader::new(lake.clone(), state, cache.clone());
+        // This owner alone makes files of the table superfluous.
+        let found = reader.find(&wanted).await?.ok_or_else(|| table::missing(&lake.url(lake.log_folder())))?;
+        for ((at, _), document) in self.moves.iter().zip(found) {
+            if let Some(document) = document {
+                self.changes[*at].base_on(&document)?;
+            }
+        }
+        Ok(self.changes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::table::{Key, Operation, Shape};
+
+    fn change(subject: &str, operation: Operation) -> Change {
+        let key = Key { source: String::new(), kind: String::new(), subject: subject.into() };
+        Change::new(Shape::Row, key, operation, None, None, Bytes::from_static(b"{}")).unwrap()
+    }
+
+    fn moved(from: &str, to: &str) -> RowChange {
+        let (gone, change) = (change(from, Operation::Delete), change(to, Operation::Create));
+        RowChange::Moved { from: from.into(), gone, change }
+    }
+
+    fn parts(changes: Vec<RowChange>) -> Vec<Vec<String>> {
+        let subjects = |part: Together| part.changes.iter().map(|change| change.subject().to_owned()).collect();
+        Together::parts(changes).into_iter().map(subjects).collect()
+    }
+
+    #[test]
+    fn a_move_from_a_key_that_was_changed_waits_for_that_change() {
+        let row = |subject| RowChange::Row(change(subject, Operation::Update));
+        assert_eq!(parts(vec![row("a"), row("b")]), [["a", "b"]]);
+        assert_eq!(parts(vec![row("a"), moved("b", "c"), row("d")]), [["a", "b", "c", "d"]]);
+        assert_eq!(parts(vec![row("b"), moved("b", "c")]), [vec!["b"], vec!["b", "c"]]);
+        assert_eq!(parts(vec![moved("a", "b"), moved("b", "c")]), [["a", "b"], ["b", "c"]]);
+    }
+}
