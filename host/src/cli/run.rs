@@ -57,6 +57,7 @@ pub struct Args {
 /// The error of the last export that stopped early; those of others are shown before.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     init_logging(args.log, std::env::var("LAKEPORT_LOG").ok().as_deref())?;
+    allow_open_files();
     let plan = args.apply(args.config.load()?)?;
     let live: Vec<_> = plan.exports.iter().map(|_| Arc::new(Live::default())).collect();
     let named = plan.exports.iter().map(|export| export.name.clone()).zip(live.iter().cloned());
@@ -88,6 +89,19 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
         _ = std::io::stderr().write_all(shown.as_bytes());
     }
     last.map_or(Ok(()), Err)
+}
+
+/// Lets the process have as many files open as the system allows it: a snapshot stages one for each partition.
+fn allow_open_files() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get a pointer to a value of their own type that outlives them.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            // Where it is refused, the limit stays as it was.
+            let _ = libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
 }
 
 /// The first Ctrl-C or SIGTERM lets the run commit what it has read; the second ends the process.

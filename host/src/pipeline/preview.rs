@@ -9,14 +9,18 @@ use tokio::sync::watch;
 
 use super::lane::Lane;
 use super::lookup::Tables;
+use super::portions::Portions;
 use super::processed::{Processed, SpanContext};
+use super::row_writer::Portion;
+use super::rows::RowChange;
 use super::run::encoding_of;
 use super::{PARTITION, changes};
 use crate::clock::Surroundings;
 use crate::commit::{FileTable, Published, read_last};
+use crate::dataset::{DatasetState, SchemaNews, file_key, partition_of};
 use crate::error::Result;
 use crate::lake::Lake;
-use crate::plan::{ExportPlan, Exports};
+use crate::plan::{ExportPlan, Exports, TablesPlan};
 use crate::plugin::{Moment, Toolbox};
 use crate::source::{Read, Reader};
 use crate::table::{self, Apply, Cache, Change, Document, Emit, RowTerms, TableState};
@@ -81,7 +85,7 @@ pub fn preview(
     let mut lane = Lane::open(plan.clone(), toolbox, &tables, runtime.clone(), moment)?;
     let mut preview = Preview::default();
     let mut files = BTreeMap::new();
-    let mut changes = Vec::new();
+    let (mut changes, mut rows, mut news) = (Vec::new(), Vec::new(), Vec::new());
     while preview.bytes < sample.limit {
         let chunk = match sample.reader.read(Duration::ZERO)? {
             Read::Chunk(chunk) => chunk,
@@ -91,11 +95,18 @@ pub fn preview(
         let mut processed = lane.process(&chunk, &span)?;
         preview.records += processed.records;
         changes.append(&mut processed.changes);
+        rows.append(&mut processed.rows);
+        news.append(&mut processed.news);
         preview.note(processed, &mut files);
     }
     if let Exports::Changes { mark_deletes, .. } = plan.exports {
         for documents in runtime.block_on(snapshot(changes, mark_deletes))? {
             preview.note(lane.write_documents(&changes::chunk(&plan.name, &documents), &span)?, &mut files);
+        }
+    }
+    if let Exports::Tables(tables) = &plan.exports {
+        for portion in runtime.block_on(first_snapshot(tables, rows, &news, &span))? {
+            preview.note(lane.write_rows(&portion, &span)?, &mut files);
         }
     }
     for (file, bytes) in lane.finish_files()? {
@@ -128,6 +139,52 @@ async fn snapshot(changes: Vec<Change>, mark_deletes: bool) -> Result<Vec<Vec<Do
         Apply { changes, emit: Emit::Everything, mark_deletes, staged_key: "table".into(), rows: RowTerms::default() };
     let (_, documents) = table::apply_and_collect(&memory, &Cache::default(), &TableState::default(), request).await?;
     Ok(documents)
+}
+
+/// The first snapshot of tables that hold nothing but what `rows` made.
+async fn first_snapshot(
+    tables: &TablesPlan,
+    rows: Vec<(Arc<str>, RowChange)>,
+    news: &[SchemaNews],
+    span: &SpanContext,
+) -> Result<Vec<Portion>> {
+    let memory = Lake::with_store(Arc::new(InMemory::new()), "preview", "_lakeport");
+    let cache = Cache::default();
+    let write_time = span.moment.write_time;
+    let mut state = DatasetState::default();
+    state.follow(tables, "csv", write_time)?;
+    news.iter().for_each(|news| drop(state.take_news(tables, news)));
+    let mut by_table: BTreeMap<Arc<str>, Vec<Change>> = BTreeMap::new();
+    for (table, change) in rows {
+        let changes = by_table.entry(table).or_default();
+        match change {
+            RowChange::Row(change) => changes.push(change),
+            RowChange::Moved { gone, change, .. } => changes.extend([gone, change]),
+            RowChange::Truncate => changes.clear(),
+        }
+    }
+    let mut portions = Vec::new();
+    for (name, changes) in by_table {
+        let (plan, entry) = (&tables.tables[&*name], &state.tables[&*name]);
+        let partition = partition_of(write_time, plan.partition).unwrap_or_default();
+        let versions = entry.versions.is_some();
+        let request = Apply {
+            changes,
+            emit: if versions { Emit::Nothing } else { Emit::Everything },
+            mark_deletes: false,
+            staged_key: format!("table-{name}"),
+            rows: RowTerms { write_time, partition, versions, only: None },
+        };
+        let (_, documents) = table::apply_and_collect(&memory, &cache, &TableState::default(), request).await?;
+        let mut ready = Portions::new(Arc::new(entry.schema.clone()));
+        for documents in documents {
+            let key = |partition| file_key(&name, partition, entry.monthly, write_time, "csv");
+            ready.add(documents, |partition| span.files.once(format!("{}/{}", tables.root, key(partition))))?;
+        }
+        ready.finish();
+        portions.extend(std::iter::from_fn(|| ready.next()));
+    }
+    Ok(portions)
 }
 
 fn new_file(file: &crate::commit::File) -> PreviewFile {

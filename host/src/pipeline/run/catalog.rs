@@ -48,20 +48,25 @@ impl Dataset {
         }
     }
 
-    /// Writes the catalog anew where it would say something else.
+    /// What a commit at `write_time` has to tell readers that they have not been told, and what stands for it.
+    pub(super) fn catalog_news(&self, write_time: i64) -> Option<(Described, String)> {
+        let described = Described { modified: String::new(), ..self.described(write_time) };
+        let digest = hex::encode(&Sha256::digest(format!("{} {described:?}", self.export.format.config))[..16]);
+        let modified = rfc3339(write_time);
+        (digest != self.state.catalog).then_some((Described { modified, ..described }, digest))
+    }
+
+    /// Writes the catalog anew.
+    ///
+    /// # Errors
+    /// Of kind `Lake` or `Plugin`.
     pub(super) async fn describe(
         &mut self,
         lake: &Lake,
+        (described, digest): (Described, String),
         (folder, moment): (&str, Moment),
         additions: &mut Additions,
     ) -> Result<()> {
-        let mut described = self.described(moment.write_time);
-        let modified = std::mem::take(&mut described.modified);
-        let digest = hex::encode(&Sha256::digest(format!("{} {described:?}", self.export.format.config))[..16]);
-        if digest == self.state.catalog {
-            return Ok(());
-        }
-        described.modified = modified;
         let (export, toolbox) = (self.export.clone(), self.toolbox.clone());
         let opened = blocking(move || toolbox.catalog(&export.format, moment)).await?;
         let mut previous = Vec::new();

@@ -43,6 +43,10 @@ impl super::spans::Run<'_> {
         }
         let due = dataset.due(write_time);
         let scheduled = dataset.state.full || dataset.next_snapshot().is_none_or(|next| write_time >= next);
+        if !due.is_empty() {
+            // Files of the span before are read where small ones are brought together.
+            self.wait_for_the_commit_before().await;
+        }
         for name in &due {
             self.snapshot_table(&mut dataset, name, &folder, &mut additions).await?;
         }
@@ -53,12 +57,21 @@ impl super::spans::Run<'_> {
         let keep = i64::try_from(dataset.plan.keep.as_micros()).unwrap_or(i64::MAX);
         let keys = dataset.expire(write_time.saturating_sub(keep));
         additions.obsolete.extend(keys);
-        dataset.describe(&self.lake, (&folder, moment), &mut additions).await?;
+        if let Some(news) = dataset.catalog_news(write_time) {
+            self.wait_for_the_commit_before().await;
+            dataset.describe(&self.lake, news, (&folder, moment), &mut additions).await?;
+        }
         dataset.settle(&self.position);
         dataset.unsaved = false;
         let state = Kept::Dataset(Box::new(dataset.state.clone()));
         self.dataset = Some(dataset);
         Ok(Tabled { state, written: additions.written, obsolete: additions.obsolete })
+    }
+
+    async fn wait_for_the_commit_before(&mut self) {
+        let before = self.number - 1;
+        // A sender that is gone belongs to a run that failed; its error is reported where it happened.
+        let _ = self.published.wait_for(|published| published.number >= before).await;
     }
 
     /// Encodes new copies of a table's partitions that changed.
