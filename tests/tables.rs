@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::cdm::Cdm;
 use crate::support::lake_folder::Installation;
+use crate::support::process::signal;
 
 /// Where the locations in the catalog begin.
 pub const PREFIX: &str = "https://contoso.dfs.core.windows.net/exports/crm/";
@@ -243,14 +244,14 @@ fn a_changed_type_stops_its_table_alone_until_it_is_linked_anew() {
         !success && stderr.contains("column `size` of table `account` was `int64` and is `string` now"),
         "{stderr}"
     );
-    assert!(stderr.contains("lakeport tables link --again account"), "{stderr}");
+    assert!(stderr.contains("lakeport tables link CONFIG account --again"), "{stderr}");
     assert_eq!(column(&installation, "contact", "name"), pairs(&[("x", "X"), ("y", "Y")]));
     assert_eq!(column(&installation, "account", "size"), pairs(&[("a", "1")]), "as it was");
     let status = installation.run_ok(&["status"]);
     assert!(status.contains("stopped"), "{status}");
 
     // From its beginning on there is no file that says otherwise.
-    installation.run_ok(&["tables", "link", "--again", "account"]);
+    installation.run_ok(&["tables", "link", "lakeport.toml", "account", "--again"]);
     append(&installation, &account("update", "a", 2, json!({ "size": "small" })));
     run_at(&installation, 4, &[]);
     assert_eq!(column(&installation, "account", "size"), pairs(&[("a", "small"), ("b", "large")]));
@@ -276,6 +277,112 @@ fn a_table_that_is_linked_later_is_read_from_the_beginning() {
     assert_eq!(column(&installation, "contact", "name"), pairs(&[("x", "X2"), ("y", "Y2")]));
     let state = &installation.last_commit("crm")["dataset"];
     assert!(state.get("joining").is_none(), "{state}");
+}
+
+#[test]
+fn a_table_joins_while_its_source_grows_and_nothing_of_it_is_lost() {
+    let audit = "[exports.crm.tables.audit]\nwrite = \"append-only\"\ncolumns = \"infer\"";
+    let installation = crm(COLUMNS, "");
+    let lines = |numbers: std::ops::Range<u64>| -> String {
+        let both = numbers.map(|number| {
+            let bad = if number == 7 { json!({ "n": "\u{0}" }) } else { json!({ "n": number }) };
+            account("update", &format!("a{}", number % 10), number + 1, json!({ "revenue": number }))
+                + &change("create", "audit", &format!("k{number}"), 1, bad)
+        });
+        both.collect()
+    };
+    append(&installation, &lines(0..2_000));
+    run_at(&installation, 0, &[]);
+    let more = "snapshots = { every = \"50ms\" }\nflush = { every = \"20ms\" }\n";
+    let text = configuration(COLUMNS, audit)
+        .replace("[exports.crm.tables.account]", &format!("{more}\n[exports.crm.tables.account]"));
+    installation.write("lakeport.toml", text);
+    let child = installation.spawn(&["run", "--quiet", "--follow"]);
+    for step in 0..100 {
+        let mut file = fs::OpenOptions::new().append(true).open(installation.path().join("crm.ndjson")).unwrap();
+        std::io::Write::write_all(&mut file, lines(2_000 + step * 10..2_010 + step * 10).as_bytes()).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    // It arrives, and settles, while it runs.
+    let joined = |installation: &Installation| installation.last_commit("crm")["dataset"].get("joining").is_none();
+    for _ in 0..100 {
+        if joined(&installation) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    signal(&child, libc::SIGTERM);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(joined(&installation));
+    run_at(&installation, 0, &["--full", "crm"]);
+    let found = column(&installation, "audit", "n");
+    let mut expected: Vec<_> = (0..3_000).filter(|n| *n != 7).map(|n| (format!("k{n}"), n.to_string())).collect();
+    expected.sort();
+    assert_eq!(found, expected);
+    assert_eq!(column(&installation, "account", "revenue").len(), 10);
+    let letters = installation.dead_letters();
+    assert_eq!(letters.len(), 1, "what was passed over then is refused now: {letters:?}");
+}
+
+#[test]
+fn a_column_that_was_dropped_and_comes_back_is_null_in_rows_from_before() {
+    let installation = crm("", "");
+    let both = [("name", "string"), ("note", "string")];
+    append(&installation, &schema("account", &both));
+    append(&installation, &account("create", "a", 1, json!({ "name": "A", "note": "old" })));
+    run_at(&installation, 0, &[]);
+    append(&installation, &schema("account", &both[..1]));
+    append(&installation, &account("create", "b", 1, json!({ "name": "B" })));
+    run_at(&installation, 2, &[]);
+    assert_eq!(column(&installation, "account", "note"), pairs(&[("a", "null"), ("b", "null")]));
+    append(&installation, &schema("account", &both));
+    append(&installation, &account("create", "c", 1, json!({ "name": "C", "note": "new" })));
+    run_at(&installation, 4, &[]);
+    assert_eq!(column(&installation, "account", "note"), pairs(&[("a", "null"), ("b", "null"), ("c", "new")]));
+}
+
+#[test]
+fn what_the_files_were_written_with_is_not_changed_unnoticed() {
+    let installation = crm(COLUMNS, "");
+    append(&installation, &account("create", "a", 1, json!({ "name": "A", "createdon": "2020-05-05T00:00:00.5Z" })));
+    run_at(&installation, 0, &[]);
+    let text = configuration(COLUMNS, "");
+    for (was, is, named) in [
+        ("source = \"crm\"\n", "source = \"crm\"\nroot = \"other\"\n", "files are in `crm`"),
+        ("createdon\"\n", "createdon\"\npartition = \"month\"\n", "`partition` of table `account`"),
+        ("createdon\"\n", "createdon\"\nkey = \"/name\"\n", "`key` of table `account`"),
+        ("createdon\"\n", "createdon\"\nwrite = \"append-only\"\n", "`write` of table `account`"),
+    ] {
+        installation.write("lakeport.toml", text.replacen(was, is, 1));
+        let (_, stderr, success) = attempt(&installation, 0, &[]);
+        assert!(!success && stderr.contains(named), "{named}: {stderr}");
+    }
+    installation.write("lakeport.toml", text.replace("dates = \"iso\"", "dates = \"service\""));
+    run_at(&installation, 0, &[]);
+    assert_eq!(column(&installation, "account", "createdon"), pairs(&[("a", "2020-05-05T00:00:00.5000000+00:00")]));
+}
+
+#[test]
+fn a_row_keeps_what_a_change_of_its_key_does_not_say() {
+    let installation = crm(COLUMNS, "");
+    append(
+        &installation,
+        &account("create", "a", 1, json!({ "name": "A", "revenue": 1, "createdon": "2019-05-05T00:00:00Z" })),
+    );
+    run_at(&installation, 0, &[]);
+    let moved = |from: &str, to: &str, version: u64| {
+        let body = json!({ "revenue": version });
+        format!(
+            "{}\n",
+            json!({ "operation": "patch", "kind": "account", "key": to, "previous-key": from, "version": version, "body": body })
+        )
+    };
+    append(&installation, &(moved("a", "b", 2) + &moved("b", "c", 3)));
+    run_at(&installation, 2, &[]);
+    assert_eq!(column(&installation, "account", "name"), pairs(&[("c", "A")]));
+    assert_eq!(column(&installation, "account", "revenue"), pairs(&[("c", "3")]));
+    assert_eq!(read(&installation).files("account").keys().collect::<Vec<_>>(), ["2019"]);
 }
 
 #[test]
@@ -345,7 +452,7 @@ fn what_cannot_be_a_row_is_a_dead_letter() {
     let reasons: Vec<_> = letters.iter().map(|letter| letter["reason"].as_str().unwrap()).collect();
     let named = ["nothing at `/accountid`", "NUL", "created at `soon`", "`upsert`"];
     assert_eq!(reasons.len(), named.len(), "{reasons:?}");
-    for (reason, named) in reasons.iter().zip(named) {
-        assert!(reason.contains(named), "{reason}");
+    for named in named {
+        assert!(reasons.iter().any(|reason| reason.contains(named)), "{named}: {reasons:?}");
     }
 }

@@ -223,6 +223,9 @@ fn a_reader_of_the_catalog_never_finds_a_file_missing_while_the_writer_is_killed
             );
             std::thread::sleep(Duration::from_micros((random >> 33) % 60_000));
         }
+        if let Some(status) = child.try_wait().unwrap() {
+            panic!("it ended by itself: {status}, {:?}", child.wait_with_output().unwrap());
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         kills += 1;

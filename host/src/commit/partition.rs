@@ -365,8 +365,12 @@ impl Partition {
     ) -> Result<Option<Publish>> {
         for _ in 0..PUBLISH_ATTEMPTS {
             let published = self.lake.publish_over(staged, &object.staged(), &object.key, expected.as_ref()).await?;
-            if published != Publish::Conflict || self.is_consumed(&object.content).await? {
-                return Ok((published != Publish::Conflict).then_some(published));
+            if published != Publish::Conflict {
+                return Ok(Some(published));
+            }
+            // What the last owner published may have been changed by people since. The next commit tells readers the rest.
+            if self.owner.recovers() || self.is_consumed(&object.content).await? {
+                return Ok(None);
             }
             // The version first: what a later owner puts there after this is not what is replaced then.
             expected = self.lake.head(&object.key).await?.map(|meta| meta.version);

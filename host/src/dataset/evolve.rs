@@ -4,10 +4,25 @@ use std::collections::BTreeSet;
 
 use super::schema::TypeChanged;
 use super::state::file_key;
-use super::{DatasetState, SchemaNews, Sync, TableEntry, TableSchema, unify};
+use super::{DatasetState, Retired, SchemaNews, Sync, TableEntry, TableSchema, unify};
 use crate::error::{Error, Result};
 use crate::plan::{Columns, Partition, TablePlan, TablesPlan, Write};
 use crate::table::TableState;
+
+/// What the files of a dataset are written with.
+#[derive(Debug, Clone, Copy)]
+pub struct Format<'a> {
+    pub plugin: &'a str,
+    pub config: &'a serde_json::Value,
+    /// Without the dot.
+    pub extension: &'a str,
+}
+
+impl Format<'_> {
+    fn settings(&self) -> String {
+        serde_json::json!({ "plugin": self.plugin, "config": self.config }).to_string()
+    }
+}
 
 impl DatasetState {
     /// Brings the tables to what the configuration says: those that are new, those that are gone or linked anew, and columns
@@ -16,9 +31,11 @@ impl DatasetState {
     ///
     /// # Errors
     /// Of kind `Config`, where a table is to be laid out in another way than it is.
-    pub fn follow(&mut self, plan: &TablesPlan, extension: &str, now: i64) -> Result<(Vec<String>, bool)> {
+    pub fn follow(&mut self, plan: &TablesPlan, format: Format<'_>, now: i64) -> Result<(Vec<String>, bool)> {
         let before = self.clone();
         let mut obsolete = Vec::new();
+        let extension = format.extension;
+        self.check_place(plan, &format)?;
         let goes_on = |name: &String, entry: &TableEntry| {
             plan.tables.get(name).is_some_and(|table| table.linked && table.link == entry.link)
         };
@@ -33,18 +50,21 @@ impl DatasetState {
             let table = plan.tables.get(&name);
             if table.is_some_and(|table| !table.linked && table.remove_files) {
                 obsolete.extend(entry.file_keys(&plan.root, &name, extension));
+                obsolete.extend(entry.retired_keys(&plan.root, &name, extension));
             } else if let Some(table) = table.filter(|table| table.linked) {
                 // Readers of the old files go on until those have been kept long enough.
                 let mut new = TableEntry::new(&name, table);
                 new.inherit_files(entry, now);
                 self.tables.insert(name, new);
+            } else {
+                obsolete.extend(entry.retired_keys(&plan.root, &name, extension));
             }
         }
         for (name, table) in plan.tables.iter().filter(|(_, table)| table.linked) {
             let entry = self.tables.entry(name.clone()).or_insert_with(|| TableEntry::new(name, table));
             entry.check_layout(table, name)?;
             if let Columns::Given(columns) = &table.columns {
-                entry.take_columns(columns, true, name);
+                entry.take_columns(columns, true, (name, now));
             }
         }
         if self.joining.as_ref().is_some_and(|joining| joining.tables.is_empty()) {
@@ -54,13 +74,44 @@ impl DatasetState {
         Ok((obsolete, changed))
     }
 
+    /// Refuses another place of the files, which are found by it, and begins the files anew where the format has other settings.
+    fn check_place(&mut self, plan: &TablesPlan, format: &Format<'_>) -> Result<()> {
+        if !self.tables.is_empty() && (self.root != plan.root || self.extension != format.extension) {
+            let (before, now) = (&self.root, &plan.root);
+            return Err(Error::config(format!(
+                "the tables' files are in `{before}` with the extension `{}`",
+                self.extension
+            ))
+            .with_help(format!(
+                "set `root = \"{before}\"`, or give the export another name, so that it begins anew in `{now}`"
+            )));
+        }
+        let settings = format.settings();
+        if self.format != settings {
+            let kept = |entry: &&TableEntry| entry.versions.is_some() && entry.published.is_some();
+            if let Some(entry) = self.tables.values().find(kept).filter(|_| !self.format.is_empty()) {
+                let name = &entry.schema.table;
+                let message = format!("the format of append-only table `{name}` has other settings than its files");
+                return Err(Error::config(message).with_help(format!(
+                    "set them back, or link the table anew: `lakeport tables link CONFIG {name} --again`"
+                )));
+            }
+            self.full |= self.tables.values().any(|entry| entry.published.is_some());
+            self.format = settings;
+        }
+        (self.root, self.extension) = (plan.root.clone(), format.extension.to_owned());
+        Ok(())
+    }
+
     /// Takes in what a record says of a table's columns. Answers with the table's name where it has to stop.
-    pub fn take_news(&mut self, plan: &TablesPlan, news: &SchemaNews) -> Option<String> {
+    ///
+    /// `now`: the write time of what comes with it.
+    pub fn take_news(&mut self, plan: &TablesPlan, news: &SchemaNews, now: i64) -> Option<String> {
         let (name, table) = plan.tables.iter().find(|(_, table)| table.linked && table.kind == news.kind)?;
         let entry = self.tables.get_mut(name).filter(|entry| entry.stopped.is_none())?;
         match &table.columns {
             Columns::Given(_) => {}
-            Columns::Stream => entry.take_columns(&news.columns, news.complete, name),
+            Columns::Stream => entry.take_columns(&news.columns, news.complete, (name, now)),
             Columns::Infer => entry.take_inferred(news),
         }
         entry.stopped.is_some().then(|| name.clone())
@@ -77,6 +128,8 @@ impl TableEntry {
         };
         TableEntry {
             link: plan.link,
+            kind: plan.kind.clone(),
+            key: plan.key.clone(),
             schema: TableSchema { table: name.to_owned(), history, columns },
             versions: history.then(TableState::default),
             monthly: plan.partition == Partition::Month,
@@ -86,58 +139,73 @@ impl TableEntry {
 
     /// Takes over what an earlier link of the table left for its readers; `now`: when its files' place was taken.
     pub fn inherit_files(&mut self, before: TableEntry, now: i64) {
-        if self.monthly == before.monthly {
-            self.retired = before.retired;
-            for (partition, files) in before.files {
-                files.into_iter().for_each(|file| self.retire(partition, file, now));
-            }
+        let monthly = before.monthly;
+        self.retired = before.retired;
+        for (partition, files) in before.files {
+            let retired = files.into_iter().map(|file| Retired { written: file.written, monthly, since: now });
+            self.retired.entry(partition).or_default().extend(retired);
         }
     }
 
-    /// The keys of all its files in the lake.
+    /// The keys of the files that readers are pointed at.
     fn file_keys(&self, root: &str, name: &str, extension: &str) -> Vec<String> {
-        let key =
-            |partition, written| format!("{root}/{}", file_key(name, partition, self.monthly, written, extension));
         let files =
             self.files.iter().flat_map(|(partition, files)| files.iter().map(|file| (*partition, file.written)));
-        let retired =
-            self.retired.iter().flat_map(|(partition, files)| files.iter().map(|file| (*partition, file.written)));
-        files.chain(retired).map(|(partition, written)| key(partition, written)).collect()
+        let key =
+            |(partition, written)| format!("{root}/{}", file_key(name, partition, self.monthly, written, extension));
+        files.map(key).collect()
+    }
+
+    /// The keys of the files that are there for readers that are still on them.
+    fn retired_keys(&self, root: &str, name: &str, extension: &str) -> Vec<String> {
+        let files = self.retired.iter().flat_map(|(partition, files)| files.iter().map(|file| (*partition, file)));
+        let key = |(partition, file): (i32, &Retired)| {
+            format!("{root}/{}", file_key(name, partition, file.monthly, file.written, extension))
+        };
+        files.map(key).collect()
     }
 
     /// Refuses a table whose files were laid out in another way.
     fn check_layout(&self, plan: &TablePlan, name: &str) -> Result<()> {
         let new = TableEntry::new(name, plan);
-        let changed = match (new.monthly == self.monthly, new.schema.history == self.schema.history) {
-            (true, true) => return Ok(()),
-            (false, _) => "partition",
-            (true, false) => "write",
-        };
+        let same = [
+            ("partition", new.monthly == self.monthly),
+            ("write", new.schema.history == self.schema.history),
+            ("key", new.key == self.key),
+            ("kind", new.kind == self.kind),
+        ];
+        let Some((changed, _)) = same.into_iter().find(|(_, same)| !same) else { return Ok(()) };
         Err(Error::config(format!("`{changed}` of table `{name}` is not what its files were written with")).with_help(
-            format!("set it back, or link the table anew to write them again: `lakeport tables link --again {name}`"),
+            format!(
+                "set it back, or link the table anew to write them again: `lakeport tables link CONFIG {name} --again`"
+            ),
         ))
     }
 
-    fn take_columns(&mut self, columns: &[super::Column], complete: bool, name: &str) {
-        if let Err(TypeChanged { column, before, now }) =
-            self.schema.evolve(columns, complete, self.published.is_some())
-        {
+    fn take_columns(&mut self, columns: &[super::Column], complete: bool, (name, now): (&str, i64)) {
+        let news = super::schema::Told { columns, complete, published: self.published.as_ref(), now };
+        if let Err(TypeChanged { column, before, now }) = self.schema.evolve(&news) {
             let (before, now) = (before.name(), now.name());
-            self.stopped = Some(format!(
+            let stopped = format!(
                 "column `{column}` of table `{name}` was `{before}` and is `{now}` now, which its files cannot hold; link the \
-                 table anew to read it from the beginning: `lakeport tables link --again {name}`"
-            ));
+                 table anew to read it from the beginning: `lakeport tables link CONFIG {name} --again`"
+            );
+            tracing::warn!("{stopped}");
+            self.stopped = Some(stopped);
         }
     }
 
-    /// Columns that were found out from rows: before there are files their types widen, later they stay.
+    /// Columns that were found out from rows: before files have them their types widen, later they stay.
     fn take_inferred(&mut self, news: &SchemaNews) {
-        let published = self.published.is_some();
+        let is_published = |name: &str| self.published.as_ref().is_some_and(|published| published.has(name));
+        let added = self.published.is_some();
         for column in &news.columns {
             match self.schema.columns.iter_mut().find(|known| known.name == column.name) {
-                Some(known) if !published => known.data_type = unify(known.data_type, column.data_type),
+                Some(known) if !is_published(&column.name) => {
+                    known.data_type = unify(known.data_type, column.data_type)
+                }
                 Some(_) => {}
-                None => self.schema.columns.push(super::Column { added: published, ..column.clone() }),
+                None => self.schema.columns.push(super::Column { added, ..column.clone() }),
             }
         }
     }
@@ -162,6 +230,8 @@ mod tests {
 
     use super::*;
     use crate::dataset::{Column, DataType, FileEntry};
+
+    const CSV: Format<'static> = Format { plugin: "csv", config: &serde_json::Value::Null, extension: "csv" };
 
     fn table() -> TablePlan {
         TablePlan {
@@ -195,7 +265,7 @@ mod tests {
     /// A state with a file of 2020.
     fn with_a_file() -> DatasetState {
         let mut state = DatasetState::default();
-        state.follow(&plan(table()), "csv", 5).unwrap();
+        state.follow(&plan(table()), CSV, 5).unwrap();
         let entry = state.tables.get_mut("t").unwrap();
         entry.files.insert(2020, vec![FileEntry { written: 1, rows: 1 }]);
         entry.published = Some(entry.schema.clone());
@@ -205,12 +275,11 @@ mod tests {
     #[test]
     fn a_table_that_is_unlinked_leaves_its_files_or_takes_them_along() {
         let mut state = with_a_file();
-        assert_eq!(state.follow(&plan(table()), "csv", 5).unwrap(), (vec![], false));
-        let (obsolete, changed) =
-            state.clone().follow(&plan(TablePlan { linked: false, ..table() }), "csv", 5).unwrap();
+        assert_eq!(state.follow(&plan(table()), CSV, 5).unwrap(), (vec![], false));
+        let (obsolete, changed) = state.clone().follow(&plan(TablePlan { linked: false, ..table() }), CSV, 5).unwrap();
         assert_eq!((obsolete, changed), (vec![], true));
         let gone = plan(TablePlan { linked: false, remove_files: true, ..table() });
-        let (obsolete, _) = state.follow(&gone, "csv", 5).unwrap();
+        let (obsolete, _) = state.follow(&gone, CSV, 5).unwrap();
         assert_eq!(obsolete, ["crm/t/Snapshot/2020_19700101T000000000001Z.csv"]);
         assert!(state.tables.is_empty());
     }
@@ -218,7 +287,7 @@ mod tests {
     #[test]
     fn a_table_that_is_linked_anew_begins_again_and_its_readers_keep_their_files() {
         let mut state = with_a_file();
-        state.follow(&plan(TablePlan { link: 2, ..table() }), "csv", 7).unwrap();
+        state.follow(&plan(TablePlan { link: 2, ..table() }), CSV, 7).unwrap();
         let entry = &state.tables["t"];
         assert_eq!((entry.link, entry.files.len(), entry.retired[&2020][0].since), (2, 0, 7));
         assert_eq!(entry.published, None);
@@ -228,22 +297,38 @@ mod tests {
     fn a_changed_type_stops_the_table_and_says_what_to_do() {
         let mut state = with_a_file();
         let plan = plan(table());
-        assert_eq!(state.take_news(&plan, &news(DataType::Int64)), None);
-        assert_eq!(state.take_news(&plan, &news(DataType::String)).unwrap(), "t");
+        state.take_news(&plan, &news(DataType::Int64), 9);
+        let entry = state.tables.get_mut("t").unwrap();
+        entry.published = Some(entry.schema.clone());
+        assert_eq!(state.take_news(&plan, &news(DataType::Int64), 9), None);
+        assert_eq!(state.take_news(&plan, &news(DataType::String), 9).unwrap(), "t");
         let message = state.tables["t"].stopped.clone().unwrap();
         assert!(message.contains("`a` of table `t` was `int64` and is `string`"), "{message}");
-        assert!(message.contains("lakeport tables link --again t"), "{message}");
-        assert_eq!(state.take_news(&plan, &news(DataType::Int64)), None, "it stays stopped");
+        assert!(message.contains("lakeport tables link CONFIG t --again"), "{message}");
+        assert_eq!(state.take_news(&plan, &news(DataType::Int64), 9), None, "it stays stopped");
         assert!(state.tables["t"].stopped.is_some());
+    }
+
+    #[test]
+    fn files_stay_where_they_are_and_are_written_anew_with_other_settings() {
+        let mut state = with_a_file();
+        let elsewhere = TablesPlan { root: "crm2".into(), ..plan(table()) };
+        assert!(state.clone().follow(&elsewhere, CSV, 5).unwrap_err().message.contains("files are in `crm`"));
+        let other = Format { config: &serde_json::Value::Bool(true), ..CSV };
+        state.follow(&plan(table()), other, 5).unwrap();
+        assert!(state.full);
+        state.tables.get_mut("t").unwrap().versions = Some(TableState::default());
+        let refused = state.follow(&plan(table()), CSV, 5).unwrap_err();
+        assert!(refused.message.contains("append-only table `t` has other settings"), "{refused}");
     }
 
     #[test]
     fn another_layout_is_refused_until_the_table_is_linked_anew() {
         let mut state = with_a_file();
         let monthly = TablePlan { partition: Partition::Month, ..table() };
-        let refused = state.clone().follow(&plan(monthly.clone()), "csv", 5).unwrap_err();
+        let refused = state.clone().follow(&plan(monthly.clone()), CSV, 5).unwrap_err();
         assert!(refused.message.contains("`partition` of table `t`"), "{refused}");
-        state.follow(&plan(TablePlan { link: 2, ..monthly }), "csv", 5).unwrap();
+        state.follow(&plan(TablePlan { link: 2, ..monthly }), CSV, 5).unwrap();
         assert!(state.tables["t"].monthly);
     }
 
@@ -251,14 +336,14 @@ mod tests {
     fn inferred_types_widen_until_there_are_files() {
         let plan = plan(TablePlan { columns: Columns::Infer, ..table() });
         let mut state = DatasetState::default();
-        state.follow(&plan, "csv", 5).unwrap();
+        state.follow(&plan, CSV, 5).unwrap();
         for (found, expected) in [(DataType::Int64, DataType::Int64), (DataType::Double, DataType::Double)] {
-            state.take_news(&plan, &news(found));
+            state.take_news(&plan, &news(found), 9);
             assert_eq!(state.tables["t"].schema.columns[0].data_type, expected);
         }
         let entry = state.tables.get_mut("t").unwrap();
         entry.published = Some(entry.schema.clone());
-        state.take_news(&plan, &news(DataType::String));
+        state.take_news(&plan, &news(DataType::String), 9);
         let entry = &state.tables["t"];
         assert_eq!((entry.schema.columns[0].data_type, &entry.stopped), (DataType::Double, &None));
     }

@@ -37,6 +37,10 @@ pub struct Column {
     /// It is gone: in its place, and null from then on.
     #[serde(default, skip_serializing_if = "is_false")]
     pub retired: bool,
+    /// When it came back after it was gone: of rows that were written before, it is null. Microseconds since
+    /// 1970-01-01T00:00:00Z.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<i64>,
 }
 
 /// One choice and its label.
@@ -132,20 +136,31 @@ impl Column {
             choice_set: None,
             added: false,
             retired: false,
+            since: None,
         }
     }
 }
 
+/// What is said of a table's columns.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    pub columns: &'a [Column],
+    /// Those that are not among them are gone.
+    pub complete: bool,
+    /// The columns that files have, where there are files: what is new stands behind all of them, and their types cannot change.
+    pub published: Option<&'a TableSchema>,
+    /// The write time of what comes with it.
+    pub now: i64,
+}
+
 impl TableSchema {
-    /// Takes over what is said of the columns. `complete`: those that are not among them are gone. `published`: files of the
-    /// table have the columns as they were, so that what is new stands behind everything, and a type cannot change. Answers whether
-    /// anything changed.
+    /// Takes over what is said of the columns. Answers whether anything changed.
     ///
     /// # Errors
     /// A column with another type than files have; nothing has changed then.
-    pub fn evolve(&mut self, columns: &[Column], complete: bool, published: bool) -> Result<bool, TypeChanged> {
-        for column in columns.iter().filter(|_| published) {
-            if let Some(known) = self.find(&column.name)
+    pub fn evolve(&mut self, told: &Told<'_>) -> Result<bool, TypeChanged> {
+        for column in told.columns {
+            if let Some(known) = told.published.and_then(|published| published.find(&column.name))
                 && known.data_type != column.data_type
             {
                 let (column, before, now) = (column.name.clone(), known.data_type, column.data_type);
@@ -153,18 +168,26 @@ impl TableSchema {
             }
         }
         let before = self.columns.clone();
-        for column in columns {
+        for column in told.columns {
             match self.columns.iter_mut().find(|known| known.name == column.name) {
-                Some(known) => *known = Column { added: known.added, retired: false, ..column.clone() },
-                None => self.columns.push(Column { added: published, retired: false, ..column.clone() }),
+                Some(known) => {
+                    let since = if known.retired { Some(told.now) } else { known.since };
+                    *known = Column { added: known.added, retired: false, since, ..column.clone() };
+                }
+                None => self.columns.push(Column { added: told.published.is_some(), retired: false, ..column.clone() }),
             }
         }
-        if complete {
+        if told.complete {
             for known in &mut self.columns {
-                known.retired |= !columns.iter().any(|column| column.name == known.name);
+                known.retired |= !told.columns.iter().any(|column| column.name == known.name);
             }
         }
         Ok(self.columns != before)
+    }
+
+    /// Whether it has a column of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
     }
 
     fn find(&self, name: &str) -> Option<&Column> {
@@ -188,6 +211,17 @@ mod tests {
         TableSchema { table: "t".into(), history: false, columns: columns(names) }
     }
 
+    /// Evolves it; its columns are in files where `published`.
+    fn evolve(
+        schema: &mut TableSchema,
+        columns: &[Column],
+        complete: bool,
+        published: bool,
+    ) -> Result<bool, TypeChanged> {
+        let files = schema.clone();
+        schema.evolve(&Told { columns, complete, published: published.then_some(&files), now: 7 })
+    }
+
     fn columns(names: &[&str]) -> Vec<Column> {
         names.iter().map(|name| Column::new(*name, DataType::String)).collect()
     }
@@ -199,19 +233,27 @@ mod tests {
     #[test]
     fn a_new_column_goes_last_and_a_dropped_one_stays() {
         let mut schema = schema(&["a", "b"]);
-        assert!(schema.evolve(&columns(&["c", "a"]), true, true).unwrap());
+        assert!(evolve(&mut schema, &columns(&["c", "a"]), true, true).unwrap());
         assert_eq!(names(&schema), [("a", false, false), ("b", false, true), ("c", true, false)]);
-        assert!(!schema.evolve(&columns(&["a", "c"]), true, true).unwrap());
-        assert!(schema.evolve(&columns(&["b"]), false, true).unwrap(), "it is there again, in its place");
+        assert!(!evolve(&mut schema, &columns(&["a", "c"]), true, true).unwrap());
+        assert!(evolve(&mut schema, &columns(&["b"]), false, true).unwrap(), "it is there again, in its place");
         assert_eq!(names(&schema), [("a", false, false), ("b", false, false), ("c", true, false)]);
+    }
+
+    #[test]
+    fn a_column_that_comes_back_is_null_in_what_was_written_before() {
+        let mut schema = schema(&["a", "b"]);
+        evolve(&mut schema, &columns(&["a"]), true, true).unwrap();
+        evolve(&mut schema, &columns(&["a", "b"]), true, true).unwrap();
+        assert_eq!((schema.columns[0].since, schema.columns[1].since), (None, Some(7)));
     }
 
     #[test]
     fn before_the_first_file_there_is_no_behind() {
         let mut schema = schema(&["a"]);
-        schema.evolve(&columns(&["b"]), false, false).unwrap();
+        evolve(&mut schema, &columns(&["b"]), false, false).unwrap();
         assert_eq!(names(&schema), [("a", false, false), ("b", false, false)]);
-        schema.evolve(&[Column::new("a", DataType::Int64)], false, false).unwrap();
+        evolve(&mut schema, &[Column::new("a", DataType::Int64)], false, false).unwrap();
         assert_eq!(schema.columns[0].data_type, DataType::Int64, "no file says otherwise");
     }
 
@@ -220,7 +262,7 @@ mod tests {
         let mut schema = schema(&["a", "b"]);
         let before = schema.clone();
         let news = [Column::new("c", DataType::String), Column::new("b", DataType::Int64)];
-        let refused = schema.evolve(&news, true, true).unwrap_err();
+        let refused = evolve(&mut schema, &news, true, true).unwrap_err();
         assert_eq!(refused, TypeChanged { column: "b".into(), before: DataType::String, now: DataType::Int64 });
         assert_eq!(schema, before);
     }
@@ -229,7 +271,7 @@ mod tests {
     fn limits_may_change() {
         let mut schema = schema(&["a"]);
         let wider = Column { max_length: Some(200), ..Column::new("a", DataType::String) };
-        assert!(schema.evolve(&[wider], true, true).unwrap());
+        assert!(evolve(&mut schema, &[wider], true, true).unwrap());
         assert_eq!(schema.columns[0].max_length, Some(200));
     }
 

@@ -15,6 +15,15 @@ use crate::table::TableState;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct DatasetState {
+    /// The folder that its files are in, below the lake's root; empty before the first commit.
+    #[serde(default)]
+    pub root: String,
+    /// Of its files, without the dot.
+    #[serde(default)]
+    pub extension: String,
+    /// The format's name and settings, as JSON.
+    #[serde(default)]
+    pub format: String,
     /// The linked ones, by name.
     pub tables: BTreeMap<String, TableEntry>,
     /// The write time of the last snapshot. Microseconds since 1970-01-01T00:00:00Z.
@@ -49,6 +58,9 @@ pub struct Joining {
 pub struct TableEntry {
     /// [`crate::plan::TablePlan::link`] when it began.
     pub link: u64,
+    /// [`crate::plan::TablePlan::kind`] and [`crate::plan::TablePlan::key`] when it began.
+    pub kind: String,
+    pub key: Vec<String>,
     pub sync: Sync,
     /// When the initial sync was completed. Microseconds since 1970-01-01T00:00:00Z.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,12 +109,14 @@ pub struct FileEntry {
 #[serde(rename_all = "kebab-case")]
 pub struct Retired {
     pub written: i64,
+    /// The partition's number counts months.
+    pub monthly: bool,
     /// When its place was taken. Microseconds since 1970-01-01T00:00:00Z.
     pub since: i64,
 }
 
 impl TableEntry {
-    /// Takes a row's change into account: whether something is left to be written.
+    /// Whether the next snapshot has something to write of it.
     pub fn has_news(&self) -> bool {
         self.stopped.is_none()
             && (!self.changed.is_empty() || self.published.as_ref().is_some_and(|p| *p != self.schema))
@@ -121,15 +135,19 @@ impl TableEntry {
 
     /// Retires a partition's file.
     pub fn retire(&mut self, partition: i32, file: FileEntry, since: i64) {
-        self.retired.entry(partition).or_default().push(Retired { written: file.written, since });
+        self.retired.entry(partition).or_default().push(Retired {
+            written: file.written,
+            monthly: self.monthly,
+            since,
+        });
     }
 
-    /// Takes out the retired files whose place was taken before `before`.
-    pub fn expire(&mut self, before: i64) -> Vec<(i32, i64)> {
+    /// Takes out the retired files whose place was taken before `before`, each with its partition.
+    pub fn expire(&mut self, before: i64) -> Vec<(i32, Retired)> {
         let mut expired = Vec::new();
         self.retired.retain(|partition, files| {
             let (gone, kept) = files.iter().partition::<Vec<Retired>, _>(|file| file.since < before);
-            expired.extend(gone.into_iter().map(|file| (*partition, file.written)));
+            expired.extend(gone.into_iter().map(|file| (*partition, file)));
             *files = kept;
             !files.is_empty()
         });
@@ -216,7 +234,8 @@ mod tests {
             entry.retire(2020, FileEntry { written, rows: 1 }, since);
         }
         entry.retire(2021, FileEntry { written: 1, rows: 1 }, 3);
-        assert_eq!(entry.expire(4), [(2020, 1), (2021, 1)]);
+        let expired: Vec<_> = entry.expire(4).iter().map(|(partition, file)| (*partition, file.written)).collect();
+        assert_eq!(expired, [(2020, 1), (2021, 1)]);
         assert_eq!(entry.retired.len(), 1);
         assert!(entry.expire(4).is_empty());
     }

@@ -159,6 +159,7 @@ impl Lane {
             }
         };
         writer.write(portion, span, &mut out)?;
+        out.is_kept = true;
         Ok(out)
     }
 

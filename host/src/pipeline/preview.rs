@@ -17,7 +17,7 @@ use super::run::encoding_of;
 use super::{PARTITION, changes};
 use crate::clock::Surroundings;
 use crate::commit::{FileTable, Published, read_last};
-use crate::dataset::{DatasetState, SchemaNews, file_key, partition_of};
+use crate::dataset::{DatasetState, Format, SchemaNews, file_key, partition_of};
 use crate::error::Result;
 use crate::lake::Lake;
 use crate::plan::{ExportPlan, Exports, TablesPlan};
@@ -152,8 +152,9 @@ async fn first_snapshot(
     let cache = Cache::default();
     let write_time = span.moment.write_time;
     let mut state = DatasetState::default();
-    state.follow(tables, "csv", write_time)?;
-    news.iter().for_each(|news| drop(state.take_news(tables, news)));
+    let format = Format { plugin: "", config: &serde_json::Value::Null, extension: "csv" };
+    state.follow(tables, format, write_time)?;
+    news.iter().for_each(|news| drop(state.take_news(tables, news, write_time)));
     let mut by_table: BTreeMap<Arc<str>, Vec<Change>> = BTreeMap::new();
     for (table, change) in rows {
         let changes = by_table.entry(table).or_default();

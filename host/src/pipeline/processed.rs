@@ -35,6 +35,10 @@ pub struct Processed {
     /// Bytes of files, in order.
     pub segments: Vec<(Arc<File>, Bytes, u32)>,
     pub dead: Vec<DeadLetter>,
+    /// Records that are no change of a row, with their tables' names.
+    pub refused: Vec<(Arc<str>, DeadLetter)>,
+    /// What was written is kept in a table: the same may be refused with every snapshot.
+    pub is_kept: bool,
     /// Changes of documents, in order: what an export of changes makes instead of segments.
     pub changes: Vec<Change>,
     /// What an export of tables makes instead: changes of rows with their tables' names, in order.

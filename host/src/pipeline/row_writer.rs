@@ -75,7 +75,7 @@ impl RowWriter {
     pub fn write(&mut self, portion: &Portion, span: &SpanContext, out: &mut Processed) -> Result<()> {
         let mut stages = out.stages;
         let batch = timed(&mut stages.decode, || {
-            let mut batch = rows::batch(&self.origin, &self.schema.table, &portion.rows, &self.requests);
+            let mut batch = rows::batch(&self.origin, &self.schema, &portion.rows, &self.requests);
             batch.columns = self.decoder.extract(&batch.bodies, &batch.columns).columns;
             batch
         });

@@ -13,11 +13,11 @@ use bytes::Bytes;
 use super::changes::VersionColumn;
 use super::columns::ColumnTable;
 use super::processed::{Processed, letter};
-use crate::dataset::{Inference, parse_time, partition_of, text_of};
+use crate::dataset::{Inference, TableSchema, parse_time, partition_of, text_of, value_at};
 use crate::decode::{key_text, nulls};
 use crate::plan::{Columns, SourcePlan, TablePlan, TablesPlan};
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType, Selector};
-use crate::table::{Change, Document, Head, Key, Operation, Shape};
+use crate::table::{Change, Document, Head, Key, Operation, Patcher, Shape};
 
 /// What a record says of a table.
 #[derive(Debug)]
@@ -52,8 +52,6 @@ struct Columned {
     plan: TablePlan,
     key: Vec<usize>,
     created: Option<usize>,
-    /// Where columns are inferred.
-    inference: Option<Inference>,
 }
 
 impl RowChange {
@@ -77,7 +75,6 @@ impl RowColumns {
                 name: name.as_str().into(),
                 key: plan.key.iter().map(&mut ask).collect(),
                 created: plan.created.as_ref().map(&mut ask),
-                inference: (plan.columns == Columns::Infer).then(Inference::default),
                 plan: plan.clone(),
             };
             linked.insert(plan.kind.clone(), columned);
@@ -97,11 +94,13 @@ impl RowColumns {
     }
 
     /// Adds what the records of `batch` say of linked tables to `out`; what cannot be understood is a dead letter.
-    pub fn take(&mut self, batch: &Batch, out: &mut Processed) {
+    pub fn take(&self, batch: &Batch, out: &mut Processed) {
+        // Anew for each batch: which reader a batch is of decides whether what is said here is heard.
+        let mut inferences: HashMap<&str, Inference> = HashMap::new();
         let kinds = batch.columns[self.kind].as_string_view();
         for row in 0..batch.rows() {
             let kind = if kinds.is_valid(row) { kinds.value(row) } else { "" };
-            let Some(table) = self.tables.get_mut(kind) else {
+            let Some((kind, table)) = self.tables.get_key_value(kind) else {
                 if kind.is_empty() {
                     let reason =
                         "no table: the record's kind is absent or empty; set `kind` in the source to where it is";
@@ -113,14 +112,16 @@ impl RowColumns {
                 Here { subject: self.subject, operation: self.operation, time: self.time, system: self.system, batch };
             match columns.change(row, table, &self.version, &self.export) {
                 Ok(change) => {
-                    if let (Some(inference), false) = (&mut table.inference, matches!(change, RowChange::Truncate))
+                    if table.plan.columns == Columns::Infer
+                        && !matches!(change, RowChange::Truncate)
                         && batch.bodies.is_valid(row)
                     {
+                        let inference = inferences.entry(kind).or_default();
                         out.news.extend(inference.look(kind, batch.bodies.value(row)));
                     }
                     out.rows.push((table.name.clone(), change));
                 }
-                Err(reason) => out.dead.push(letter(batch, row, reason)),
+                Err(reason) => out.refused.push((table.name.clone(), letter(batch, row, reason))),
             }
         }
     }
@@ -204,10 +205,10 @@ impl Here<'_> {
         if table.key.is_empty() {
             return find("previousKey").map(str::to_owned);
         }
-        let previous: serde_json::Value = serde_json::from_str(find("previous")?).ok()?;
-        let values = table.plan.key.iter().map(|at| previous.pointer(at).map(ToString::to_string));
-        let values: Vec<String> = values.collect::<Option<_>>()?;
-        Some(key_text(&values.iter().map(String::as_bytes).collect::<Vec<_>>()))
+        // As it is written: a number is not what it would be read as.
+        let previous = find("previous")?.as_bytes();
+        let values: Vec<_> = table.plan.key.iter().map(|at| value_at(previous, at)).collect::<Option<_>>()?;
+        Some(key_text(&values))
     }
 
     /// The partition of the row's creation.
@@ -233,14 +234,17 @@ fn refuse_nul(body: &[u8]) -> Result<(), String> {
 }
 
 /// A batch of rows with the columns that a format asked for. `columns`: what they are; those of the body come later.
-pub fn batch(origin: &Arc<str>, table: &str, documents: &[Document], columns: &[ColumnRequest]) -> Batch {
+pub fn batch(origin: &Arc<str>, schema: &TableSchema, documents: &[Document], columns: &[ColumnRequest]) -> Batch {
+    let returned: Vec<_> = schema.columns.iter().filter_map(|column| Some((column.since?, &*column.name))).collect();
     let heads: Vec<Option<Head>> = documents.iter().map(|one| Head::of(one.body.as_ref()?)).collect();
     let row = |document: &Document, head: &Option<Head>| match head {
-        Some(head) if !head.deleted => document.body.as_ref().map(Head::shared_row),
+        Some(head) if !head.deleted => {
+            document.body.as_ref().map(|body| without(Head::shared_row(body), head, &returned))
+        }
         _ => Some(Bytes::from_static(b"{}")),
     };
     let bodies: BinaryViewArray = documents.iter().zip(&heads).map(|(document, head)| row(document, head)).collect();
-    let column = |request: &ColumnRequest| attribute(request, table, documents, &heads);
+    let column = |request: &ColumnRequest| attribute(request, &schema.table, documents, &heads);
     Batch {
         columns: columns.iter().map(column).collect(),
         raw: bodies.clone(),
@@ -248,6 +252,18 @@ pub fn batch(origin: &Arc<str>, table: &str, documents: &[Document], columns: &[
         offsets: UInt64Array::from(vec![0; documents.len()]),
         origin: origin.clone(),
     }
+}
+
+/// A row without the values of columns that came back after it was written.
+fn without(row: Bytes, head: &Head, returned: &[(i64, &str)]) -> Bytes {
+    let gone = returned.iter().filter(|(since, _)| head.modified < *since);
+    let gone: serde_json::Map<_, _> = gone.map(|(_, name)| ((*name).to_owned(), serde_json::Value::Null)).collect();
+    if gone.is_empty() {
+        return row;
+    }
+    let patch = serde_json::Value::Object(gone).to_string();
+    // A row that cannot be read is refused by the format.
+    Patcher::default().replace_members(Some(&row), patch.as_bytes()).map_or(row, Bytes::from)
 }
 
 fn attribute(request: &ColumnRequest, table: &str, documents: &[Document], heads: &[Option<Head>]) -> ArrayRef {

@@ -189,6 +189,17 @@ pub struct Origin {
     pub hash: String,
 }
 
+impl Origin {
+    /// Whether it is the same file, perhaps under another name, or grown since.
+    pub fn is_same(&self, other: &Origin) -> bool {
+        let same_file = self.inode != 0 && self.inode == other.inode;
+        let same_start = self.hashed == other.hashed && self.hash == other.hash;
+        let may_start_alike = self.hashed != other.hashed || same_start;
+        same_file && may_start_alike
+            || self.name == other.name && (same_start || self.inode == other.inode && may_start_alike)
+    }
+}
+
 /// Where a source's partition continues: a cursor for every origin met so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {

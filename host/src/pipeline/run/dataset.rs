@@ -10,11 +10,13 @@ use super::joining::Takes;
 use super::moves::Together;
 use super::table::state_object;
 use crate::commit::Object;
-use crate::dataset::{DatasetState, SchemaNews, Sync, TableEntry, TableSchema, file_key, partition_of, rfc3339};
+use crate::dataset::{
+    DatasetState, Format, SchemaNews, Sync, TableEntry, TableSchema, file_key, partition_of, rfc3339,
+};
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
 use crate::pipeline::rows::RowChange;
-use crate::plan::{ExportPlan, TablesPlan};
+use crate::plan::{ExportPlan, Input, PluginUse, TablesPlan};
 use crate::plugin::{Moment, Toolbox};
 use crate::source::Position;
 use crate::table::{self, Apply, Cache, Change, Emit, RowTerms, TableState};
@@ -76,7 +78,12 @@ impl Dataset {
         drop(toolbox.catalog(&export.format, moment)?);
         let linked: BTreeMap<String, u64> =
             state.tables.iter().map(|(name, entry)| (name.clone(), entry.link)).collect();
-        let (obsolete, changed) = state.follow(&plan, &extension, moment.write_time)?;
+        let PluginUse { plugin, config } = &export.format;
+        let format = Format { plugin: &plugin.name, config, extension: &extension };
+        let (obsolete, changed) = state.follow(&plan, format, moment.write_time)?;
+        refuse_to_reread(&export, &linked, &state, &read)?;
+        // What an owner that died was about to tell readers may not have reached them.
+        state.catalog.clear();
         let unsaved = changed || (full && !state.full);
         state.full |= full;
         let cache = Cache::default();
@@ -99,25 +106,38 @@ impl Dataset {
         self.unsaved
     }
 
-    /// When the next snapshot is due, where it will have something to write. Microseconds since 1970-01-01T00:00:00Z.
+    /// When the next snapshot is due, where it has something to write. Microseconds since 1970-01-01T00:00:00Z.
     pub fn next_snapshot(&self) -> Option<i64> {
-        let every = i64::try_from(self.plan.every.as_micros()).unwrap_or(i64::MAX);
-        self.state.snapshot.map(|last| last.saturating_add(every))
+        let has_news = |entry: &TableEntry| entry.is_readable() && entry.has_news();
+        let is_wanted = self.state.full || self.state.tables.values().any(has_news);
+        self.state.snapshot.filter(|_| is_wanted).map(|last| self.after(last))
     }
 
-    /// Whether a table waits for the end of its source.
-    pub fn syncs(&self) -> bool {
-        self.state.tables.values().any(|entry| entry.sync == Sync::InProgress)
+    /// The time of the snapshot after one at `last`.
+    fn after(&self, last: i64) -> i64 {
+        last.saturating_add(i64::try_from(self.plan.every.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// Whether the time for a snapshot has come. One in the future is one of a clock that was wrong.
+    pub(super) fn is_scheduled(&self, now: i64) -> bool {
+        self.state.full || self.state.snapshot.is_none_or(|last| last > now || now >= self.after(last))
+    }
+
+    /// Whether a table waits for the end of its source. `first`: that is the end that was found first in this run.
+    pub fn syncs(&self, first: bool) -> bool {
+        let tables = || self.state.tables.iter();
+        tables().any(|(name, entry)| self.completes(name, entry, true))
+            || first && tables().any(|(_, entry)| entry.sync == Sync::NotStarted)
     }
 
     /// Takes in what records say of columns; answers with the name of a table that has to stop.
-    pub fn take_news(&mut self, news: &SchemaNews, takes: Takes) -> Option<String> {
+    pub fn take_news(&mut self, news: &SchemaNews, takes: Takes, now: i64) -> Option<String> {
         let table = self.plan.tables.iter().find(|(_, table)| table.linked && table.kind == news.kind);
         table.filter(|(name, _)| self.takes(name, takes))?;
-        self.state.take_news(&self.plan, news)
+        self.state.take_news(&self.plan, news, now)
     }
 
-    /// The names of tables that stopped, and why.
+    /// How many tables stopped, and why the first one did, as an error; `None` where none did.
     pub fn stopped(&self) -> Option<Error> {
         let stopped: Vec<_> = self.state.tables.values().filter_map(|entry| entry.stopped.as_deref()).collect();
         let (first, rest) = stopped.split_first()?;
@@ -129,6 +149,17 @@ impl Dataset {
 
     /// What waits for the next snapshot at `now`, for people; `None` where nothing does.
     pub fn note(&self, now: i64) -> Option<String> {
+        let is_columnless = |entry: &&TableEntry| {
+            entry.sync == Sync::Completed && entry.schema.columns.is_empty() && entry.rows.keys > 0
+        };
+        if let Some(entry) = self.state.tables.values().find(is_columnless) {
+            let table = &entry.schema.table;
+            return Some(format!(
+                "table `{table}` has rows, and no record said what columns it has: set `columns = \"infer\"` in \
+                 [exports.{}.tables.{table}], or list them there",
+                self.export.name
+            ));
+        }
         let waiting = self.state.tables.values().filter(|entry| entry.has_news());
         let (partitions, tables) = waiting.fold((0, 0), |(sum, count), entry| (sum + entry.changed.len(), count + 1));
         if tables == 0 {
@@ -136,7 +167,7 @@ impl Dataset {
         }
         let what = format!("{partitions} changed partitions of {tables} tables wait for the next snapshot");
         let syncs = self.state.tables.values().any(|entry| entry.has_news() && entry.sync != Sync::Completed);
-        Some(match self.next_snapshot() {
+        Some(match self.state.snapshot.map(|last| self.after(last)) {
             _ if syncs => format!("{what}, which needs all of the source: run again"),
             Some(next) if next > now => {
                 format!("{what}: run again at {} or later, or use --full {}", rfc3339(next), self.export.name)
@@ -154,7 +185,7 @@ impl Dataset {
 
     /// The tables that a snapshot at `now` would write.
     pub(super) fn due(&self, now: i64) -> Vec<String> {
-        let scheduled = self.state.full || self.next_snapshot().is_none_or(|next| now >= next);
+        let scheduled = self.is_scheduled(now);
         let is_due = |entry: &TableEntry| {
             let is_wanted = scheduled && (entry.has_news() || self.state.full);
             entry.is_readable() && (entry.published.is_none() || is_wanted)
@@ -183,10 +214,12 @@ impl Dataset {
         let changes = match changes_after_truncation(changes) {
             (changes, false) => changes,
             (_, true) if entry.versions.is_some() => {
-                entry.stopped = Some(format!(
+                let stopped = format!(
                     "table `{name}` was truncated, and with `write = \"append-only\"` there is no record of the rows that went; \
-                     link it anew to begin again: `lakeport tables link --again {name}`"
-                ));
+                     link it anew to begin again: `lakeport tables link CONFIG {name} --again`"
+                );
+                tracing::warn!("{stopped}");
+                entry.stopped = Some(stopped);
                 return Ok(());
             }
             (changes, true) => {
@@ -247,6 +280,29 @@ impl Dataset {
         additions.written.extend(applied.written.map(state_object));
         additions.obsolete.extend(applied.obsolete);
         Ok(())
+    }
+}
+
+/// Refuses to begin a table again whose source cannot be read from the beginning: all that came before would be lost.
+fn refuse_to_reread(
+    export: &ExportPlan,
+    linked: &BTreeMap<String, u64>,
+    state: &DatasetState,
+    read: &Position,
+) -> Result<()> {
+    let is_anew = |(name, entry): &(&String, &TableEntry)| linked.get(*name).is_some_and(|link| *link != entry.link);
+    let anew = state.tables.iter().find(is_anew).filter(|_| !read.cursors.is_empty());
+    match (&export.source.input, anew) {
+        (Input::Stdin { .. }, Some((name, _))) => {
+            let source = &export.source.name;
+            Err(Error::config(format!(
+                "table `{name}` is to be read from the beginning, and source `{source}` is standard input, which is gone"
+            ))
+            .with_help(format!(
+                "to begin with what comes from now on, unlink `{name}`, run once, and link it again; else set `link` back"
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -39,7 +39,7 @@ impl Gather<'_> {
         for key in &self.keys {
             let missing = || {
                 Error::lake(format!("`{}` is gone, which lakeport wrote and still points readers at", lake.url(key)))
-                    .with_help("restore it, or link its table anew: `lakeport tables link --again TABLE`")
+                    .with_help("restore it, or link its table anew: `lakeport tables link CONFIG TABLE --again`")
             };
             let size = lake.head(key).await?.ok_or_else(missing)?.size;
             let mut widener = match &self.widened {

@@ -13,7 +13,7 @@ use crate::dataset::{Joining, TableEntry};
 use crate::error::Result;
 use crate::pipeline::feed::{Event, Feed};
 use crate::plan::{Input, SourcePlan};
-use crate::source::{self, Chunk, Cursor, Extent, Position, ReadOptions};
+use crate::source::{self, Chunk, Cursor, Extent, Origin, Position, ReadOptions};
 
 /// Whose records of a chunk are taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum Takes {
 /// The second reader.
 pub(super) struct Second {
     feed: Option<Feed>,
-    /// It came to its end, and so did the first one before it was opened.
+    /// It was opened when the first one stood still already.
     last: bool,
 }
 
@@ -55,7 +55,7 @@ impl Dataset {
         if new.is_empty() || read.cursors.is_empty() || !matches!(source.input, Input::Files(_)) {
             return;
         }
-        // Those that have not arrived begin once more, so that all of them are at one place.
+        // Those that are not where the others are begin once more, so that all of them are at one place.
         let mut joining = self.state.joining.take().unwrap_or_default();
         joining.tables.extend(new);
         for name in &joining.tables {
@@ -90,8 +90,7 @@ impl Dataset {
             return vec![(chunk, Takes::Others)];
         }
         let Extent { first, next, .. } = chunk.extent;
-        let had = joining.position.cursors.iter().find(|cursor| cursor.origin.name == chunk.extent.origin.name);
-        match had.map_or(0, |cursor| cursor.next) {
+        match find(&joining.position, &chunk.extent.origin).map_or(0, |cursor| cursor.next) {
             had if had <= first => vec![(chunk, Takes::All)],
             had if had >= next => vec![(chunk, Takes::Others)],
             had => match chunk.split_at(had) {
@@ -104,7 +103,7 @@ impl Dataset {
     /// Nothing is left to catch up with once the first reader is where the second one was.
     pub(super) fn settle(&mut self, position: &Position) {
         let is_passed = |joining: &mut Joining| joining.arrived && covers(position, &joining.position);
-        drop(self.state.joining.take_if(is_passed));
+        let _ = self.state.joining.take_if(is_passed);
     }
 }
 
@@ -127,39 +126,23 @@ impl Run<'_> {
         Ok(Second { feed, last: false })
     }
 
-    /// Takes in an event of the second reader. `reading`: the first one is at work. Answers whether the first one has to wait
-    /// for it.
+    /// Takes in an event of the second reader. Answers whether the first one has to wait for it.
+    ///
+    /// What the second reader says of its end may be older than what the first one has read since, for events wait in a queue. So
+    /// it is opened once more, while the first one stands still: what it says then holds for all that the first one had.
     ///
     /// # Errors
     /// Of kind `Source`.
-    pub(super) fn caught(&mut self, event: Event, second: &mut Second, reading: bool, waits: bool) -> Result<bool> {
-        match event {
-            Event::Chunk(chunk) => {
-                self.send_to_joining(chunk);
-                Ok(waits && !self.arrive(second, false))
-            }
-            Event::Reached | Event::Idle => Ok(!self.arrive(second, waits)),
-            Event::End => {
-                let last = second.last;
-                second.feed = None;
-                if !self.arrive(second, last) && !reading {
-                    self.read_again(second)?;
-                }
-                Ok(false)
-            }
+    pub(super) fn caught(&mut self, event: Event, second: &mut Second) -> Result<bool> {
+        if let Event::Chunk(chunk) = event {
+            self.send_to_joining(chunk);
+            return Ok(second.last && !self.arrive(second, false));
         }
-    }
-
-    /// Reads once more what came after the second reader's end, now that the first one has ended.
-    ///
-    /// # Errors
-    /// Of kind `Source`.
-    pub(super) fn read_again(&mut self, second: &mut Second) -> Result<()> {
-        if !second.is_at_work() {
+        if !self.arrive(second, second.last) {
             *second = self.second()?;
             second.last = true;
         }
-        Ok(())
+        Ok(second.last && second.is_at_work())
     }
 
     fn send_to_joining(&mut self, chunk: Chunk) {
@@ -189,8 +172,12 @@ impl Run<'_> {
 /// Whether a reader at `position` has read all that one at `other` had, but for files that are gone.
 fn covers(position: &Position, other: &Position) -> bool {
     other.cursors.iter().all(|cursor| {
-        let same = |known: &&Cursor| known.origin.name == cursor.origin.name;
-        let reached = position.cursors.iter().find(same).is_some_and(|known| known.next >= cursor.next);
+        let reached = find(position, &cursor.origin).is_some_and(|known| known.next >= cursor.next);
         reached || !Path::new(&*cursor.origin.name).exists()
     })
+}
+
+/// How far `origin` was read, under whatever name it had.
+fn find<'p>(position: &'p Position, origin: &Origin) -> Option<&'p Cursor> {
+    position.cursors.iter().find(|cursor| cursor.origin.is_same(origin))
 }

@@ -41,8 +41,10 @@ impl super::spans::Run<'_> {
             let entry = dataset.state.tables.get_mut(&name).expect("its name was taken from there");
             (entry.sync, entry.synced) = (Sync::Completed, Some(write_time));
         }
-        let due = dataset.due(write_time);
-        let scheduled = dataset.state.full || dataset.next_snapshot().is_none_or(|next| write_time >= next);
+        // By the clock: write times rise even where it was set back.
+        let now = self.surroundings.clock.now();
+        let due = dataset.due(now);
+        let scheduled = dataset.is_scheduled(now);
         if !due.is_empty() {
             // Files of the span before are read where small ones are brought together.
             self.wait_for_the_commit_before().await;
@@ -51,7 +53,7 @@ impl super::spans::Run<'_> {
             self.snapshot_table(&mut dataset, name, &folder, &mut additions).await?;
         }
         if scheduled && !due.is_empty() {
-            dataset.state.snapshot = Some(write_time);
+            dataset.state.snapshot = Some(now);
             dataset.state.full = false;
         }
         let keep = i64::try_from(dataset.plan.keep.as_micros()).unwrap_or(i64::MAX);
@@ -189,11 +191,9 @@ impl Dataset {
     fn expire(&mut self, before: i64) -> Vec<String> {
         let mut keys = Vec::new();
         for (name, entry) in &mut self.state.tables {
-            let monthly = entry.monthly;
-            let expired = entry.expire(before).into_iter();
-            keys.extend(expired.map(|(partition, written)| (name.clone(), monthly, partition, written)));
+            keys.extend(entry.expire(before).into_iter().map(|(partition, file)| (name.clone(), partition, file)));
         }
-        keys.iter().map(|(name, monthly, partition, written)| self.key(name, *monthly, *partition, *written)).collect()
+        keys.iter().map(|(name, partition, file)| self.key(name, file.monthly, *partition, file.written)).collect()
     }
 
     /// Brings the files of a table of versions together, the small ones and, where the columns changed, all of a partition.

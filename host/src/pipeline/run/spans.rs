@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::dataset::Dataset;
 use super::died;
-use super::joining::Takes;
+use super::joining::{Second, Takes};
 use super::table::Table;
 use crate::clock::Surroundings;
 use crate::commit::letters::{self, Letter};
@@ -105,7 +105,7 @@ impl Run<'_> {
     pub(super) async fn go(&mut self, feed: &mut Feed, mut stop: watch::Receiver<bool>) -> Result<()> {
         let mut reading = true;
         let mut second = self.second()?;
-        // The first reader waits for the second one to be where it is.
+        // The first reader stands still until the second one is where it is.
         let mut waits = false;
         let mut stopping = false;
         loop {
@@ -122,23 +122,20 @@ impl Run<'_> {
             tokio::select! {
                 biased;
                 processed = self.lanes.next() => self.take(processed?).await?,
-                event = feed.next(), if reading && !waits && !cut && self.lanes.has_room() => match event? {
-                    Event::Chunk(chunk) => {
+                event = either(feed, reading && !waits, &mut second), if !over && !cut && self.lanes.has_room() => match event? {
+                    Read::Second(event) => waits = self.caught(event, &mut second)?,
+                    Read::First(Event::Chunk(chunk)) => {
                         self.caught_up = false;
                         self.send(chunk);
                     }
-                    Event::Reached => self.reached(),
-                    Event::Idle => self.idle(),
-                    Event::End => {
+                    Read::First(Event::Reached) => self.reached(),
+                    Read::First(Event::Idle) => self.idle(),
+                    Read::First(Event::End) => {
                         self.caught_up = true;
                         self.has_reached = true;
                         reading = false;
-                        self.read_again(&mut second)?;
                     }
                 },
-                event = second.next(), if !over && !cut && self.lanes.has_room() => {
-                    waits = self.caught(event?, &mut second, reading, waits)?;
-                }
                 () = at(deadline), if !cut => {}
                 () = self.ended.closed() => return Err(died(&"the committer ended")),
                 () = stopped(&mut stop), if !stopping => (reading, stopping) = (false, true),
@@ -202,7 +199,9 @@ impl Run<'_> {
     /// exports wait for it; once it is published they are told.
     fn reached(&mut self) {
         let has_reached = std::mem::replace(&mut self.has_reached, true);
-        if let (Some(span), true) = (&mut self.span, self.dataset.as_ref().is_some_and(Dataset::syncs)) {
+        if let (Some(span), true) =
+            (&mut self.span, self.dataset.as_ref().is_some_and(|dataset| dataset.syncs(!has_reached)))
+        {
             span.deadline = Instant::now();
         }
         let Some(settled) = &self.settled else { return };
@@ -282,6 +281,12 @@ impl Run<'_> {
             processed.records = 0;
             processed.dead.clear();
         }
+        if let Some(dataset) = &self.dataset {
+            let refused = std::mem::take(&mut processed.refused).into_iter();
+            processed
+                .dead
+                .extend(refused.filter(|(table, _)| dataset.takes(table, processed.takes)).map(|(_, dead)| dead));
+        }
         let span = self.span.as_mut().expect("a chunk is processed in a span");
         span.entry.records += processed.records;
         // One record from the future must not end every period.
@@ -299,14 +304,18 @@ impl Run<'_> {
             span.change_bytes += change.size();
             span.rows.entry(table).or_default().push(change);
         }
+        let write_time = span.context.moment.write_time;
         if let Some(dataset) = &mut self.dataset {
-            for stopped in processed.news.iter().filter_map(|news| dataset.take_news(news, processed.takes)) {
+            for stopped in processed.news.iter().filter_map(|news| dataset.take_news(news, processed.takes, write_time))
+            {
                 span.rows.remove(stopped.as_str());
             }
         }
         let dead = processed.dead.len() as u64;
         span.letter_count += dead;
-        self.dead_letters += dead;
+        if !processed.is_kept {
+            self.dead_letters += dead;
+        }
         let mut kept = 0;
         let mut pieces = Vec::with_capacity(processed.segments.len());
         for (file, header) in processed.headers {
@@ -404,6 +413,20 @@ impl Run<'_> {
             Timestamp::Event { .. } if !self.caught_up => self.latest.map_or(i64::MIN, |latest| latest.min(now)),
             _ => now,
         }
+    }
+}
+
+/// An event, and which reader it is of.
+enum Read {
+    First(Event),
+    Second(Event),
+}
+
+/// The next event of either reader, neither before the other where both have one. Safe to drop while it waits.
+async fn either(first: &mut Feed, reads_first: bool, second: &mut Second) -> Result<Read> {
+    tokio::select! {
+        event = first.next(), if reads_first => event.map(Read::First),
+        event = second.next() => event.map(Read::Second),
     }
 }
 
