@@ -60,7 +60,8 @@ fn a_delete_has_what_is_known_of_the_row() {
         "version": (3i64 << 40) + 154, "time": "2021-06-25T16:21:12.123Z" });
     assert_eq!(open(Debezium, DELETE), expected);
     let nothing = open(Debezium, r#"{"op":"d","before":null,"source":{"collection":"c","scn":"77"}}"#);
-    assert_eq!(nothing, json!({ "kind": "c", "operation": "delete", "version": 77, "source": "plant" }));
+    let expected = json!({ "kind": "c", "operation": "delete", "source": "plant" });
+    assert_eq!(nothing, expected, "changes of one transaction may have the same number: it is no version");
     let truncated = open(Debezium, r#"{"op":"t","source":{"table":"c"}}"#);
     assert_eq!(truncated, json!({ "kind": "c", "operation": "truncate", "source": "plant" }));
 }
