@@ -14,7 +14,7 @@ use super::changes::VersionColumn;
 use super::columns::ColumnTable;
 use super::processed::{Processed, letter};
 use crate::dataset::{Inference, parse_time, partition_of, text_of};
-use crate::decode::{key_text, nulls};
+use crate::decode::{key_at, key_text, nulls};
 use crate::plan::{Columns, SourcePlan, TablePlan, TablesPlan};
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType, Selector};
 use crate::table::{Change, Document, Head, Key, Operation, Shape};
@@ -204,10 +204,7 @@ impl Here<'_> {
         if table.key.is_empty() {
             return find("previousKey").map(str::to_owned);
         }
-        let previous: serde_json::Value = serde_json::from_str(find("previous")?).ok()?;
-        let values = table.plan.key.iter().map(|at| previous.pointer(at).map(ToString::to_string));
-        let values: Vec<String> = values.collect::<Option<_>>()?;
-        Some(key_text(&values.iter().map(String::as_bytes).collect::<Vec<_>>()))
+        key_at(find("previous")?.as_bytes(), &table.plan.key)
     }
 
     /// The partition of the row's creation.
