@@ -143,9 +143,7 @@ impl Writer {
                 }
             },
             Type::Int64 => fits(number::is_int64(text)).map(|()| out.extend_from_slice(text)),
-            Type::Double => {
-                fits(is_special(text) || number::is_number(text)).map(|()| out.extend_from_slice(text))
-            }
+            Type::Double => fits(is_special(text) || number::is_number(text)).map(|()| out.extend_from_slice(text)),
             Type::Decimal => match is_special(text) || number::is_decimal(text, field.precision, field.scale) {
                 true => {
                     out.extend_from_slice(text);

@@ -166,8 +166,8 @@ macro_rules! export_table_format {
                     $crate::glue::render::<$format>(&config, &dataset, &previous)
                 }
             }
-            $crate::bindings::format::export!(Exported with_types_in $crate::bindings::format);
-            $crate::bindings::catalog::export!(Exported with_types_in $crate::bindings::catalog);
+    $crate::bindings::format::export!(Exported with_types_in $crate::bindings::format);
+    $crate::bindings::catalog::export!(Exported with_types_in $crate::bindings::catalog);
         };
     };
 }
