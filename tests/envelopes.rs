@@ -6,9 +6,10 @@ use std::io::Write;
 
 use apache_avro::types::Value as Avro;
 use apache_avro::{Codec, DeflateSettings, Schema, Writer, ZstandardSettings};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::avro;
+use crate::support::cdm::Cdm;
 use crate::support::lake_folder::{Installation, signal};
 use crate::support::process::{Following, wait_until};
 use crate::support::shared_data::shared_data;
@@ -118,6 +119,74 @@ fn marks_and_tombstones_are_counted_as_read_and_written_nowhere() {
     let summary = installation.export();
     assert_eq!((&summary["records-read"], &summary["dead-letters"]), (&4.into(), &0.into()), "{summary}");
     assert_eq!(exported(&installation).1, [r#"{"t":1}"#, r#"{"t":1}"#]);
+}
+
+/// What an export of the table `account` writes of `lines`, a row each, between the format's own columns; none is refused.
+fn rows_of(envelope: &str, lines: &str) -> Vec<String> {
+    let installation = Installation::new(&format!(
+        "[sources.crm]\nfiles = \"in.ndjson\"\nenvelope = \"{envelope}\"\n\n[exports.crm]\ntype = \"table\"\nsource = \"crm\"\n\
+         format = {{ plugin = \"cdm-csv\", dates = \"iso\" }}\n\n[exports.crm.tables.account]\nkey = \"/n\"\n"
+    ));
+    installation.write("in.ndjson", lines);
+    let output = installation.command(&["run", "--json"]).output().unwrap();
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["exports"][0]["dead-letters"], 0, "{:?}", installation.dead_letters());
+    let cdm = Cdm::open(&installation.lake().join("crm"), &format!("file://{}/crm/", installation.lake().display()));
+    let files = cdm.expect("there is a model.json").files("account");
+    let text: String = files.values().map(|file| fs::read_to_string(file).unwrap()).collect();
+    // Behind the key and its two times, before the version and whether the row is gone.
+    let own = |line: &str| line.splitn(4, ',').nth(3).unwrap().rsplitn(3, ',').nth(2).unwrap().to_owned();
+    text.lines().map(own).collect()
+}
+
+#[test]
+fn what_databases_types_become_fits_the_columns_of_their_tables() {
+    let wal2json = |columns: &[(&str, &str)]| {
+        let one = |(at, (of, value)): (usize, &(&str, &str))| match at {
+            0 => format!(r#"{{"name":"n","type":"{of}","value":{value}}}"#),
+            _ => format!(r#"{{"name":"c{at}","type":"{of}","value":{value}}}"#),
+        };
+        let columns: Vec<String> = columns.iter().enumerate().map(one).collect();
+        format!(r#"{{"action":"I","schema":"public","table":"account","columns":[{}]}}"#, columns.join(","))
+    };
+    let rows = rows_of(
+        "wal2json",
+        &wal2json(&[
+            ("integer", "1"),
+            ("time with time zone", r#""16:21:12.5+02""#),
+            ("time without time zone", r#""24:00:00""#),
+            ("numeric(5,2)", r#""NaN""#),
+            ("numeric", r#""-Infinity""#),
+            ("double precision", r#""Infinity""#),
+            ("bytea", r#""00ff""#),
+            ("timestamp without time zone", r#""infinity""#),
+            ("timestamp with time zone", r#""2021-06-25 16:21:12.5+02""#),
+            ("jsonb", r#""{\"a\": 1}""#),
+            ("boolean", "true"),
+        ]),
+    );
+    let expected = r#"1,"16:21:12.5+02","24:00:00",NaN,-Infinity,Infinity,"00ff","infinity","2021-06-25T14:21:12.5Z","{""a"": 1}",True"#;
+    assert_eq!(rows, [expected]);
+
+    let field = |name: &str, of: &str, logical: &str| json!({ "field": name, "type": of, "name": logical });
+    let decimal = "org.apache.kafka.connect.data.Decimal";
+    let fields = json!([
+        field("n", "int32", ""),
+        field("zoned", "string", "io.debezium.time.ZonedTime"),
+        field("end", "int64", "io.debezium.time.MicroTime"),
+        { "field": "total", "type": "bytes", "name": decimal, "parameters": { "scale": "2", "connect.decimal.precision": "5" } },
+        field("until", "int64", "io.debezium.time.MicroTimestamp"),
+        field("at", "string", "io.debezium.time.ZonedTimestamp"),
+        field("day", "int32", "io.debezium.time.Date"),
+    ]);
+    let after = json!({ "n": 1, "zoned": "16:21:12Z", "end": 86_400_000_000_i64, "total": "MDk=",
+        "until": 9_223_372_036_825_200_000_i64, "at": "2021-06-25T16:21:12Z", "day": 18_803 });
+    let event = json!({
+        "schema": { "fields": [{ "field": "after", "fields": fields }] },
+        "payload": { "op": "c", "before": null, "after": after, "source": { "table": "account" } },
+    });
+    let expected = r#"1,"16:21:12Z","24:00:00.000000",123.45,"infinity","2021-06-25T16:21:12Z","2021-06-25""#;
+    assert_eq!(rows_of("debezium", &event.to_string()), [expected]);
 }
 
 // --- Avro -------------------------------------------------------------------------------------------------------------

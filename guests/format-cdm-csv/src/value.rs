@@ -1,6 +1,6 @@
 //! A row's values: checked against their columns, and written.
 //!
-//! A value comes as JSON, or as text where a change feed has no better type for it: `"12"` is a whole number, `"NaN"` a double.
+//! A value comes as JSON, or as text where a change feed has no better type for it: `"12"` is a whole number, `"NaN"` a double or a decimal.
 //! What does not fit refuses the row, with the column, the value and what was expected.
 
 use std::borrow::Cow;
@@ -143,11 +143,8 @@ impl Writer {
                 }
             },
             Type::Int64 => fits(number::is_int64(text)).map(|()| out.extend_from_slice(text)),
-            Type::Double => {
-                let special = matches!(text, b"NaN" | b"Infinity" | b"-Infinity");
-                fits(special || number::is_number(text)).map(|()| out.extend_from_slice(text))
-            }
-            Type::Decimal => match number::is_decimal(text, field.precision, field.scale) {
+            Type::Double => fits(is_special(text) || number::is_number(text)).map(|()| out.extend_from_slice(text)),
+            Type::Decimal => match is_special(text) || number::is_decimal(text, field.precision, field.scale) {
                 true => {
                     out.extend_from_slice(text);
                     Ok(())
@@ -210,7 +207,7 @@ impl Type {
             Type::String => "text",
             Type::Int64 => "a whole number of 64 bits",
             Type::Double => "a number, `NaN`, `Infinity` or `-Infinity`",
-            Type::Decimal => "a decimal number",
+            Type::Decimal => "a decimal number, `NaN`, `Infinity` or `-Infinity`",
             Type::Boolean => "`true` or `false`",
             Type::Date => "a date of the years 1 to 9999, such as `2021-06-25`",
             Type::Time => "a time of day such as `16:21:12.123`, with up to nine digits of a fraction",
@@ -229,6 +226,11 @@ fn unescape(json: &[u8]) -> Option<Cow<'_, [u8]>> {
         return Some(Cow::Borrowed(json.strip_prefix(b"\"")?.strip_suffix(b"\"")?));
     }
     serde_json::from_slice::<String>(json).ok().map(|text| Cow::Owned(text.into_bytes()))
+}
+
+/// Whether `text` is what is no number, or no finite one, of binary floating point and of PostgreSQL's `numeric`.
+fn is_special(text: &[u8]) -> bool {
+    matches!(text, b"NaN" | b"Infinity" | b"-Infinity")
 }
 
 /// Adds a GUID in small letters, without the braces that it may have; `false` where it is none.

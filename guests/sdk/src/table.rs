@@ -8,8 +8,9 @@ use crate::{Format, Result};
 
 /// A [`Format`] that writes the rows of a table whose columns it is told, and describes the tables of a dataset.
 ///
-/// The records of a table are its rows as they are now: the body is the row as a JSON object, `subject` its key, `version` and
-/// `time` those of its last change. Where [`TableSchema::history`] is set, every version is a record, and one whose `operation`
+/// The records of a table are its rows as they are now: the body is the row as a JSON object, `subject` its key, `version` that
+/// of its last change, `time` the write time of the commit that changed it last, and `enqueued-time` that of the commit that had
+/// it first. Where [`TableSchema::history`] is set, every version is a record, and one whose `operation`
 /// is `delete`, without a body, says that the row went.
 ///
 /// A whole one, which writes a table's columns behind tabs and lists the files of each table:

@@ -62,7 +62,7 @@ pub fn resolve(name: &str, section: &Section<'_>, lake: &LakePlan) -> Result<Tab
     Ok(TablesPlan {
         public_url: public_url(section, lake, &root)?,
         root,
-        description: section.text("description")?.map(|text| text.value.to_owned()).unwrap_or_default(),
+        description: description(section)?,
         every: snapshots.duration("every", false)?,
         keep: snapshots.duration("keep", false)?,
         tables,
@@ -192,6 +192,22 @@ fn key(section: &Section<'_>) -> Result<Vec<String>> {
         Some(twice) => {
             let error = section.cx.doc.fail(section.key_span("key"), format!("`key` names `{twice}` twice"));
             Err(error.with_help("name each member once"))
+        }
+    }
+}
+
+/// What a model's description may have, in characters.
+const LONGEST_DESCRIPTION: usize = 4_000;
+
+fn description(section: &Section<'_>) -> Result<String> {
+    let Some(At { value, span }) = section.text("description")? else { return Ok(String::new()) };
+    match value.chars().count() {
+        0..=LONGEST_DESCRIPTION => Ok(value.to_owned()),
+        count => {
+            let message =
+                format!("`description` has {count} characters, and catalogs have room for {LONGEST_DESCRIPTION}");
+            let error = section.cx.doc.fail(span, message);
+            Err(error.with_help(format!("write at most {LONGEST_DESCRIPTION} characters")))
         }
     }
 }

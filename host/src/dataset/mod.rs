@@ -10,7 +10,7 @@ mod state;
 
 pub use evolve::Format;
 pub use infer::{Inference, unify};
-pub use row::{parse_time, text_of, value_at};
+pub use row::{parse_time, text_of};
 pub use schema::{Choice, Column, DataType, SchemaNews, TableSchema, TypeChanged};
 pub use state::{DatasetState, FileEntry, Joining, Retired, TableEntry, file_key, partition_of, period, rfc3339};
 

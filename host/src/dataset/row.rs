@@ -2,7 +2,6 @@
 
 use crate::decode::scan::unescape;
 use crate::decode::time::parse_rfc3339;
-use crate::table::Patcher;
 
 /// The characters of a JSON string; every other value as it stands. `None` where it is no Unicode text.
 pub fn text_of(value: &[u8]) -> Option<String> {
@@ -12,17 +11,6 @@ pub fn text_of(value: &[u8]) -> Option<String> {
         other => text.extend_from_slice(other),
     }
     String::from_utf8(text).ok()
-}
-
-/// The value that a JSON pointer finds in an object, as it stands there; `None` where there is none, or null.
-pub fn value_at<'a>(object: &'a [u8], pointer: &str) -> Option<&'a [u8]> {
-    let mut value = object;
-    for token in pointer.split('/').skip(1) {
-        let name = token.replace("~1", "/").replace("~0", "~");
-        let members = Patcher::default().members(value).ok()?;
-        value = members.into_iter().rev().find(|member| *member.name == *name.as_bytes())?.value;
-    }
-    (value != b"null").then_some(value)
 }
 
 /// A time in a row, in microseconds since 1970-01-01T00:00:00Z: RFC 3339, as databases write it (`2021-06-25 16:21:12.5+02`, no
@@ -63,14 +51,6 @@ fn offset(zone: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_pointer_finds_a_value_as_it_is_written() {
-        let object = br#"{"a":1.50,"b":{"c/d":123456789012345678901234567890},"n":null,"a":2.50}"#;
-        assert_eq!(value_at(object, "/a"), Some(&b"2.50"[..]));
-        assert_eq!(value_at(object, "/b/c~1d"), Some(&b"123456789012345678901234567890"[..]));
-        assert_eq!((value_at(object, "/n"), value_at(object, "/a/b")), (None, None));
-    }
 
     #[test]
     fn times_are_read_as_databases_write_them() {

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use super::changes::VersionColumn;
 use super::columns::ColumnTable;
 use super::processed::{Processed, letter};
-use crate::dataset::{Inference, TableSchema, parse_time, partition_of, text_of, value_at};
-use crate::decode::{key_text, nulls};
+use crate::dataset::{Inference, TableSchema, parse_time, partition_of, text_of};
+use crate::decode::{key_at, key_text, nulls};
 use crate::plan::{Columns, SourcePlan, TablePlan, TablesPlan};
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType, Selector};
 use crate::table::{Change, Document, Head, Key, Operation, Patcher, Shape};
@@ -205,10 +205,7 @@ impl Here<'_> {
         if table.key.is_empty() {
             return find("previousKey").map(str::to_owned);
         }
-        // As it is written: a number is not what it would be read as.
-        let previous = find("previous")?.as_bytes();
-        let values: Vec<_> = table.plan.key.iter().map(|at| value_at(previous, at)).collect::<Option<_>>()?;
-        Some(key_text(&values))
+        key_at(find("previous")?.as_bytes(), &table.plan.key)
     }
 
     /// The partition of the row's creation.

@@ -1,8 +1,8 @@
 //! Keeps what others wrote into `model.json`.
 //!
 //! Members that are not this format's stay where they are: of the model, of entities, of attributes, both known by their names.
-//! An entity with the annotation [`OURS`] whose table is gone goes; one without it is somebody else's and stays. Partitions are
-//! this format's entirely.
+//! An entity with the annotation [`OURS`] whose table is gone goes; one without it is somebody else's and stays, so no table can
+//! have its name. Partitions are this format's entirely.
 
 use lakeport_plugin::prelude::*;
 use lakeport_plugin::serde_json::{self, Map, Value};
@@ -17,7 +17,7 @@ const TRAITS: [&str; 2] = [CONSTRAINED, SHAPED];
 /// `model` with `entities`, over what is in `previous`, the bytes of the file that is there; none where there is none.
 ///
 /// # Errors
-/// A previous file that is no model, or that has an entity of another type with the name of one of `entities`.
+/// A previous file that is no model, or that has somebody else's entity with the name of one of `entities`.
 pub fn model(previous: &[u8], model: Map<String, Value>, entities: Vec<Value>) -> Result<Value> {
     let mut whole = parse(previous)?;
     let mut before = match whole.remove("entities") {
@@ -30,7 +30,14 @@ pub fn model(previous: &[u8], model: Map<String, Value>, entities: Vec<Value>) -
         let known = before.iter().position(|known| known["name"] == entity["name"]);
         merged.push(match known.map(|at| before.remove(at)) {
             None => entity,
-            Some(known) if known["$type"] == entity["$type"] => over_entity(known, entity),
+            Some(known) if known["$type"] == entity["$type"] && is_ours(&known) => over_entity(known, entity),
+            Some(known) if known["$type"] == entity["$type"] => {
+                return Err(Error::Other(format!(
+                    "`{PATH}` has an entity {} without the annotation `{OURS}`, so it is somebody else's, and a table has the same \
+                     name; rename one of them, or take the entity out of `{PATH}` first",
+                    entity["name"]
+                )));
+            }
             Some(known) => {
                 return Err(Error::Other(format!(
                     "`{PATH}` has an entity {} of type {}, and a table has the same name; rename one of them",

@@ -199,6 +199,20 @@ fn a_previous_file_that_is_no_model_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn an_entity_of_somebody_else_is_not_taken_over() {
+    let mut before = model(&dataset(), None);
+    before["entities"][2]["annotations"].as_array_mut().unwrap().remove(0);
+    assert_eq!(
+        files(&dataset(), Some(&before.to_string())).unwrap_err().to_string(),
+        "`model.json` has an entity \"lead\" without the annotation `lakeport:table`, so it is somebody else's, and a table has \
+         the same name; rename one of them, or take the entity out of `model.json` first"
+    );
+    let mut dataset = dataset();
+    dataset.tables.pop();
+    assert_eq!(model(&dataset, Some(&before))["entities"][2], before["entities"][2], "without such a table it stays");
+}
+
+#[test]
 fn a_table_without_a_possible_name_is_refused() {
     let mut dataset = dataset();
     dataset.tables[0].schema.table = "a.b".into();

@@ -42,9 +42,13 @@ pub fn is_date(text: &[u8]) -> bool {
     date(text).is_some()
 }
 
-/// Whether `text` is `HH:MM:SS`, with or without up to nine digits of a fraction.
+/// Whether `text` is `HH:MM:SS`, with or without up to nine digits of a fraction; the day's end may be `24:00:00`, as in PostgreSQL.
 pub fn is_time(text: &[u8]) -> bool {
     let digits = text.len().saturating_sub(9);
+    if let Some(fraction) = text.strip_prefix(b"24:00:00") {
+        let zeros = fraction.strip_prefix(b".").unwrap_or_default();
+        return fraction.is_empty() || ((1..=9).contains(&zeros.len()) && zeros.iter().all(|digit| *digit == b'0'));
+    }
     digits <= 9
         && time(text).is_some_and(|(time, rest)| rest.is_empty() && time.second < DAY as u32 && text[6..8] != *b"60")
 }

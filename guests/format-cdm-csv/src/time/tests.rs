@@ -85,7 +85,11 @@ fn dates_and_times_of_day_are_validated() {
         assert!(!is_date(text.as_bytes()), "{text}");
     }
     assert!(is_time(b"16:21:12.123") && is_time(b"00:00:00") && is_time(b"23:59:59.123456789"));
-    for text in ["16:21", "24:00:00", "16:21:12+02", "16:21:60", "16:21:12.", "16:21:12.1234567891", ""] {
+    assert!(is_time(b"24:00:00") && is_time(b"24:00:00.000000"), "the day's end");
+    for text in ["24:00:01", "24:00:00.", "24:00:00.0000001", "24:00:00.0000000000", "24:00:00+02"] {
+        assert!(!is_time(text.as_bytes()), "{text}");
+    }
+    for text in ["16:21", "25:00:00", "16:21:12+02", "16:21:60", "16:21:12.", "16:21:12.1234567891", ""] {
         assert!(!is_time(text.as_bytes()), "{text}");
     }
     assert!(is_infinite(b"infinity") && is_infinite(b"-infinity") && !is_infinite(b"Infinity"));

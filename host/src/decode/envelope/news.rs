@@ -14,12 +14,16 @@ pub struct News {
     news: Vec<SchemaNews>,
 }
 
-/// The signatures of what was said of a table.
+/// What was said of a table.
 #[derive(Default)]
 struct Said {
+    /// The signature of what was complete, and its columns.
     complete: Option<u64>,
-    /// Since then.
+    columns: Vec<Column>,
+    /// The signatures of what was not, since then.
     partial: HashSet<u64>,
+    /// Some of it was not among those columns.
+    more: bool,
 }
 
 impl News {
@@ -31,16 +35,23 @@ impl News {
         }
         let Some(said) = self.said.get_mut(kind) else { return };
         let is_new = match complete {
-            true => said.complete != Some(signature),
+            true => said.complete != Some(signature) || said.more,
             false => said.complete != Some(signature) && said.partial.insert(signature),
         };
         if !is_new {
             return;
         }
+        let columns = columns();
         if complete {
-            *said = Said { complete: Some(signature), partial: HashSet::new() };
+            *said = Said { complete: Some(signature), columns: columns.clone().unwrap_or_default(), ..Said::default() };
+        } else if let Some(columns) = &columns {
+            // Updates that lack what they did not change say nothing new.
+            if !said.more && columns.iter().all(|column| said.columns.contains(column)) {
+                return;
+            }
+            said.more = true;
         }
-        if let Some(columns) = columns() {
+        if let Some(columns) = columns {
             self.news.push(SchemaNews { kind: kind.to_owned(), columns, complete });
         }
     }

@@ -241,25 +241,28 @@ fn put_key(data: &[u8], names: &Columns, rows: &[&Columns], row: &mut Row<'_>) {
     }
 }
 
-/// What the row's key was, where the update changed it.
+/// What is known of the row before, where the update changed some of it, since a table may have any column as its key; and what
+/// its key was, where that changed.
 fn put_previous(data: &[u8], names: &Columns, columns: &Columns, identity: &Columns, row: &mut Row<'_>) {
-    let is_same = |name: &Entry| match (columns.value(data, name.name), identity.value(data, name.name)) {
-        (Some(now), Some(before)) => now.of(data) == before.of(data),
-        _ => true,
+    let changed = |before: &Entry| {
+        let (now, before) = (columns.value(data, before.name).map(|now| now.of(data)), before.value.of(data));
+        now.is_some_and(|now| now != before && key_text(&[now]) != key_text(&[before]))
     };
-    if !row.wanted.has(Attribute::SystemProperties) || names.all.iter().all(is_same) {
-        return;
-    }
-    let Some(previous) = key_of(data, names, &[identity]) else { return };
-    if key_of(data, names, &[columns, identity]).as_ref() == Some(&previous) {
+    if !row.wanted.has(Attribute::SystemProperties) || !identity.all.iter().any(changed) {
         return;
     }
     let mut object = Vec::new();
     identity.write(data, &mut object);
     let start = row.buffer.len();
-    row.buffer.extend_from_slice(br#"{"previousKey":"#);
-    write_string(row.buffer, &previous);
-    row.buffer.extend_from_slice(br#","previous":"#);
+    row.buffer.push(b'{');
+    if let Some(previous) = key_of(data, names, &[identity])
+        && key_of(data, names, &[columns, identity]).as_ref() != Some(&previous)
+    {
+        row.buffer.extend_from_slice(br#""previousKey":"#);
+        write_string(row.buffer, &previous);
+        row.buffer.push(b',');
+    }
+    row.buffer.extend_from_slice(br#""previous":"#);
     write_string(row.buffer, &String::from_utf8_lossy(&object));
     row.buffer.push(b'}');
     row.written(Attribute::SystemProperties, start);

@@ -74,8 +74,23 @@ fn a_schema_is_news_and_no_row() {
     let row = r#"{"operation":"delete","kind":"account","key":"a"}"#;
     let (news, rows) = said(Envelope::Change, &[&whole, &whole, row, &part, &part, &whole]);
     let all = tells("account", true, "name:string(160) total:decimal(38,10) state:int64");
-    assert_eq!(told(&news), [all, tells("account", false, "überfällig:dateTimeOffset")]);
+    let part = tells("account", false, "überfällig:dateTimeOffset");
+    assert_eq!(told(&news), [all.clone(), part, all], "the last says that the part is gone");
     assert_eq!((rows, &*news[0].columns[2].choices[0].label), (1, "Active"));
+}
+
+#[test]
+fn a_part_of_what_is_known_is_no_news() {
+    let schema = |complete: bool, names: &[&str]| {
+        let column = |name: &&str| json!({ "name": name, "data-type": "string" });
+        let columns: Vec<Value> = names.iter().map(column).collect();
+        let body = json!({ "complete": complete, "columns": columns });
+        json!({ "operation": "schema", "kind": "account", "body": body }).to_string()
+    };
+    let (all, part, more) = (schema(true, &["a", "b"]), schema(false, &["a"]), schema(false, &["a", "c"]));
+    let (news, _) = said(Envelope::Change, &[&all, &part, &all, &part, &more, &part, &more, &all, &part, &more]);
+    let told: Vec<String> = told(&news).into_iter().map(|(_, _, columns)| columns.replace(":string", "")).collect();
+    assert_eq!(told, ["a b", "a c", "a b", "a c"]);
 }
 
 #[test]

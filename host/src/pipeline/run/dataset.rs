@@ -106,11 +106,12 @@ impl Dataset {
         self.unsaved
     }
 
-    /// When the next snapshot is due, where it has something to write. Microseconds since 1970-01-01T00:00:00Z.
-    pub fn next_snapshot(&self) -> Option<i64> {
-        let has_news = |entry: &TableEntry| entry.is_readable() && entry.has_news();
-        let is_wanted = self.state.full || self.state.tables.values().any(has_news);
-        self.state.snapshot.filter(|_| is_wanted).map(|last| self.after(last))
+    /// How long a span that begins at `now` lasts at most: until the next snapshot; where the time for one has passed, because
+    /// nothing was there to be written, as long as there is between two. Microseconds.
+    pub fn lasts(&self, now: i64) -> Option<u64> {
+        let every = u64::try_from(self.plan.every.as_micros()).unwrap_or(u64::MAX);
+        let left = |last| u64::try_from(self.after(last).saturating_sub(now)).ok().filter(|left| *left > 0);
+        self.state.snapshot.map(|last| left(last).unwrap_or(every).min(every))
     }
 
     /// The time of the snapshot after one at `last`.

@@ -244,9 +244,9 @@ impl Run<'_> {
             Stager::new(self.lake.clone(), self.stage_folder(self.number), self.published.clone(), self.number);
         let (pieces, received) = mpsc::channel(4);
         let mut lasts = self.plan.flush.every;
-        if let Some(next) = self.dataset.as_ref().and_then(Dataset::next_snapshot) {
-            let left = next.saturating_sub(write_time).max(0);
-            lasts = lasts.min(Duration::from_micros(left.unsigned_abs()));
+        if let Some(dataset) = &self.dataset {
+            let left = dataset.lasts(self.surroundings.clock.now()).map(Duration::from_micros);
+            lasts = left.map_or(lasts, |left| lasts.min(left));
         } else if self.plan.timestamp == Timestamp::Write {
             // Files by write time hold what was read in their period: the span ends with it.
             let left = Period::of(write_time, self.plan.granularity).end() - write_time;

@@ -64,7 +64,6 @@ struct Slots {
     collection: Slot,
     connector: Slot,
     lsn: Slot,
-    scn: Slot,
     file: Slot,
     position: Slot,
     time: Slot,
@@ -88,7 +87,6 @@ impl Debezium {
             collection: add("/source/collection")?,
             connector: add("/source/connector")?,
             lsn: add("/source/lsn")?,
-            scn: add("/source/scn")?,
             file: add("/source/file")?,
             position: add("/source/pos")?,
             time: add("/source/ts_ms")?,
@@ -270,14 +268,12 @@ fn put_row(
     wrong.map_or(Ok(left_out), Err)
 }
 
-/// A version that grows with the database's log: PostgreSQL's position, Oracle's change number, MySQL's file and position in it.
+/// A version that grows with the database's log: PostgreSQL's position, MySQL's file and position in it. Oracle's change number is
+/// none: all changes of one moment have the same.
 fn version(data: &[u8], event: &Outer, slots: &Slots) -> Result<Option<i64>, String> {
     let get = |slot| event.get(data, slot);
     if let Some(lsn) = whole("source.lsn", data, get(slots.lsn))? {
         return Ok(Some(lsn));
-    }
-    if let Some(scn) = whole("source.scn", data, get(slots.scn))? {
-        return Ok(Some(scn));
     }
     let (Some(file), Some(position)) =
         (text_of(data, get(slots.file)), whole("source.pos", data, get(slots.position))?)

@@ -99,7 +99,8 @@ fn column(field: &Value) -> Option<(Column, Option<Conversion>)> {
         "time.MicroTime" => (of(DataType::Time), Some(TimeOfDay { digits: 6 })),
         "time.NanoTime" => (of(DataType::Time), Some(TimeOfDay { digits: 9 })),
         "time.ZonedTimestamp" => (of(DataType::DateTimeOffset), None),
-        "time.ZonedTime" => (of(DataType::Time), None),
+        // The Common Data Model has no time of day with a zone.
+        "time.ZonedTime" => (of(DataType::String), None),
         "data.Uuid" => (of(DataType::Guid), None),
         "data.Json" => (of(DataType::Json), None),
         _ => match field["type"].as_str()? {
