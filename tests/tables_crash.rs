@@ -62,7 +62,7 @@ fn second_round() -> String {
 /// The sizes of the rows of `kind` after both rounds.
 fn sizes(kind: &str) -> BTreeMap<String, Option<String>> {
     let prefix = if kind == "account" { "a" } else { kind };
-    let size = |row: usize| if row % 2 == 0 { 100 + row } else { row };
+    let size = |row: usize| if row.is_multiple_of(2) { 100 + row } else { row };
     let rows = (0..ROWS).filter(|row| kind != "account" || *row != 1);
     rows.map(|row| (format!("{prefix}{row}"), Some(size(row).to_string()))).collect()
 }
@@ -70,7 +70,7 @@ fn sizes(kind: &str) -> BTreeMap<String, Option<String>> {
 /// Every version of the contacts after both rounds, once.
 fn versions() -> BTreeMap<(String, String), usize> {
     let first = (0..ROWS).map(|row| ((format!("contact{row}"), "1".to_owned()), 1));
-    let second = (0..ROWS).filter(|row| row % 2 == 0 || *row == 1);
+    let second = (0..ROWS).filter(|row| row.is_multiple_of(2) || *row == 1);
     first.chain(second.map(|row| ((format!("contact{row}"), "2".to_owned()), 1))).collect()
 }
 
