@@ -153,7 +153,8 @@ fn the_list_has_every_table_of_every_export() {
         json["tables"][1],
         serde_json::json!({
             "export": "crm", "table": "contact", "kind": "contact", "linked": false, "write": "in-place",
-            "partition": "year", "state": "not-started", "completed": null,
+            "partition": "year", "sync": "not-started", "synced": null, "stopped": null, "rows": 0, "columns": 0,
+            "files": 0, "waiting": 0, "snapshot": null,
         })
     );
 }
