@@ -16,7 +16,7 @@ use crate::replace::replace;
 pub struct Edit {
     path: PathBuf,
     document: DocumentMut,
-    /// Its lines end in CR and LF.
+    /// All its lines end in CR and LF.
     carriage_returns: bool,
 }
 
@@ -39,7 +39,8 @@ impl Edit {
             Error::config(format!("the configuration `{}` cannot be changed: {}", path.display(), error.message()))
                 .with_help("change it by hand")
         })?;
-        Ok(Edit { path: path.to_owned(), document, carriage_returns: text.contains("\r\n") })
+        let (pairs, ends) = (text.matches("\r\n").count(), text.matches('\n').count());
+        Ok(Edit { path: path.to_owned(), document, carriage_returns: pairs > 0 && pairs == ends })
     }
 
     /// The text as it is now.
@@ -99,8 +100,15 @@ impl Edit {
     }
 
     /// Adds `[exports.EXPORT.tables.TABLE]` with these keys behind the export's other sections.
-    pub fn add_table(&mut self, export: &str, table: &str, keys: Vec<(&str, Value)>) {
-        let Some(export) = self.at_mut(&["exports", export]) else { return };
+    ///
+    /// # Errors
+    /// Of kind `Config`: the export is not there, or its `tables` are no table.
+    pub fn add_table(&mut self, name: &str, table: &str, keys: Vec<(&str, Value)>) -> Result<()> {
+        let refused = || {
+            Error::config(format!("table `{table}` cannot be added to `exports.{name}`: that holds no tables"))
+                .with_help(format!("mend `exports.{name}.tables` in the file"))
+        };
+        let export = self.at_mut(&["exports", name]).ok_or_else(refused)?;
         if export.get("tables").is_none() {
             let mut tables = Table::new();
             tables.set_implicit(true);
@@ -116,8 +124,9 @@ impl Edit {
             Some(Item::Value(Value::InlineTable(tables))) => {
                 tables.insert(table, Value::InlineTable(InlineTable::from_iter(keys)));
             }
-            _ => {}
+            _ => return Err(refused()),
         }
+        Ok(())
     }
 }
 
@@ -194,6 +203,23 @@ path = \"all/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}\"
     }
 
     #[test]
+    fn one_line_that_ends_otherwise_changes_no_other() {
+        for mixed in [FILE.replacen('\n', "\r\n", 1), FILE.replace('\n', "\r\n").replacen("\r\n", "\n", 1)] {
+            let mut edit = edit(&mixed);
+            assert_eq!(edit.text(), mixed);
+            set(edit.at_mut(&["exports", "crm", "tables", "account"]).unwrap(), "linked", false);
+            assert_eq!(edit.text(), mixed.replace("linked = true", "linked = false"));
+        }
+    }
+
+    #[test]
+    fn a_table_that_cannot_be_added_is_refused() {
+        assert!(edit(FILE).add_table("erp", "x", vec![]).is_err());
+        let error = edit("[exports.crm]\ntables = \"all\"\n").add_table("crm", "x", vec![]).unwrap_err();
+        assert_eq!(error.message, "table `x` cannot be added to `exports.crm`: that holds no tables");
+    }
+
+    #[test]
     fn a_key_is_set_in_its_place() {
         let mut edit = edit(FILE);
         set(edit.at_mut(&["exports", "crm", "tables", "account"]).unwrap(), "linked", false);
@@ -207,7 +233,7 @@ path = \"all/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}\"
     #[test]
     fn a_new_table_goes_behind_the_exports_others() {
         let mut edit = edit(FILE);
-        edit.add_table("crm", "Sales order", vec![("key", "/id".into())]);
+        edit.add_table("crm", "Sales order", vec![("key", "/id".into())]).unwrap();
         let expected =
             FILE.replace("\"/accountid\"\n", "\"/accountid\"\n\n[exports.crm.tables.\"Sales order\"]\nkey = \"/id\"\n");
         assert_eq!(edit.text(), expected);
@@ -216,7 +242,7 @@ path = \"all/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}\"
             "",
         );
         let mut edit = self::edit(&first);
-        edit.add_table("crm", "contact", vec![]);
+        edit.add_table("crm", "contact", vec![]).unwrap();
         assert_eq!(
             edit.text(),
             first.replace("source = \"s\"\n\n# E", "source = \"s\"\n\n[exports.crm.tables.contact]\n\n# E")
@@ -231,7 +257,7 @@ path = \"all/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}\"
             (edit.exports_of_tables(), edit.names(&["exports", "crm", "tables"])),
             (vec!["crm".into()], vec!["a".into()])
         );
-        edit.add_table("crm", "b", vec![("key", "/b".into())]);
+        edit.add_table("crm", "b", vec![("key", "/b".into())]).unwrap();
         set(edit.at_mut(&["exports", "crm", "tables", "a"]).unwrap(), "linked", false);
         let table: toml::Table = edit.text().parse().unwrap();
         assert_eq!(table["exports"]["crm"]["tables"]["b"]["key"].as_str(), Some("/b"));
