@@ -11,6 +11,9 @@ use crate::support::lake_folder::Installation;
 use crate::support::servers::free_port;
 
 const FILE: &str = r#"# account-key = "hunter2-in-a-comment"
+# or, for the password: hunter2
+
+# Our own.
 [lakes.main]
 url = "s3://exports/product"
 endpoint = "http://127.0.0.1:9"   # development
@@ -107,7 +110,7 @@ fn a_solution_arrives_and_runs_elsewhere() {
     );
     let text = fs::read_to_string(there.join("lakeport.toml")).unwrap();
     let expected = FILE
-        .replace("\"hunter2-in-a-comment\"", "\"***\"")
+        .replace(" account-key = \"hunter2-in-a-comment\"\n# or, for the password: hunter2\n", " ***\n# ***\n")
         .replace("s3://exports/product", "./lake")
         .replace("endpoint = \"http://127.0.0.1:9\"   # development\n", "")
         .replace("access-key-id = \"env:SOLUTION_ID\"\nsecret-access-key = \"env:SOLUTION_SECRET\"\n", "")
@@ -242,7 +245,7 @@ fn a_schema_or_a_setting_that_is_wrong_is_refused() {
     for (right, wrong, error) in [
         ("mode = \"behave\"", "mode = \"fly\"", "plugin `odd`"),
         ("schemas/reading.avsc", "schemas/other.avsc", "cannot read `schemas/other.avsc`"),
-        ("source = \"readings\"", "sorce = \"readings\"", "there/lakeport.toml:14:1"),
+        ("source = \"readings\"", "sorce = \"readings\"", "there/lakeport.toml:17:1"),
         ("schema = { from-file = \"schemas/reading.avsc\" }", "schema = \"{}\"", "`avro`"),
     ] {
         let changed = content.replace(right, wrong);

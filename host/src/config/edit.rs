@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 use super::document::Document;
-use super::mask;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::replace::replace;
@@ -142,29 +141,6 @@ pub fn set(table: &mut dyn TableLike, key: &str, value: impl Into<Value>) {
     }
 }
 
-/// A right configuration's text without what could be a secret in its comments.
-pub fn without_secrets_in_comments(text: &str) -> String {
-    let Ok(meant) = text.parse::<toml::Table>() else { return text.to_owned() };
-    let mut text = text.to_owned();
-    let mut spans = mask::secrets(&text);
-    spans.sort_by_key(|span| std::cmp::Reverse(span.start));
-    for span in spans {
-        // What follows is changed already, and what looks like text over several lines may be a comment of one.
-        let end = span.end.min(text.len());
-        let line = text[span.start..].find('\n').map_or(text.len(), |length| span.start + length);
-        for end in [end, line.min(end)].into_iter().filter(|end| text.is_char_boundary(*end)) {
-            let mut without = text.clone();
-            without.replace_range(span.start..end, "***");
-            // What changes nothing is a comment; the rest is what the file says.
-            if without.parse::<toml::Table>().is_ok_and(|table| table == meant) {
-                text = without;
-                break;
-            }
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,14 +238,5 @@ path = \"all/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}\"
         let table: toml::Table = edit.text().parse().unwrap();
         assert_eq!(table["exports"]["crm"]["tables"]["b"]["key"].as_str(), Some("/b"));
         assert_eq!(table["exports"]["crm"]["tables"]["a"]["linked"].as_bool(), Some(false));
-    }
-
-    #[test]
-    fn secrets_in_comments_do_not_travel_and_settings_stay() {
-        let text = "# account-key = \"hunter2\"\nurl = \"./x\" # sas-token: was sas-token = hunter2\n\
-                    filters = [{ plugin = \"p\", key = \"/id\" }]\n# token = \"\"\"hunter2\nx = \"\"\"y\"\"\"\n";
-        let without = without_secrets_in_comments(text);
-        assert!(!without.contains("hunter2") && without.contains("x = \"\"\"y"), "{without}");
-        assert!(without.contains("key = \"/id\""), "{without}");
     }
 }
