@@ -54,7 +54,8 @@ fn length_of_text(rest: &str) -> usize {
     let mut end = delimiter.len();
     while !rest[end..].starts_with(delimiter) {
         let escaped = quote == "\"" && rest[end..].starts_with('\\');
-        let Some(width) = rest[end..].chars().take(1 + usize::from(escaped)).map(char::len_utf8).reduce(|a, b| a + b) else {
+        let Some(width) = rest[end..].chars().take(1 + usize::from(escaped)).map(char::len_utf8).reduce(|a, b| a + b)
+        else {
             return end;
         };
         end += width;

@@ -66,7 +66,8 @@ pub fn run(args: &Args, env: &dyn Fn(&str) -> Option<String>) -> Result<String> 
     // Whoever names every table does not mean one that is gone already.
     let gone = tables.iter().find(|named| is_forgotten(named) && !is_linked(&edit, named));
     if let Some(gone) = gone.filter(|_| !args.all) {
-        let message = format!("`{}` is unlinked, and the last commit does not have it: no run removes its files", gone.shown());
+        let message =
+            format!("`{}` is unlinked, and the last commit does not have it: no run removes its files", gone.shown());
         let help = format!("delete what is in `{}` by hand: nothing points at it", known.place(gone));
         return Err(Error::config(message).with_help(help));
     }
@@ -92,7 +93,9 @@ pub fn run(args: &Args, env: &dyn Fn(&str) -> Option<String>) -> Result<String> 
         }
         let files = match (remove, forgotten) {
             (true, false) => " and removes its files".to_owned(),
-            (true, true) => format!("; the last commit does not have it, and what is in `{}` stays", known.place(&named)),
+            (true, true) => {
+                format!("; the last commit does not have it, and what is in `{}` stays", known.place(&named))
+            }
             (false, _) => " and keeps its files".to_owned(),
         };
         let as_before = if was_linked { "" } else { " as before" };
