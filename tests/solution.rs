@@ -208,12 +208,12 @@ fn a_lake_that_does_not_answer_and_a_source_that_is_not_there_are_refused() {
     fs::remove_dir_all(installation.path().join("data")).unwrap();
     let (code, said) = refused(&installation, import(&installation, &[]));
     assert!(code == Some(2) && said.contains("source `readings` reads in the folder"), "{said}");
+    assert!(said.contains(&format!("{}/data`, which is not there", installation.path().display())), "{said}");
     let set = ["--set", "lakes.main.url=./lake", "--set", "sources.readings.files=../data/*.ndjson"];
     let nested = ["solution", "import", "shop.json", "--into", "there/is/none"];
     let said = String::from_utf8(installation.run(&[&nested[..], &set, &LOCAL].concat()).stderr).unwrap();
     assert!(said.contains("/there/is/data`, which is not there"), "{said}");
     refused(&installation, import(&installation, &[]));
-    assert!(said.contains(&format!("{}/data`, which is not there", installation.path().display())), "{said}");
 }
 
 #[test]
