@@ -11,6 +11,9 @@ use crate::support::lake_folder::Installation;
 use crate::support::servers::free_port;
 
 const FILE: &str = r#"# account-key = "hunter2-in-a-comment"
+# or, for the password: hunter2
+
+# Our own.
 [lakes.main]
 url = "s3://exports/product"
 endpoint = "http://127.0.0.1:9"   # development
@@ -66,7 +69,7 @@ fn import_with(installation: &Installation, args: &[&str]) -> Result<String, (Op
     }
 }
 
-/// The error of an import that wrote nothing.
+/// The error of an import that left nothing.
 fn refused(installation: &Installation, import: Result<String, (Option<i32>, String)>) -> (Option<i32>, String) {
     let refused = import.expect_err("the import is refused");
     assert!(!installation.path().join("there").exists(), "{refused:?}");
@@ -107,7 +110,7 @@ fn a_solution_arrives_and_runs_elsewhere() {
     );
     let text = fs::read_to_string(there.join("lakeport.toml")).unwrap();
     let expected = FILE
-        .replace("\"hunter2-in-a-comment\"", "\"***\"")
+        .replace(" account-key = \"hunter2-in-a-comment\"\n# or, for the password: hunter2\n", " ***\n# ***\n")
         .replace("s3://exports/product", "./lake")
         .replace("endpoint = \"http://127.0.0.1:9\"   # development\n", "")
         .replace("access-key-id = \"env:SOLUTION_ID\"\nsecret-access-key = \"env:SOLUTION_SECRET\"\n", "")
@@ -206,6 +209,11 @@ fn a_lake_that_does_not_answer_and_a_source_that_is_not_there_are_refused() {
     let (code, said) = refused(&installation, import(&installation, &[]));
     assert!(code == Some(2) && said.contains("source `readings` reads in the folder"), "{said}");
     assert!(said.contains(&format!("{}/data`, which is not there", installation.path().display())), "{said}");
+    let set = ["--set", "lakes.main.url=./lake", "--set", "sources.readings.files=../data/*.ndjson"];
+    let nested = ["solution", "import", "shop.json", "--into", "there/is/none"];
+    let said = String::from_utf8(installation.run(&[&nested[..], &set, &LOCAL].concat()).stderr).unwrap();
+    assert!(said.contains("/there/is/data`, which is not there"), "{said}");
+    refused(&installation, import(&installation, &[]));
 }
 
 #[test]
@@ -226,7 +234,7 @@ fn a_secret_in_a_file_is_read_where_it_will_lie() {
         "sources.readings.files=../data/*",
     ];
     let (code, said) = refused(&installation, import_with(&installation, &more));
-    assert!(code == Some(2) && said.contains("cannot read the file `secrets/key`"), "{said}");
+    assert!(code == Some(2) && said.contains("/there/secrets/key`: no such file"), "{said}");
     installation.write("there/secrets/key", "hunter2");
     let (code, said) = import_with(&installation, &more).unwrap_err();
     assert!(code == Some(4) && said.contains("cannot be reached"), "the secret was found: {said}");
@@ -241,8 +249,9 @@ fn a_schema_or_a_setting_that_is_wrong_is_refused() {
     let content = solution["configuration"]["content"].as_str().unwrap().to_owned();
     for (right, wrong, error) in [
         ("mode = \"behave\"", "mode = \"fly\"", "plugin `odd`"),
-        ("schemas/reading.avsc", "schemas/other.avsc", "cannot read `schemas/other.avsc`"),
-        ("source = \"readings\"", "sorce = \"readings\"", "there/lakeport.toml:14:1"),
+        ("schemas/reading.avsc", "/etc/hostname", "`/etc/hostname` in the solution is named by its configuration"),
+        ("plugins/odd.wasm", "/opt/other.wasm", "`odd` in the solution is a plugin whose `path`"),
+        ("source = \"readings\"", "sorce = \"readings\"", "there/lakeport.toml:17:1"),
         ("schema = { from-file = \"schemas/reading.avsc\" }", "schema = \"{}\"", "`avro`"),
     ] {
         let changed = content.replace(right, wrong);
@@ -258,6 +267,17 @@ fn a_schema_or_a_setting_that_is_wrong_is_refused() {
 fn files_that_are_there_stay_unless_that_is_asked_for() {
     let (installation, _) = exported();
     installation.write("data/1.ndjson", "");
+    for (taken, forced) in [("there/lakeport.lock/x", &["--force"][..]), ("there/schemas", &["--force", "--offline"])] {
+        installation.write(taken, "mine");
+        let (code, said) = import(&installation, forced).unwrap_err();
+        assert!(
+            code == Some(2) && said.contains("a folder is there, or a file is where its folder would be"),
+            "{said}"
+        );
+        assert_eq!(fs::read_to_string(installation.path().join(taken)).unwrap(), "mine");
+        assert_eq!(fs::read_dir(installation.path().join("there")).unwrap().count(), 1);
+        fs::remove_dir_all(installation.path().join("there")).unwrap();
+    }
     installation.write("there/schemas/reading.avsc", "mine");
     let (code, said) = import(&installation, &[]).unwrap_err();
     assert!(code == Some(2) && said.contains("there/schemas/reading.avsc` is there already"), "{said}");
@@ -276,6 +296,7 @@ fn a_file_that_is_no_solution_is_refused() {
         (solution.to_string(), "is a solution of version 2, expected 1"),
         ("{}".into(), "is not a solution"),
         ("[exports]".into(), "is not JSON"),
+        (r#"{"format": "lakeport-solution", "version": 1, "\u001b[2J": 1}"#.into(), r"unknown field `\u{1b}[2J`"),
     ] {
         installation.write("shop.json", content);
         let (code, said) = refused(&installation, import(&installation, &[]));

@@ -107,16 +107,70 @@ fn every_table_can_be_unlinked_at_once_and_files_go_only_where_that_is_meant() {
     assert!(said.contains("add `--yes`"), "{said}");
 
     let said = installation.run_ok(&[&remove[..], &["--yes"]].concat());
+    let place = |table: &str| format!("`{}/crm/{table}/`", installation.lake().display());
     assert_eq!(
         said,
-        "crm.account: unlinked; the next run leaves it out and removes its files\n\
-         crm.contact: unlinked as before; the next run leaves it out and removes its files\n"
+        format!(
+            "crm.account: unlinked; the next run leaves it out; the last commit does not have it, and what is in {} stays\n\
+             crm.contact: unlinked as before; no run removes what is in {}\n",
+            place("account"),
+            place("contact")
+        )
     );
-    let removing = "unlinked-files = \"remove\"\n";
-    let expected = FILE
-        .replace("# a guid\n", &format!("# a guid\nlinked = false\n{removing}"))
-        .replace("is over\n", &format!("is over\n{removing}"));
-    assert_eq!(text(&installation), expected);
+    assert_eq!(
+        text(&installation),
+        FILE.replace("# a guid\n", "# a guid\nlinked = false\nunlinked-files = \"remove\"\n")
+    );
+}
+
+#[test]
+fn files_are_removed_by_the_run_that_leaves_their_table_out_or_not_at_all() {
+    let file = FILE.replace("linked = false", "linked = true").replace("key = \"/accountid\"", "columns = \"infer\"");
+    let installation = Installation::new(&file.replace("over\n", "over\ncolumns = \"infer\"\n"));
+    let record = |kind: &str, key: &str| {
+        let row = serde_json::json!({ "operation": "create", "kind": kind, "key": key, "version": 1,
+            "body": { "accountid": key, "name": "N" } });
+        format!("{row}\n")
+    };
+    installation.write("changes/1.ndjson", record("account", "a") + &record("contact", "x"));
+    let lies =
+        |table: &str| installation.files().keys().filter(|path| path.starts_with(&format!("crm/{table}/"))).count();
+    let unlink = |args: &[&str]| installation.run(&[&["tables", "unlink", "lakeport.toml"], args].concat());
+    let remove = ["--files", "remove", "--yes"];
+    installation.run_ok(&["run", "--quiet"]);
+    assert_eq!((lies("account"), lies("contact")), (1, 1));
+
+    // Before a run that leaves it out, another word counts.
+    assert!(unlink(&["contact"]).status.success());
+    let said = unlink(&[&["contact"], &remove[..]].concat()).stdout;
+    assert_eq!(said, b"crm.contact: unlinked as before; the next run leaves it out and removes its files\n");
+    assert!(unlink(&["account"]).status.success());
+    installation.run_ok(&["run", "--quiet"]);
+    assert_eq!((lies("account"), lies("contact")), (1, 0));
+
+    // After it, nothing knows the files any more.
+    let before = text(&installation);
+    let output = unlink(&[&["account"], &remove[..]].concat());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("`crm.account` is unlinked, and the last commit does not have it"), "{said}");
+    let place = format!("`{}/crm/account/` by hand: nothing points at it", installation.lake().display());
+    assert!(said.contains(&place), "{said}");
+    assert_eq!(text(&installation), before);
+    installation.run_ok(&["run", "--quiet"]);
+    assert_eq!(lies("account"), 1);
+}
+
+#[test]
+fn tables_are_linked_and_unlinked_where_no_secret_is_set() {
+    let lake = "[lakes.main]\nurl = \"s3://exports/x\"\naccess-key-id = \"env:TABLES_CLI_ID\"\n\
+                secret-access-key = \"env:TABLES_CLI_SECRET\"\n\n";
+    let installation = Installation::new(&format!("{lake}{FILE}"));
+    installation.run_ok(&["tables", "unlink", "lakeport.toml", "account"]);
+    installation.run_ok(&["tables", "link", "lakeport.toml", "account", "contact"]);
+    // Where files are to go, the lake is asked, and that needs them.
+    let said = refused(&installation, &["tables", "unlink", "lakeport.toml", "account", "--files", "remove", "--yes"]);
+    assert!(said.contains("the environment variable `TABLES_CLI_ID` is not set"), "{said}");
 }
 
 #[test]
@@ -153,7 +207,8 @@ fn the_list_has_every_table_of_every_export() {
         json["tables"][1],
         serde_json::json!({
             "export": "crm", "table": "contact", "kind": "contact", "linked": false, "write": "in-place",
-            "partition": "year", "state": "not-started", "completed": null,
+            "partition": "year", "sync": "not-started", "synced": null, "stopped": null, "rows": 0, "columns": 0,
+            "files": 0, "waiting": 0, "snapshot": null,
         })
     );
 }

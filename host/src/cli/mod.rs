@@ -82,6 +82,11 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// The same, or a stand-in: a configuration that is changed or carried elsewhere needs no secrets here.
+fn variable_or_stand_in(name: &str) -> Option<String> {
+    Some(variable(name).unwrap_or_else(|| "-".to_owned()))
+}
+
 impl Cli {
     /// Whether errors and results are JSON.
     pub fn json(&self) -> bool {

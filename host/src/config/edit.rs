@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 use super::document::Document;
-use super::mask;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::replace::replace;
@@ -16,7 +15,7 @@ use crate::replace::replace;
 pub struct Edit {
     path: PathBuf,
     document: DocumentMut,
-    /// Its lines end in CR and LF.
+    /// All its lines end in CR and LF.
     carriage_returns: bool,
 }
 
@@ -39,7 +38,8 @@ impl Edit {
             Error::config(format!("the configuration `{}` cannot be changed: {}", path.display(), error.message()))
                 .with_help("change it by hand")
         })?;
-        Ok(Edit { path: path.to_owned(), document, carriage_returns: text.contains("\r\n") })
+        let (pairs, ends) = (text.matches("\r\n").count(), text.matches('\n').count());
+        Ok(Edit { path: path.to_owned(), document, carriage_returns: pairs > 0 && pairs == ends })
     }
 
     /// The text as it is now.
@@ -99,8 +99,15 @@ impl Edit {
     }
 
     /// Adds `[exports.EXPORT.tables.TABLE]` with these keys behind the export's other sections.
-    pub fn add_table(&mut self, export: &str, table: &str, keys: Vec<(&str, Value)>) {
-        let Some(export) = self.at_mut(&["exports", export]) else { return };
+    ///
+    /// # Errors
+    /// Of kind `Config`: the export is not there, or its `tables` are no table.
+    pub fn add_table(&mut self, name: &str, table: &str, keys: Vec<(&str, Value)>) -> Result<()> {
+        let refused = || {
+            Error::config(format!("table `{table}` cannot be added to `exports.{name}`: that holds no tables"))
+                .with_help(format!("mend `exports.{name}.tables` in the file"))
+        };
+        let export = self.at_mut(&["exports", name]).ok_or_else(refused)?;
         if export.get("tables").is_none() {
             let mut tables = Table::new();
             tables.set_implicit(true);
@@ -116,8 +123,9 @@ impl Edit {
             Some(Item::Value(Value::InlineTable(tables))) => {
                 tables.insert(table, Value::InlineTable(InlineTable::from_iter(keys)));
             }
-            _ => {}
+            _ => return Err(refused()),
         }
+        Ok(())
     }
 }
 
@@ -131,29 +139,6 @@ pub fn set(table: &mut dyn TableLike, key: &str, value: impl Into<Value>) {
         }
         _ => _ = table.insert(key, Item::Value(value)),
     }
-}
-
-/// A right configuration's text without what could be a secret in its comments.
-pub fn without_secrets_in_comments(text: &str) -> String {
-    let Ok(meant) = text.parse::<toml::Table>() else { return text.to_owned() };
-    let mut text = text.to_owned();
-    let mut spans = mask::secrets(&text);
-    spans.sort_by_key(|span| std::cmp::Reverse(span.start));
-    for span in spans {
-        // What follows is changed already, and what looks like text over several lines may be a comment of one.
-        let end = span.end.min(text.len());
-        let line = text[span.start..].find('\n').map_or(text.len(), |length| span.start + length);
-        for end in [end, line.min(end)].into_iter().filter(|end| text.is_char_boundary(*end)) {
-            let mut without = text.clone();
-            without.replace_range(span.start..end, "***");
-            // What changes nothing is a comment; the rest is what the file says.
-            if without.parse::<toml::Table>().is_ok_and(|table| table == meant) {
-                text = without;
-                break;
-            }
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -194,6 +179,22 @@ path = \"all/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}\"
     }
 
     #[test]
+    fn a_file_whose_lines_do_not_all_end_in_cr_and_lf_gets_no_more_of_them() {
+        for mixed in [FILE.replacen('\n', "\r\n", 1), FILE.replace('\n', "\r\n").replacen("\r\n", "\n", 1)] {
+            let mut edit = edit(&mixed);
+            set(edit.at_mut(&["exports", "crm", "tables", "account"]).unwrap(), "linked", false);
+            assert_eq!(edit.text(), FILE.replace("linked = true", "linked = false"));
+        }
+    }
+
+    #[test]
+    fn a_table_that_cannot_be_added_is_refused() {
+        assert!(edit(FILE).add_table("erp", "x", vec![]).is_err());
+        let error = edit("[exports.crm]\ntables = \"all\"\n").add_table("crm", "x", vec![]).unwrap_err();
+        assert_eq!(error.message, "table `x` cannot be added to `exports.crm`: that holds no tables");
+    }
+
+    #[test]
     fn a_key_is_set_in_its_place() {
         let mut edit = edit(FILE);
         set(edit.at_mut(&["exports", "crm", "tables", "account"]).unwrap(), "linked", false);
@@ -207,7 +208,7 @@ path = \"all/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}\"
     #[test]
     fn a_new_table_goes_behind_the_exports_others() {
         let mut edit = edit(FILE);
-        edit.add_table("crm", "Sales order", vec![("key", "/id".into())]);
+        edit.add_table("crm", "Sales order", vec![("key", "/id".into())]).unwrap();
         let expected =
             FILE.replace("\"/accountid\"\n", "\"/accountid\"\n\n[exports.crm.tables.\"Sales order\"]\nkey = \"/id\"\n");
         assert_eq!(edit.text(), expected);
@@ -216,7 +217,7 @@ path = \"all/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}\"
             "",
         );
         let mut edit = self::edit(&first);
-        edit.add_table("crm", "contact", vec![]);
+        edit.add_table("crm", "contact", vec![]).unwrap();
         assert_eq!(
             edit.text(),
             first.replace("source = \"s\"\n\n# E", "source = \"s\"\n\n[exports.crm.tables.contact]\n\n# E")
@@ -231,19 +232,10 @@ path = \"all/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}\"
             (edit.exports_of_tables(), edit.names(&["exports", "crm", "tables"])),
             (vec!["crm".into()], vec!["a".into()])
         );
-        edit.add_table("crm", "b", vec![("key", "/b".into())]);
+        edit.add_table("crm", "b", vec![("key", "/b".into())]).unwrap();
         set(edit.at_mut(&["exports", "crm", "tables", "a"]).unwrap(), "linked", false);
         let table: toml::Table = edit.text().parse().unwrap();
         assert_eq!(table["exports"]["crm"]["tables"]["b"]["key"].as_str(), Some("/b"));
         assert_eq!(table["exports"]["crm"]["tables"]["a"]["linked"].as_bool(), Some(false));
-    }
-
-    #[test]
-    fn secrets_in_comments_do_not_travel_and_settings_stay() {
-        let text = "# account-key = \"hunter2\"\nurl = \"./x\" # sas-token: was sas-token = hunter2\n\
-                    filters = [{ plugin = \"p\", key = \"/id\" }]\n# token = \"\"\"hunter2\nx = \"\"\"y\"\"\"\n";
-        let without = without_secrets_in_comments(text);
-        assert!(!without.contains("hunter2") && without.contains("x = \"\"\"y"), "{without}");
-        assert!(without.contains("key = \"/id\""), "{without}");
     }
 }

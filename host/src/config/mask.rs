@@ -26,6 +26,11 @@ pub fn secrets(text: &str) -> Vec<Range<usize>> {
     found
 }
 
+/// Whether a comment could hold a secret: a word says so, or a URL has a part that may be one.
+pub fn could_hold_a_secret(comment: &str) -> bool {
+    is_telling(&plain(comment)) || !secrets(comment).is_empty() || in_url(comment).next().is_some()
+}
+
 /// Whether what comes after `before` describes a table, whose `key` says where its rows have theirs.
 fn is_of_a_table(before: &str) -> bool {
     let header = before.lines().rev().map(str::trim_start).find(|line| line.starts_with('['));

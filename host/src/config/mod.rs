@@ -4,6 +4,7 @@
 //! secrets come from references only and never enter an error. Touches no lake and no record.
 
 mod columns;
+pub mod comments;
 mod defaults;
 mod document;
 pub mod edit;

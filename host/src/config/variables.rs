@@ -1,10 +1,10 @@
 //! What differs between environments: where lakes are and what opens them, what sources read, what readers and folders are called.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use toml_edit::Item;
+use toml_edit::{Item, TableLike};
 
 use super::edit::{Edit, set};
 use super::keys::{Form, LAKE};
@@ -64,14 +64,17 @@ fn variable(edit: &Edit, [group, name, key]: [&str; 3], secret: bool, descriptio
     Some(Variable { name: format!("{group}.{name}.{key}"), description, secret, suggestion })
 }
 
-/// The files that lakes have secrets in.
-pub fn secret_files(edit: &Edit) -> Vec<PathBuf> {
-    let mut files = Vec::new();
+/// Lets the files that lakes have secrets in be found from anywhere: relative paths start at `folder`.
+pub fn anchor_secret_files(edit: &mut Edit, folder: &Path) {
     for lake in edit.names(&["lakes"]) {
-        let values = edit.at(&["lakes", &lake]).into_iter().flat_map(|table| table.iter());
-        files.extend(values.filter_map(|(_, value)| value.as_str()?.strip_prefix("file:").map(PathBuf::from)));
+        let table = edit.at_mut(&["lakes", &lake]).expect("it was listed");
+        for (_, item) in table.iter_mut().filter(|(key, _)| key != "url") {
+            let path = item.as_str().and_then(|text| text.strip_prefix("file:")).map(|path| folder.join(path));
+            if let (Some(path), Some(value)) = (path, item.as_value_mut()) {
+                *value = format!("file:{}", path.display()).into();
+            }
+        }
     }
-    files
 }
 
 /// What a person typed: text, or an array in brackets.
@@ -139,13 +142,8 @@ pub fn visit_texts(edit: &mut Edit, replace: &mut dyn FnMut(&str) -> Result<Stri
 fn texts(item: &mut Item, replace: &mut dyn FnMut(&str) -> Result<String>) -> Result<()> {
     match item {
         Item::Value(value) => texts_of_value(value, replace),
-        Item::ArrayOfTables(tables) => {
-            tables.iter_mut().flat_map(|table| table.iter_mut()).try_for_each(|(_, item)| texts(item, replace))
-        }
-        Item::Table(table) => match (table.len(), table.get("from-file").and_then(Item::as_str).map(str::to_owned)) {
-            (1, Some(path)) => replace(&path).map(|place| set(table, "from-file", place)),
-            _ => table.iter_mut().try_for_each(|(_, item)| texts(item, replace)),
-        },
+        Item::ArrayOfTables(tables) => tables.iter_mut().try_for_each(|table| texts_of_table(table, replace)),
+        Item::Table(table) => texts_of_table(table, replace),
         Item::None => Ok(()),
     }
 }
@@ -153,20 +151,20 @@ fn texts(item: &mut Item, replace: &mut dyn FnMut(&str) -> Result<String>) -> Re
 fn texts_of_value(value: &mut toml_edit::Value, replace: &mut dyn FnMut(&str) -> Result<String>) -> Result<()> {
     match value {
         toml_edit::Value::Array(values) => values.iter_mut().try_for_each(|value| texts_of_value(value, replace)),
-        toml_edit::Value::InlineTable(table) => {
-            match (table.len(), table.get("from-file").and_then(|path| path.as_str()).map(str::to_owned)) {
-                (1, Some(path)) => replace(&path).map(|place| set(table, "from-file", place)),
-                _ => table.iter_mut().try_for_each(|(_, value)| texts_of_value(value, replace)),
-            }
-        }
+        toml_edit::Value::InlineTable(table) => texts_of_table(table, replace),
         _ => Ok(()),
+    }
+}
+
+fn texts_of_table(table: &mut dyn TableLike, replace: &mut dyn FnMut(&str) -> Result<String>) -> Result<()> {
+    match (table.len(), table.get("from-file").and_then(Item::as_str).map(str::to_owned)) {
+        (1, Some(path)) => replace(&path).map(|place| set(table, "from-file", place)),
+        _ => table.iter_mut().try_for_each(|(_, item)| texts(item, replace)),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use serde_json::json;
 
     use super::*;
@@ -231,6 +229,17 @@ mod tests {
     }
 
     #[test]
+    fn secrets_in_files_are_found_from_anywhere() {
+        let text = "[lakes.a]\nurl = \"file:///x\"\naccount-key = \"file:../key\" # here\nsas-token = \"env:T\"\n\
+                    [lakes.b]\naccount-key = \"file:/run/key\"\n";
+        let mut edit = Edit::of(Path::new("lakeport.toml"), text).unwrap();
+        anchor_secret_files(&mut edit, Path::new("/etc/lakeport"));
+        let table: toml::Table = edit.text().parse().unwrap();
+        let expected = text.replace("file:../key", "file:/etc/lakeport/../key");
+        assert_eq!(table, expected.parse().unwrap());
+    }
+
+    #[test]
     fn texts_of_files_are_found_however_deep_they_are() {
         let mut edit = edit();
         let mut seen = Vec::new();
@@ -241,5 +250,9 @@ mod tests {
         .unwrap();
         assert_eq!(seen, ["a.avsc"]);
         assert_eq!(edit.text(), FILE.replace("\"a.avsc\"", "\"files/a.avsc\""));
+        let text = "[exports.x.format]\n[[exports.x.format.schemas]]\nfrom-file = \"b\"\n";
+        let mut edit = Edit::of(Path::new("lakeport.toml"), text).unwrap();
+        visit_texts(&mut edit, &mut |path| Ok(format!("files/{path}"))).unwrap();
+        assert_eq!(edit.text(), text.replace("\"b\"", "\"files/b\""));
     }
 }

@@ -7,9 +7,9 @@ use std::path::{Component, Path, PathBuf};
 use toml_edit::Item;
 
 use super::file::{Configuration, FORMAT, Plugin, Solution, Text, VERSION, digest};
-use crate::cli::{Config, variable};
-use crate::config::edit::{Edit, set, without_secrets_in_comments};
-use crate::config::{self, variables};
+use crate::cli::{Config, variable_or_stand_in};
+use crate::config::edit::{Edit, set};
+use crate::config::{self, comments, variables};
 use crate::error::{Error, Result};
 use crate::plan::{Limits, PluginOrigin, PluginPlan};
 use crate::plugin::lock::{Lock, Pinned};
@@ -57,8 +57,7 @@ pub fn shown(value: &serde_json::Value) -> String {
 }
 
 fn solution(path: &Path) -> Result<Solution> {
-    // A configuration that is carried elsewhere needs no secrets here.
-    config::load(path, &|name| Some(variable(name).unwrap_or_else(|| "-".to_owned())))?;
+    config::load(path, &variable_or_stand_in)?;
     let mut edit = Edit::open(path)?;
     let lock = Lock::read(path)?;
     let mut packed = Packed::new(config::folder_of(path));
@@ -88,7 +87,7 @@ fn solution(path: &Path) -> Result<Solution> {
     })?;
     let variables = variables::variables(&edit);
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let configuration = Configuration { name, content: without_secrets_in_comments(&edit.text()) };
+    let configuration = Configuration { name, content: comments::without_secrets(&edit.text()) };
     Ok(Solution { format: FORMAT.into(), version: VERSION, configuration, texts, plugins, variables })
 }
 

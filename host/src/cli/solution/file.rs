@@ -1,14 +1,16 @@
 //! The file that a solution is: a JSON document. `docs/solutions.md` describes it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use toml_edit::Item;
 
-use crate::config::variables::Variable;
+use crate::config::edit::Edit;
+use crate::config::variables::{Variable, variables};
 use crate::error::{Error, Result};
 
 pub const FORMAT: &str = "lakeport-solution";
@@ -120,12 +122,62 @@ impl Solution {
                 return Err(damaged(path, &format!("has the SHA-256 `{found}`, expected `{expected}`")));
             }
             let place = within(path)?;
+            // Two plugins may be the same component.
+            if files.iter().any(|(other, bytes)| *other == place && *bytes == content) {
+                continue;
+            }
             if !taken.insert(place.clone()) {
                 return Err(damaged(path, "is there twice"));
             }
             files.push((place, content));
         }
         Ok(files)
+    }
+
+    /// Refuses a configuration that names other texts, plugins or variables than the solution has: it could read whatever this
+    /// machine has, and run it.
+    ///
+    /// # Errors
+    /// Of kind `Config`.
+    pub fn check_names(&self, edit: &Edit) -> Result<()> {
+        let parsed =
+            edit.text().parse().map_err(|error| Error::internal(format!("an edited text is not TOML: {error}")))?;
+        let mut named = Vec::new();
+        texts_of(&toml::Value::Table(parsed), &mut named);
+        if let Some(path) = named.iter().find(|path| !self.texts.iter().any(|text| text.path == **path)) {
+            return Err(damaged(path, "is named by its configuration, and it is not carried"));
+        }
+        let mut carried: BTreeMap<_, _> =
+            self.plugins.iter().map(|plugin| (plugin.name.clone(), plugin.path.clone())).collect();
+        for name in edit.names(&["plugins"]) {
+            let path = edit.at(&["plugins", &name]).and_then(|table| table.get("path")).and_then(Item::as_str);
+            if path != carried.remove(&name).as_deref() {
+                return Err(damaged(&name, "is a plugin whose `path` is not the one that is carried"));
+            }
+        }
+        if let Some((name, _)) = carried.first_key_value() {
+            return Err(damaged(name, "is a plugin that its configuration does not have"));
+        }
+        let listed: BTreeSet<_> = self.variables.iter().map(|variable| variable.name.clone()).collect();
+        let had: BTreeSet<_> = variables(edit).into_iter().map(|variable| variable.name).collect();
+        match listed.symmetric_difference(&had).next() {
+            Some(name) => {
+                Err(damaged(name, "is listed as a variable and not in its configuration, or the other way round"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// The paths of all `{ from-file = "PATH" }`, wherever they stand.
+fn texts_of(value: &toml::Value, found: &mut Vec<String>) {
+    match value {
+        toml::Value::Table(table) => match (table.len(), table.get("from-file").and_then(toml::Value::as_str)) {
+            (1, Some(path)) => found.push(path.to_owned()),
+            _ => table.values().for_each(|value| texts_of(value, found)),
+        },
+        toml::Value::Array(values) => values.iter().for_each(|value| texts_of(value, found)),
+        _ => {}
     }
 }
 
@@ -162,6 +214,37 @@ mod tests {
     fn files_come_out_as_they_went_in() {
         let files = solution("schemas/a.avsc").files().unwrap();
         assert_eq!(files, [("schemas/a.avsc".into(), b"{}".to_vec()), ("plugins/p.wasm".into(), b"\0asm".to_vec())]);
+    }
+
+    #[test]
+    fn two_plugins_may_be_one_component() {
+        let mut solution = solution("a");
+        solution.plugins.push(Plugin { name: "q".into(), ..solution.plugins[0].clone() });
+        assert_eq!(solution.files().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_configuration_names_what_is_carried_and_nothing_else() {
+        let check = |text: &str| {
+            let mut solution = solution("a.avsc");
+            solution.variables = variables(&Edit::of(Path::new("x.toml"), "[sources.s]\nfiles = \"x\"\n").unwrap());
+            solution.check_names(&Edit::of(Path::new("x.toml"), text).unwrap())
+        };
+        let right = "[plugins.p]\npath = \"plugins/p.wasm\"\n[sources.s]\nfiles = \"x\"\n\
+                     [exports.x.format]\nschema = { from-file = \"a.avsc\" }\n";
+        check(right).unwrap();
+        for (here, wrong, named) in [
+            ("a.avsc", "/etc/passwd", "`/etc/passwd` in the solution is named by its configuration"),
+            ("{ from-file = \"a.avsc\" }", "[[{ from-file = \"b\" }]]", "`b` in the solution is named"),
+            ("plugins/p.wasm", "/opt/other.wasm", "`p` in the solution is a plugin whose `path`"),
+            ("plugins.p", "plugins.q", "`q` in the solution is a plugin whose `path`"),
+            ("[plugins.p]\npath = \"plugins/p.wasm\"\n", "", "`p` in the solution is a plugin that"),
+            ("[sources.s]\nfiles", "[sources.t]\nfiles", "`sources.s.files` in the solution is listed"),
+            ("files = \"x\"", "files = \"x\"\n[lakes.main]\nurl = \"/\"", "`lakes.main.url` in the solution is listed"),
+        ] {
+            let error = check(&right.replace(here, wrong)).unwrap_err();
+            assert!(error.message.starts_with(named), "{error}");
+        }
     }
 
     #[test]

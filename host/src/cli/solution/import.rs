@@ -1,14 +1,13 @@
 //! `lakeport solution import`: a solution becomes a folder, once everything about it was found right.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::file::Solution;
+use super::staged::Staged;
 use super::values;
 use super::verify::{self, Moved};
-use crate::cli::{lanes, runtime, variable, writer};
+use crate::cli::{lanes, runtime, variable, variable_or_stand_in, writer};
 use crate::clock::Surroundings;
 use crate::config::edit::Edit;
 use crate::config::{self, variables};
@@ -17,6 +16,7 @@ use crate::pipeline::Options;
 use crate::plugin::Sandbox;
 use crate::plugin::lock::Lock;
 use crate::session::Session;
+use crate::telemetry::human::printable;
 
 /// Make a folder of a solution, for this environment
 ///
@@ -48,6 +48,25 @@ pub struct Args {
 /// # Errors
 /// Of whatever was found wrong; nothing was written then.
 pub fn run(args: &Args) -> Result<String> {
+    import(args).map_err(|error| Error {
+        message: shown(&error.message),
+        snippet: error.snippet.as_deref().map(shown),
+        help: error.help.as_deref().map(shown),
+        ..error
+    })
+}
+
+/// What may have come from a solution that nobody has looked at yet: a terminal acts on nothing of it.
+fn shown(text: &str) -> String {
+    text.split_inclusive(['\n', '\t'])
+        .map(|line| match line.strip_suffix(['\n', '\t']) {
+            Some(line_alone) => printable(line_alone) + &line[line_alone.len()..],
+            None => printable(line),
+        })
+        .collect()
+}
+
+fn import(args: &Args) -> Result<String> {
     let solution = Solution::read(&args.file)?;
     let files = solution.files()?;
     let into = absolute(&args.into)?;
@@ -55,48 +74,45 @@ pub fn run(args: &Args) -> Result<String> {
     let all: Vec<_> = files.iter().map(|(path, _)| path.clone()).chain([configuration.clone()]).collect();
     refuse_taken(&into, &all, args.force)?;
 
-    let mut values = values::given(args.variables.as_deref(), &args.set)?;
+    let values = values::given(args.variables.as_deref(), &args.set)?;
     let mut edit = Edit::of(&configuration, &solution.configuration.content)?;
+    solution.check_names(&edit)?;
     for (name, value) in &values {
         variables::assign(&mut edit, &solution.variables, name, value)?;
     }
-    values::complete(&mut values, &solution.variables)?;
-    for (name, value) in &values {
-        variables::assign(&mut edit, &solution.variables, name, value)?;
-    }
+    values::complete(&values, &solution.variables, &mut |name, value| {
+        variables::assign(&mut edit, &solution.variables, name, value)
+    })?;
 
-    let staged = Staged::make(&into)?;
+    let mut staged = Staged::make(&into)?;
     for (path, content) in &files {
         staged.write(path, content)?;
     }
-    staged.write(&configuration, edit.text().as_bytes())?;
-    for secret in variables::secret_files(&edit) {
-        staged.link(&secret, &into)?;
-    }
+    // Secrets are read from where they will be; everything else is found from where the configuration lies for now.
+    let mut for_now = Edit::of(&configuration, &edit.text())?;
+    variables::anchor_secret_files(&mut for_now, &into);
+    staged.write(&configuration, for_now.text().as_bytes())?;
     let moved = Moved { from: &staged.folder, to: &into };
     let looked_at =
         look(&staged.folder.join(&configuration), args.offline, &moved).map_err(|error| moved.error(error))?;
+    staged.write(&configuration, edit.text().as_bytes())?;
     let lock = Lock::path_for(&configuration);
     let locked = staged.folder.join(&lock).exists().then_some(lock);
     // The configuration last: where it is, everything it needs is.
     let places: Vec<_> = all[..files.len()].iter().chain(&locked).chain([&configuration]).collect();
-    staged.publish(&into, &places)?;
+    staged.publish(&places)?;
 
     let mut said = format!("{looked_at}\nwritten into {}\n", into.display());
     for place in places {
-        said += &format!("  {}\n", place.display());
+        said += &format!("  {}\n", printable(&place.display().to_string()));
     }
-    said += &format!("next: lakeport check {}\n", args.into.join(&configuration).display());
+    said += &format!("next: lakeport check {}\n", printable(&args.into.join(&configuration).display().to_string()));
     Ok(said)
 }
 
 /// Looks at everything; pins the plugins in a lock file beside the configuration.
 fn look(configuration: &Path, offline: bool, moved: &Moved<'_>) -> Result<String> {
-    let plan = config::load(configuration, &|name| match offline {
-        // What is not asked needs no secrets.
-        true => Some(variable(name).unwrap_or_else(|| "-".to_owned())),
-        false => variable(name),
-    })?;
+    let plan = config::load(configuration, if offline { &variable_or_stand_in } else { &variable })?;
     let options = Options { follow: false, full: Vec::new(), lanes: lanes(), writer: writer() };
     let surroundings = Surroundings::system();
     let session = Session { plan: Arc::new(plan), sandbox: Sandbox::new(None)?, surroundings, options };
@@ -111,10 +127,21 @@ fn look(configuration: &Path, offline: bool, moved: &Moved<'_>) -> Result<String
     Ok(format!("{right}\nlakes that answered: {lakes}; sources whose folders are there: {sources}"))
 }
 
-/// Refuses to write over files.
+/// Refuses to write over files, and what could not be written at all.
 fn refuse_taken(into: &Path, paths: &[PathBuf], force: bool) -> Result<()> {
     let lock = paths.last().map(|configuration| Lock::path_for(configuration));
-    match paths.iter().chain(&lock).find(|path| into.join(path).exists()) {
+    let places = || paths.iter().chain(&lock);
+    let is_in_the_way = |path: &&PathBuf| {
+        let folders = path.ancestors().skip(1).map(|folder| into.join(folder));
+        into.join(path).is_dir() || folders.into_iter().any(|folder| folder.exists() && !folder.is_dir())
+    };
+    if let Some(path) = places().find(is_in_the_way) {
+        let path = into.join(path);
+        let message =
+            format!("cannot write `{}`: a folder is there, or a file is where its folder would be", path.display());
+        return Err(Error::config(message).with_help("move that away, or name another folder with `--into`"));
+    }
+    match places().find(|path| into.join(path).symlink_metadata().is_ok()) {
         Some(taken) if !force => Err(Error::config(format!("`{}` is there already", into.join(taken).display()))
             .with_help("name another folder with `--into`, or replace it with `--force`")),
         _ => Ok(()),
@@ -123,59 +150,4 @@ fn refuse_taken(into: &Path, paths: &[PathBuf], force: bool) -> Result<()> {
 
 fn absolute(folder: &Path) -> Result<PathBuf> {
     std::path::absolute(folder).map_err(|error| Error::config(format!("`--into {}`: {error}", folder.display())))
-}
-
-/// A folder beside the one that is to be made; it goes when this goes.
-struct Staged {
-    folder: PathBuf,
-}
-
-impl Staged {
-    fn make(into: &Path) -> Result<Staged> {
-        let name = into.file_name().unwrap_or_default().to_string_lossy();
-        let folder = into.with_file_name(format!(".{name}.import-{}", std::process::id()));
-        fs::create_dir_all(&folder).map_err(|error| unwritable(&folder, &error))?;
-        Ok(Staged { folder })
-    }
-
-    fn write(&self, path: &Path, content: &[u8]) -> Result<()> {
-        let path = self.folder.join(path);
-        let parent = path.parent().unwrap_or(&self.folder);
-        let written = fs::create_dir_all(parent).and_then(|()| fs::write(&path, content));
-        written.map_err(|error| unwritable(&path, &error))
-    }
-
-    /// Lets what looks at the configuration read a secret where it will, if it lies in `into`.
-    fn link(&self, path: &Path, into: &Path) -> Result<()> {
-        let (from, to) = (into.join(path), self.folder.join(path));
-        if path.is_absolute() || path.starts_with("..") || !from.exists() || to.exists() {
-            return Ok(());
-        }
-        let parent = to.parent().unwrap_or(&self.folder);
-        let linked = fs::create_dir_all(parent).and_then(|()| std::os::unix::fs::symlink(&from, &to));
-        linked.map_err(|error| unwritable(&to, &error))
-    }
-
-    /// Moves files to their places in `into`, in this order.
-    fn publish(&self, into: &Path, places: &[&PathBuf]) -> Result<()> {
-        for place in places {
-            let to = into.join(place);
-            let parent = to.parent().unwrap_or(into);
-            let moved = fs::create_dir_all(parent).and_then(|()| fs::rename(self.folder.join(place), &to));
-            moved.map_err(|error| unwritable(&to, &error))?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Staged {
-    fn drop(&mut self) {
-        // What is left is of no use to anyone.
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn unwritable(path: &Path, error: &io::Error) -> Error {
-    Error::config(format!("cannot write `{}`: {}", path.display(), error.to_string().to_lowercase()))
-        .with_help("name a folder that may be written with `--into`")
 }

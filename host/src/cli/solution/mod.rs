@@ -8,6 +8,7 @@ use crate::error::Result;
 pub mod export;
 pub mod file;
 pub mod import;
+mod staged;
 mod values;
 mod verify;
 

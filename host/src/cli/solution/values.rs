@@ -9,6 +9,7 @@ use super::export::shown;
 use crate::cli::ask;
 use crate::config::variables::{Variable, typed};
 use crate::error::{Error, Result};
+use crate::telemetry::human::printable;
 
 /// Values by the variables' names.
 pub type Values = BTreeMap<String, Value>;
@@ -50,17 +51,20 @@ fn flatten(above: &str, table: toml::Table, values: &mut Values) {
     }
 }
 
-/// Completes `values`: asks for what is missing, or refuses where there is nobody to ask.
+/// Takes the value of a variable, or refuses it.
+pub type Assign<'a> = dyn FnMut(&str, &Value) -> Result<()> + 'a;
+
+/// Completes `values`: asks for what is missing and assigns it, or refuses where there is nobody to ask.
 ///
 /// # Errors
 /// Of kind `Config`: values are missing, all of which are named.
-pub fn complete(values: &mut Values, variables: &[Variable]) -> Result<()> {
+pub fn complete(values: &Values, variables: &[Variable], assign: &mut Assign<'_>) -> Result<()> {
     let missing: Vec<_> = variables.iter().filter(|variable| !values.contains_key(&variable.name)).collect();
     if missing.is_empty() {
         return Ok(());
     }
     if !ask::is_possible() {
-        let names: Vec<_> = missing.iter().map(|variable| format!("`{}`", variable.name)).collect();
+        let names: Vec<_> = missing.iter().map(|variable| format!("`{}`", printable(&variable.name))).collect();
         let lines: Vec<_> = missing.iter().map(|variable| line(variable)).collect();
         let error = Error::config(format!("the solution's variables {} have no value", names.join(", ")));
         return Err(error.with_help(format!(
@@ -68,18 +72,28 @@ pub fn complete(values: &mut Values, variables: &[Variable]) -> Result<()> {
             lines.concat().trim_end()
         )));
     }
-    for variable in missing {
-        let suggestion = shown(&variable.suggestion);
-        let answer = ask::line(&format!("{}\n{} [{suggestion}]: ", variable.description, variable.name))?;
-        let value = if answer.is_empty() { variable.suggestion.clone() } else { typed(&answer) };
-        values.insert(variable.name.clone(), value);
+    missing.into_iter().try_for_each(|variable| ask_for(variable, &mut ask::line, assign))
+}
+
+/// Asks for a variable until the answer can be one.
+fn ask_for(variable: &Variable, ask: &mut dyn FnMut(&str) -> Result<String>, assign: &mut Assign<'_>) -> Result<()> {
+    let Variable { name, description, suggestion, .. } = variable;
+    let question = format!("{}\n{} [{}]: ", printable(description), printable(name), printable(&shown(suggestion)));
+    let mut asked = question.clone();
+    loop {
+        let answer = ask(&asked)?;
+        let value = if answer.is_empty() { suggestion.clone() } else { typed(&answer) };
+        let Err(error) = assign(name, &value) else { return Ok(()) };
+        let why = [Some(error.message), error.help].into_iter().flatten().collect::<Vec<_>>().join("; ");
+        asked = format!("{}\n{question}", printable(&why));
     }
-    Ok(())
 }
 
 /// A line of a file of variables.
 fn line(variable: &Variable) -> String {
-    format!("\n    # {}\n    {} = {}\n", variable.description, variable.name, variable.suggestion)
+    let Variable { name, description, suggestion, .. } = variable;
+    let suggestion = printable(&suggestion.to_string());
+    format!("\n    # {}\n    {} = {suggestion}\n", printable(description), printable(name))
 }
 
 #[cfg(test)]
@@ -87,6 +101,32 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_wrong_answer_is_asked_for_again_and_no_other() {
+        let variable = Variable {
+            name: "lakes.main.account-key".into(),
+            description: "the key\u{1b}[2J".into(),
+            secret: true,
+            suggestion: "env:KEY".into(),
+        };
+        let (mut answers, mut questions, mut assigned) = (vec!["", "hunter2"], Vec::new(), Vec::new());
+        let mut ask = |question: &str| {
+            questions.push(question.to_owned());
+            Ok(answers.pop().unwrap().to_owned())
+        };
+        let mut assign = |name: &str, value: &Value| match value.as_str() {
+            Some("hunter2") => Err(Error::config("`x` wants `env:NAME`").with_help("name a variable")),
+            _ => {
+                assigned.push(format!("{name} = {value}"));
+                Ok(())
+            }
+        };
+        ask_for(&variable, &mut ask, &mut assign).unwrap();
+        let question = "the key\\u{1b}[2J\nlakes.main.account-key [env:KEY]: ";
+        assert_eq!(questions, [question, &format!("`x` wants `env:NAME`; name a variable\n{question}")]);
+        assert_eq!(assigned, ["lakes.main.account-key = \"env:KEY\""]);
+    }
 
     #[test]
     fn a_file_may_have_tables_or_dots_and_the_command_line_counts_more() {

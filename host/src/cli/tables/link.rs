@@ -56,7 +56,7 @@ pub fn run(args: &Args, env: &dyn Fn(&str) -> Option<String>) -> Result<String> 
                 return Err(Error::config(format!("`--again`: there is no table `{shown}`"))
                     .with_help("leave out `--again`: it is read from the beginning"));
             }
-            edit.add_table(&named.export, &named.table, keys.clone());
+            edit.add_table(&named.export, &named.table, keys.clone())?;
             said += &format!("{shown}: added; the next run begins with it\n");
             continue;
         }

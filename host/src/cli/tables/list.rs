@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::cli::Config;
 use crate::cli::status::{TableState, table_states};
 use crate::commit::read_last;
+use crate::dataset::Sync;
 use crate::error::Result;
 use crate::lake::Lake;
 use crate::pipeline::PARTITION;
@@ -29,15 +30,28 @@ pub struct Args {
 #[serde(rename_all = "kebab-case")]
 pub struct Listed {
     pub export: String,
-    #[serde(rename = "table")]
-    pub name: String,
     pub kind: String,
     pub linked: bool,
     pub write: &'static str,
     pub partition: &'static str,
-    /// What the last commit says of it; nothing where it has not been exported, or is no more.
+    /// Its name, and what the last commit says of it.
     #[serde(flatten)]
-    pub state: Option<TableState>,
+    pub state: TableState,
+}
+
+/// What is said of a table that the last commit does not have: it was never exported, or is no more.
+fn not_started(table: &str) -> TableState {
+    TableState {
+        table: table.to_owned(),
+        sync: Sync::NotStarted,
+        synced: None,
+        stopped: None,
+        rows: 0,
+        columns: 0,
+        files: 0,
+        waiting: 0,
+        snapshot: None,
+    }
 }
 
 /// The tables, as text or as one JSON object.
@@ -55,7 +69,6 @@ async fn tables(export: &ExportPlan) -> Result<Vec<Listed>> {
     let mut states: BTreeMap<_, _> = states.into_iter().map(|state| (state.table.clone(), state)).collect();
     let listed = |(name, table): (&String, &TablePlan)| Listed {
         export: export.name.clone(),
-        name: name.clone(),
         kind: table.kind.clone(),
         linked: table.linked,
         write: match table.write {
@@ -66,7 +79,7 @@ async fn tables(export: &ExportPlan) -> Result<Vec<Listed>> {
             Partition::Year => "year",
             Partition::Month => "month",
         },
-        state: states.remove(name),
+        state: states.remove(name).unwrap_or_else(|| not_started(name)),
     };
     Ok(plan.tables.iter().map(listed).collect())
 }
@@ -84,15 +97,14 @@ fn render(tables: &[Listed], json: bool) -> String {
         ("state", Align::Left),
     ]);
     for table in tables {
-        let state = table.state.as_ref().map_or_else(|| "not started".to_owned(), TableState::state);
         let linked = if table.linked { "yes" } else { "no" };
         shown.row([
             table.export.clone(),
-            table.name.clone(),
+            table.state.table.clone(),
             linked.to_owned(),
             table.write.to_owned(),
             table.partition.to_owned(),
-            state,
+            table.state.state(),
         ]);
     }
     match shown.is_empty() {
@@ -105,14 +117,13 @@ fn render(tables: &[Listed], json: bool) -> String {
 mod tests {
     use super::*;
     use crate::cli::status::states_of;
-    use crate::dataset::{DatasetState, Sync, TableEntry};
+    use crate::dataset::{DatasetState, TableEntry};
 
     #[test]
     fn every_state_is_shown() {
-        let table = |name: &str, linked, state| Listed {
+        let table = |linked, state: TableState| Listed {
             export: "crm".into(),
-            name: name.into(),
-            kind: name.into(),
+            kind: state.table.clone(),
             linked,
             write: "in-place",
             partition: "year",
@@ -125,13 +136,14 @@ mod tests {
         let tables = states.into_iter().map(|(name, entry)| (name.to_owned(), entry)).collect();
         let states = states_of(&DatasetState { tables, ..DatasetState::default() });
         let [account, contact] = states.try_into().unwrap();
-        let tables =
-            [table("account", true, Some(account)), table("contact", true, Some(contact)), table("order", false, None)];
+        let tables = [table(true, account), table(true, contact), table(false, not_started("order"))];
         let text = render(&tables, false);
         let states: Vec<_> = text.lines().skip(1).map(|line| line.split("year       ").nth(1).unwrap()).collect();
         assert_eq!(states, ["completed 2019-09-10T11:12:13.000Z", "in progress", "not started"], "{text}");
         let json: serde_json::Value = serde_json::from_str(&render(&tables, true)).unwrap();
         assert_eq!((&json["tables"][0]["sync"], &json["tables"][2]["linked"]), (&"completed".into(), &false.into()));
+        let members = |at: usize| json["tables"][at].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(members(0), members(2), "a table that was never exported has the members of one that was");
         assert_eq!(render(&[], false), "no export has `type = \"table\"`\n");
     }
 }

@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use super::written;
+use super::{variable_or_stand_in, written};
 use crate::config::edit::Edit;
 use crate::config::suggest;
 use crate::error::{Error, Result};
@@ -32,8 +32,8 @@ impl Command {
 pub fn run(command: &Command, out: &mut dyn Write) -> Result<()> {
     let text = match command {
         Command::List(args) => list::run(args)?,
-        Command::Link(args) => link::run(args, &super::variable)?,
-        Command::Unlink(args) => unlink::run(args, &super::variable)?,
+        Command::Link(args) => link::run(args, &variable_or_stand_in)?,
+        Command::Unlink(args) => unlink::run(args, &variable_or_stand_in)?,
     };
     written(out.write_all(text.as_bytes()))
 }
