@@ -39,7 +39,7 @@ pub enum Shape {
     Document,
     /// Device twins of an IoT hub and their changes, kept as device documents.
     Twin,
-    /// Rows of a table, kept with a [`Head`](super::Head). A patch replaces whole members.
+    /// Rows of a table, kept with a [`Head`]. A patch replaces whole members.
     Row,
 }
 
