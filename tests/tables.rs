@@ -340,6 +340,21 @@ fn a_column_that_was_dropped_and_comes_back_is_null_in_rows_from_before() {
     append(&installation, &account("create", "c", 1, json!({ "name": "C", "note": "new" })));
     run_at(&installation, 4, &[]);
     assert_eq!(column(&installation, "account", "note"), pairs(&[("a", "null"), ("b", "null"), ("c", "new")]));
+    append(&installation, &account("patch", "a", 2, json!({ "name": "A2" })));
+    run_at(&installation, 6, &[]);
+    assert_eq!(column(&installation, "account", "note"), pairs(&[("a", "null"), ("b", "null"), ("c", "new")]));
+}
+
+#[test]
+fn readers_are_told_of_another_address_though_nothing_was_read() {
+    let installation = crm(COLUMNS, "");
+    append(&installation, &account("create", "a", 1, json!({ "name": "A" })));
+    run_at(&installation, 0, &[]);
+    let text = configuration(COLUMNS, "");
+    installation.write("lakeport.toml", text.replace("contoso.dfs.core.windows.net/exports/", "elsewhere.net/"));
+    run_at(&installation, 0, &[]);
+    let cdm = Cdm::open(&installation.lake().join("crm"), "https://elsewhere.net/crm/").unwrap();
+    assert_eq!(cdm.rows("account").len(), 1);
 }
 
 #[test]

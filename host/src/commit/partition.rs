@@ -11,6 +11,8 @@
 //! The boundary is a marker per move, and the greatest counts: creating is the one conditional write that every store has, and
 //! an overwritten boundary could be moved back by an owner that slept.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
@@ -77,6 +79,8 @@ pub struct Partition {
     /// The commit that is being made, and its bytes.
     waiting: Option<(Commit, Bytes)>,
     acknowledge: Box<dyn Fn(&Position) + Send + Sync>,
+    /// A catalog that was changed by others was left as it is.
+    has_passed_over: AtomicBool,
 }
 
 impl Partition {
@@ -101,6 +105,7 @@ impl Partition {
             last: None,
             waiting: None,
             acknowledge: Box::new(acknowledge),
+            has_passed_over: AtomicBool::new(false),
         };
         let outcome = this.drive().await?;
         Ok((this, outcome))
@@ -109,6 +114,11 @@ impl Partition {
     /// The last commit.
     pub fn last(&self) -> Option<&Commit> {
         self.last.as_ref().map(|(commit, _)| commit)
+    }
+
+    /// Whether the last commit's catalog was not published, since others had changed the one that is there.
+    pub fn has_passed_over(&self) -> bool {
+        self.has_passed_over.load(Ordering::Relaxed)
     }
 
     /// Where this owner stages: a folder of its own.
@@ -370,6 +380,7 @@ impl Partition {
             }
             // What the last owner published may have been changed by people since. The next commit tells readers the rest.
             if self.owner.recovers() || self.is_consumed(&object.content).await? {
+                self.has_passed_over.store(true, Ordering::Relaxed);
                 return Ok(None);
             }
             // The version first: what a later owner puts there after this is not what is replaced then.

@@ -60,6 +60,7 @@ impl DatasetState {
                 obsolete.extend(entry.retired_keys(&plan.root, &name, extension));
             }
         }
+        self.check_settings(&format)?;
         for (name, table) in plan.tables.iter().filter(|(_, table)| table.linked) {
             let entry = self.tables.entry(name.clone()).or_insert_with(|| TableEntry::new(name, table));
             entry.check_layout(table, name)?;
@@ -74,7 +75,7 @@ impl DatasetState {
         Ok((obsolete, changed))
     }
 
-    /// Refuses another place of the files, which are found by it, and begins the files anew where the format has other settings.
+    /// Refuses another place of the files: they are found by it.
     fn check_place(&mut self, plan: &TablesPlan, format: &Format<'_>) -> Result<()> {
         if !self.tables.is_empty() && (self.root != plan.root || self.extension != format.extension) {
             let (before, now) = (&self.root, &plan.root);
@@ -86,20 +87,28 @@ impl DatasetState {
                 "set `root = \"{before}\"`, or give the export another name, so that it begins anew in `{now}`"
             )));
         }
-        let settings = format.settings();
-        if self.format != settings {
-            let kept = |entry: &&TableEntry| entry.versions.is_some() && entry.published.is_some();
-            if let Some(entry) = self.tables.values().find(kept).filter(|_| !self.format.is_empty()) {
-                let name = &entry.schema.table;
-                let message = format!("the format of append-only table `{name}` has other settings than its files");
-                return Err(Error::config(message).with_help(format!(
-                    "set them back, or link the table anew: `lakeport tables link CONFIG {name} --again`"
-                )));
-            }
-            self.full |= self.tables.values().any(|entry| entry.published.is_some());
-            self.format = settings;
-        }
         (self.root, self.extension) = (plan.root.clone(), format.extension.to_owned());
+        Ok(())
+    }
+
+    /// Begins the files anew where the format has other settings than they were written with; refuses it where files stay.
+    fn check_settings(&mut self, format: &Format<'_>) -> Result<()> {
+        let settings = format.settings();
+        if self.format == settings {
+            return Ok(());
+        }
+        let stays =
+            |entry: &&TableEntry| entry.published.is_some() && (entry.versions.is_some() || entry.stopped.is_some());
+        if let Some(entry) = self.tables.values().find(stays) {
+            let name = &entry.schema.table;
+            let kind = if entry.versions.is_some() { "append-only" } else { "stopped" };
+            let message = format!("the format of {kind} table `{name}` has other settings than its files");
+            return Err(Error::config(message).with_help(format!(
+                "set them back, or link the table anew: `lakeport tables link CONFIG {name} --again`"
+            )));
+        }
+        self.full |= self.tables.values().any(|entry| entry.published.is_some());
+        self.format = settings;
         Ok(())
     }
 
@@ -320,6 +329,7 @@ mod tests {
         state.tables.get_mut("t").unwrap().versions = Some(TableState::default());
         let refused = state.follow(&plan(table()), CSV, 5).unwrap_err();
         assert!(refused.message.contains("append-only table `t` has other settings"), "{refused}");
+        state.follow(&plan(TablePlan { link: 2, ..table() }), CSV, 5).unwrap();
     }
 
     #[test]

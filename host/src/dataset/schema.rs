@@ -185,6 +185,13 @@ impl TableSchema {
         Ok(self.columns != before)
     }
 
+    /// The columns that are null in rows that were written before a time, with that time: those that came back, and those that are
+    /// gone still.
+    pub fn gone(&self) -> Vec<(i64, String)> {
+        let gone = |column: &Column| Some((if column.retired { i64::MAX } else { column.since? }, column.name.clone()));
+        self.columns.iter().filter_map(gone).collect()
+    }
+
     /// Whether it has a column of this name.
     pub fn has(&self, name: &str) -> bool {
         self.find(name).is_some()

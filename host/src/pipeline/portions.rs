@@ -1,6 +1,6 @@
 //! Rows of a table on their way to lanes: those of one partition together, as many as are worth a call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::row_writer::Portion;
@@ -22,7 +22,7 @@ pub struct Portions {
     pub files: BTreeMap<i32, Arc<File>>,
     waiting: BTreeMap<i32, (Vec<Document>, usize)>,
     bytes: usize,
-    ready: Vec<Portion>,
+    ready: VecDeque<Portion>,
 }
 
 impl Portions {
@@ -66,7 +66,7 @@ impl Portions {
         if let Some((rows, bytes)) = self.waiting.remove(&partition) {
             self.bytes -= bytes;
             let (schema, file) = (self.schema.clone(), self.files[&partition].clone());
-            self.ready.push(Portion { schema, file, rows });
+            self.ready.push_back(Portion { schema, file, rows });
         }
     }
 
@@ -77,6 +77,6 @@ impl Portions {
 
     /// What is to be encoded next.
     pub fn next(&mut self) -> Option<Portion> {
-        self.ready.pop()
+        self.ready.pop_front()
     }
 }

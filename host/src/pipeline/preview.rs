@@ -174,7 +174,7 @@ async fn first_snapshot(
             emit: if versions { Emit::Nothing } else { Emit::Everything },
             mark_deletes: false,
             staged_key: format!("table-{name}"),
-            rows: RowTerms { write_time, partition, versions, only: None },
+            rows: RowTerms { write_time, partition, versions, ..RowTerms::default() },
         };
         let (_, documents) = table::apply_and_collect(&memory, &cache, &TableState::default(), request).await?;
         let mut ready = Portions::new(Arc::new(entry.schema.clone()));

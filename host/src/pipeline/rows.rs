@@ -17,7 +17,7 @@ use crate::dataset::{Inference, TableSchema, parse_time, partition_of, text_of};
 use crate::decode::{key_at, key_text, nulls};
 use crate::plan::{Columns, SourcePlan, TablePlan, TablesPlan};
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType, Selector};
-use crate::table::{Change, Document, Head, Key, Operation, Patcher, Shape};
+use crate::table::{Change, Document, Head, Key, Operation, Shape, without};
 
 /// What a record says of a table.
 #[derive(Debug)]
@@ -232,12 +232,14 @@ fn refuse_nul(body: &[u8]) -> Result<(), String> {
 
 /// A batch of rows with the columns that a format asked for. `columns`: what they are; those of the body come later.
 pub fn batch(origin: &Arc<str>, schema: &TableSchema, documents: &[Document], columns: &[ColumnRequest]) -> Batch {
-    let returned: Vec<_> = schema.columns.iter().filter_map(|column| Some((column.since?, &*column.name))).collect();
+    // The format itself leaves out what is gone still.
+    let returned: Vec<_> = schema.gone().into_iter().filter(|(since, _)| *since < i64::MAX).collect();
     let heads: Vec<Option<Head>> = documents.iter().map(|one| Head::of(one.body.as_ref()?)).collect();
     let row = |document: &Document, head: &Option<Head>| match head {
-        Some(head) if !head.deleted => {
-            document.body.as_ref().map(|body| without(Head::shared_row(body), head, &returned))
-        }
+        Some(head) if !head.deleted => document.body.as_ref().map(|body| {
+            let row = Head::shared_row(body);
+            without(&row, head.modified, &returned).map_or(row, Bytes::from)
+        }),
         _ => Some(Bytes::from_static(b"{}")),
     };
     let bodies: BinaryViewArray = documents.iter().zip(&heads).map(|(document, head)| row(document, head)).collect();
@@ -249,18 +251,6 @@ pub fn batch(origin: &Arc<str>, schema: &TableSchema, documents: &[Document], co
         offsets: UInt64Array::from(vec![0; documents.len()]),
         origin: origin.clone(),
     }
-}
-
-/// A row without the values of columns that came back after it was written.
-fn without(row: Bytes, head: &Head, returned: &[(i64, &str)]) -> Bytes {
-    let gone = returned.iter().filter(|(since, _)| head.modified < *since);
-    let gone: serde_json::Map<_, _> = gone.map(|(_, name)| ((*name).to_owned(), serde_json::Value::Null)).collect();
-    if gone.is_empty() {
-        return row;
-    }
-    let patch = serde_json::Value::Object(gone).to_string();
-    // A row that cannot be read is refused by the format.
-    Patcher::default().replace_members(Some(&row), patch.as_bytes()).map_or(row, Bytes::from)
 }
 
 fn attribute(request: &ColumnRequest, table: &str, documents: &[Document], heads: &[Option<Head>]) -> ArrayRef {

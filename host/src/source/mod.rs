@@ -192,11 +192,13 @@ pub struct Origin {
 impl Origin {
     /// Whether it is the same file, perhaps under another name, or grown since.
     pub fn is_same(&self, other: &Origin) -> bool {
-        let same_file = self.inode != 0 && self.inode == other.inode;
         let same_start = self.hashed == other.hashed && self.hash == other.hash;
-        let may_start_alike = self.hashed != other.hashed || same_start;
-        same_file && may_start_alike
-            || self.name == other.name && (same_start || self.inode == other.inode && may_start_alike)
+        let same_file = self.inode != 0 && self.inode == other.inode;
+        match self.name == other.name {
+            // More of its beginning is known by now.
+            true => same_start || same_file && self.hashed < other.hashed,
+            false => same_start && same_file,
+        }
     }
 }
 

@@ -47,6 +47,8 @@ pub struct RowTerms {
     pub partition: i32,
     /// Besides what is emitted after the changes, every version that a change makes is.
     pub versions: bool,
+    /// Members that a patch finds gone in rows that were written before a time; see [`super::without()`].
+    pub gone: Arc<[(i64, String)]>,
     /// Where it is there, rows of other partitions are not emitted.
     pub only: Option<Arc<BTreeSet<i32>>>,
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 
-use super::{Head, Patcher, twin};
+use super::{Head, Patcher, twin, without};
 use crate::decode::reason;
 use crate::decode::scan::{MAX_DEPTH, Scanner};
 use crate::decode::stops::Stops;
@@ -119,15 +119,18 @@ impl Change {
         &self.key.subject
     }
 
-    /// Makes the patch of a row, or the whole row, that `document` was under another key the whole row, in the partition that it was in.
+    /// Makes a patch of the row that `document` was under another key the whole row; the row stays in the partition that it was in.
+    /// `gone`: as of [`without()`].
     ///
     /// # Errors
     /// Of [`crate::Kind::Internal`], where the document is no row.
-    pub fn base_on(&mut self, document: &Bytes) -> crate::Result<()> {
+    pub fn base_on(&mut self, document: &Bytes, gone: &[(i64, String)]) -> crate::Result<()> {
         let broken = || crate::Error::internal("a table holds a row that cannot be read");
         let head = Head::of(document).ok_or_else(broken)?;
         if self.operation == Operation::Patch {
-            let row = Patcher::default().replace_members(Some(Head::row(document)), &self.body);
+            let rest = without(Head::row(document), head.modified, gone);
+            let stored = rest.as_deref().unwrap_or(Head::row(document));
+            let row = Patcher::default().replace_members(Some(stored), &self.body);
             self.body = row.map_err(|_| broken())?.into();
             self.operation = Operation::Create;
         }

@@ -29,7 +29,7 @@ pub use cache::Cache;
 pub use change::{Change, Document, Key, Operation, Shape};
 pub use patch::Patcher;
 pub use reader::{Reader, Wanted};
-pub use row::Head;
+pub use row::{Head, without};
 pub use run::missing;
 
 /// Parts of a table, by a hash of the key. What is read and merged at once is one of them.

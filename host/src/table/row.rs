@@ -4,6 +4,8 @@
 
 use bytes::Bytes;
 
+use super::patch::Patcher;
+
 /// Bytes of a head.
 const LENGTH: usize = 4 + 8 + 8 + 1;
 
@@ -55,9 +57,30 @@ impl Head {
     }
 }
 
+/// A row without the members that are null in rows written before a time; `None` where it has to lose none. `gone`: those times, in
+/// microseconds since 1970-01-01T00:00:00Z, and names.
+pub fn without(row: &[u8], modified: i64, gone: &[(i64, String)]) -> Option<Vec<u8>> {
+    let gone = gone.iter().filter(|(since, _)| modified < *since);
+    let nulls: serde_json::Map<_, _> = gone.map(|(_, name)| (name.clone(), serde_json::Value::Null)).collect();
+    if nulls.is_empty() {
+        return None;
+    }
+    let patch = serde_json::Value::Object(nulls).to_string();
+    // A row that cannot be read is refused by whoever reads it next.
+    Patcher::default().replace_members(Some(row), patch.as_bytes()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_gone_when_a_row_was_written_is_taken_away() {
+        let gone = [(5, "a".to_owned()), (i64::MAX, "b".to_owned())];
+        assert_eq!(without(br#"{"a":1,"b":2,"c":3}"#, 4, &gone).unwrap(), br#"{"c":3}"#);
+        assert_eq!(without(br#"{"a":1,"b":2,"c":3}"#, 5, &gone).unwrap(), br#"{"a":1,"c":3}"#);
+        assert_eq!(without(br#"{"a":1}"#, 5, &gone[..1]), None);
+    }
 
     #[test]
     fn a_head_stands_before_its_row() {

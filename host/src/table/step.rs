@@ -9,7 +9,7 @@ use super::prefetch::Stored;
 use super::run;
 pub use super::run::Packed;
 use super::shard::{Entry, Facts, Shard, merge, push_entry};
-use super::{Change, Document, Emit, Head, Key, Operation, RowTerms, Shape, twin};
+use super::{Change, Document, Emit, Head, Key, Operation, RowTerms, Shape, twin, without};
 use crate::decode::scan::Fault;
 use crate::{Error, Result};
 
@@ -210,7 +210,10 @@ impl Latest<'_> {
         let row = match (change.operation, stored) {
             (Operation::Delete, None) => return Ok(None),
             (Operation::Delete, Some(_)) => Vec::new(),
-            (Operation::Patch, _) => patcher.replace_members(stored, &change.body)?,
+            (Operation::Patch, _) => {
+                let rest = head.zip(stored).and_then(|(head, row)| without(row, head.modified, &self.terms.rows.gone));
+                patcher.replace_members(rest.as_deref().or(stored), &change.body)?
+            }
             _ => change.body.to_vec(),
         };
         // A version is part of what is written of a row.

@@ -59,7 +59,8 @@ impl Additions {
 }
 
 impl Dataset {
-    /// The tables as the last commit has them and the configuration wants them. Call it where blocking is allowed.
+    /// The tables as the last commit has them and the configuration wants them. `full`: the next snapshot shall hold everything;
+    /// `untold`: what the last commit tells readers has not reached them. Call it where blocking is allowed.
     ///
     /// # Errors
     /// Of kind `Config` or `Plugin`, where the format cannot be opened.
@@ -69,7 +70,7 @@ impl Dataset {
         toolbox: Arc<dyn Toolbox>,
         (mut state, read): (DatasetState, Position),
         moment: Moment,
-        full: bool,
+        (full, untold): (bool, bool),
     ) -> Result<Dataset> {
         let columns = TableSchema { table: export.name.clone(), ..TableSchema::default() };
         let format = toolbox.table_format(&export.format, &columns, moment)?;
@@ -82,8 +83,6 @@ impl Dataset {
         let format = Format { plugin: &plugin.name, config, extension: &extension };
         let (obsolete, changed) = state.follow(&plan, format, moment.write_time)?;
         refuse_to_reread(&export, &linked, &state, &read)?;
-        // What an owner that died was about to tell readers may not have reached them.
-        state.catalog.clear();
         let unsaved = changed || (full && !state.full);
         state.full |= full;
         let cache = Cache::default();
@@ -92,6 +91,16 @@ impl Dataset {
         let source = export.source.clone();
         let mut dataset = Dataset { plan, export, toolbox, state, cache, extension, obsolete, unsaved };
         dataset.let_join(new, &source, &read, moment.write_time);
+        if dataset.state.joining.is_some() && !matches!(source.input, Input::Files(_)) {
+            return Err(Error::config(format!(
+                "tables catch up with source `{}`, which is standard input now",
+                source.name
+            ))
+            .with_help("let them catch up with the files that it had first, or give the export another name"));
+        }
+        dataset.unsaved |= untold || dataset.catalog_news(moment.write_time).is_some();
+        // What an owner that died was about to tell readers may not have reached them.
+        dataset.state.catalog.clear();
         Ok(dataset)
     }
 
@@ -249,9 +258,11 @@ impl Dataset {
             return Ok(());
         };
         let partition = partition_of(write_time, plan.partition).unwrap_or_default();
-        let terms = RowTerms { write_time, partition, versions: entry.versions.is_some(), only: None };
+        let gone: Arc<[_]> = entry.schema.gone().into();
+        let versions = entry.versions.is_some();
+        let terms = RowTerms { write_time, partition, versions, gone: gone.clone(), only: None };
         let request = Apply {
-            changes: changes.resolve(lake, &self.cache, &entry.rows).await?,
+            changes: changes.resolve(lake, &self.cache, &entry.rows, &gone).await?,
             emit: Emit::Nothing,
             mark_deletes: false,
             staged_key: additions.next_name(folder),

@@ -131,14 +131,14 @@ async fn export(
     let runtime = tokio::runtime::Handle::current();
     let (plan, toolbox, most) = (job.export.clone(), job.toolbox.clone(), job.options.lanes);
     let tables = job.tables.clone();
-    let read_before = position.clone();
+    let (read_before, untold) = (position.clone(), partition.has_passed_over());
     // Plugins may block while they are opened.
     let lanes = tokio::task::spawn_blocking(move || {
         let open = || Lane::open(plan.clone(), toolbox.clone(), &tables, runtime.clone(), moment);
         let dataset = match &plan.exports {
             Exports::Tables(tables) => {
                 let at = (kept, read_before);
-                Some(Dataset::open(tables.clone(), plan.clone(), toolbox.clone(), at, moment, full)?)
+                Some(Dataset::open(tables.clone(), plan.clone(), toolbox.clone(), at, moment, (full, untold))?)
             }
             _ => None,
         };

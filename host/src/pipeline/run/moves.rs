@@ -50,11 +50,17 @@ impl Together {
         parts
     }
 
-    /// The changes, those of moved rows with all that the rows had.
+    /// The changes, those of moved rows with all that the rows had but what was `gone` when they were written.
     ///
     /// # Errors
     /// Of kind `Lake`.
-    pub async fn resolve(mut self, lake: &Lake, cache: &Cache, state: &TableState) -> Result<Vec<Change>> {
+    pub async fn resolve(
+        mut self,
+        lake: &Lake,
+        cache: &Cache,
+        state: &TableState,
+        gone: &[(i64, String)],
+    ) -> Result<Vec<Change>> {
         if self.moves.is_empty() {
             return Ok(self.changes);
         }
@@ -64,7 +70,7 @@ impl Together {
         let found = reader.find(&wanted).await?.ok_or_else(|| table::missing(&lake.url(lake.log_folder())))?;
         for ((at, _), document) in self.moves.iter().zip(found) {
             if let Some(document) = document {
-                self.changes[*at].base_on(&document)?;
+                self.changes[*at].base_on(&document, gone)?;
             }
         }
         Ok(self.changes)
