@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::schema::TypeChanged;
 use super::state::file_key;
-use super::{DatasetState, Retired, SchemaNews, Sync, TableEntry, TableSchema, unify};
+use super::versions::Told;
+use super::{DatasetState, Retired, SchemaNews, Sync, TableEntry, TableSchema, TypeChanged, unify};
 use crate::error::{Error, Result};
 use crate::plan::{Columns, Partition, TablePlan, TablesPlan, Write};
 use crate::table::TableState;
@@ -65,7 +65,10 @@ impl DatasetState {
             let entry = self.tables.entry(name.clone()).or_insert_with(|| TableEntry::new(name, table));
             entry.check_layout(table, name)?;
             if let Columns::Given(columns) = &table.columns {
-                entry.take_columns(columns, true, (name, now));
+                let (complete, version) = (true, None);
+                let published = entry.published.clone();
+                let told = Told { columns, complete, version, published: published.as_ref(), now };
+                entry.take_columns(&told, name);
             }
         }
         if self.joining.as_ref().is_some_and(|joining| joining.tables.is_empty()) {
@@ -110,20 +113,6 @@ impl DatasetState {
         self.full |= self.tables.values().any(|entry| entry.published.is_some());
         self.format = settings;
         Ok(())
-    }
-
-    /// Takes in what a record says of a table's columns. Answers with the table's name where it has to stop.
-    ///
-    /// `now`: the write time of what comes with it.
-    pub fn take_news(&mut self, plan: &TablesPlan, news: &SchemaNews, now: i64) -> Option<String> {
-        let (name, table) = plan.tables.iter().find(|(_, table)| table.linked && table.kind == news.kind)?;
-        let entry = self.tables.get_mut(name).filter(|entry| entry.stopped.is_none())?;
-        match &table.columns {
-            Columns::Given(_) => {}
-            Columns::Stream => entry.take_columns(&news.columns, news.complete, (name, now)),
-            Columns::Infer => entry.take_inferred(news),
-        }
-        entry.stopped.is_some().then(|| name.clone())
     }
 }
 
@@ -191,16 +180,37 @@ impl TableEntry {
         ))
     }
 
-    fn take_columns(&mut self, columns: &[super::Column], complete: bool, (name, now): (&str, i64)) {
-        let news = super::schema::Told { columns, complete, published: self.published.as_ref(), now };
-        if let Err(TypeChanged { column, before, now }) = self.schema.evolve(&news) {
-            let (before, now) = (before.name(), now.name());
-            let stopped = format!(
-                "column `{column}` of table `{name}` was `{before}` and is `{now}` now, which its files cannot hold; link the \
-                 table anew to read it from the beginning: `lakeport tables link CONFIG {name} --again`"
-            );
-            tracing::warn!("{stopped}");
-            self.stopped = Some(stopped);
+    /// Takes in what a record says of the columns of the table `name`, which may have to stop. Answers whether rows that were written
+    /// before `now`, the write time of the next ones, are to be told from those.
+    pub fn take_news(&mut self, name: &str, plan: &TablePlan, news: &SchemaNews, now: i64) -> bool {
+        match &plan.columns {
+            Columns::Given(_) => false,
+            Columns::Stream => {
+                let SchemaNews { columns, complete, version, .. } = news;
+                let published = self.published.clone();
+                let published = published.as_ref();
+                self.take_columns(&Told { columns, complete: *complete, version: *version, published, now }, name)
+            }
+            Columns::Infer => {
+                self.take_inferred(news);
+                false
+            }
+        }
+    }
+
+    fn take_columns(&mut self, told: &Told<'_>, name: &str) -> bool {
+        match self.schema_versions.evolve(&mut self.schema, told) {
+            Ok(divides) => divides,
+            Err(TypeChanged { column, before, now }) => {
+                let (before, now) = (before.name(), now.name());
+                let stopped = format!(
+                    "column `{column}` of table `{name}` was `{before}` and is `{now}` now, which its files cannot hold; link the \
+                     table anew to read it from the beginning: `lakeport tables link CONFIG {name} --again`"
+                );
+                tracing::warn!("{stopped}");
+                self.stopped = Some(stopped);
+                false
+            }
         }
     }
 
@@ -268,7 +278,13 @@ mod tests {
     }
 
     fn news(data_type: DataType) -> SchemaNews {
-        SchemaNews { kind: "t".into(), columns: vec![Column::new("a", data_type)], complete: true }
+        SchemaNews {
+            kind: "t".into(),
+            columns: vec![Column::new("a", data_type)],
+            complete: true,
+            version: None,
+            offset: 0,
+        }
     }
 
     /// A state with a file of 2020.
@@ -306,16 +322,15 @@ mod tests {
     fn a_changed_type_stops_the_table_and_says_what_to_do() {
         let mut state = with_a_file();
         let plan = plan(table());
-        state.take_news(&plan, &news(DataType::Int64), 9);
         let entry = state.tables.get_mut("t").unwrap();
+        entry.take_news("t", &plan.tables["t"], &news(DataType::Int64), 9);
         entry.published = Some(entry.schema.clone());
-        assert_eq!(state.take_news(&plan, &news(DataType::Int64), 9), None);
-        assert_eq!(state.take_news(&plan, &news(DataType::String), 9).unwrap(), "t");
-        let message = state.tables["t"].stopped.clone().unwrap();
+        entry.take_news("t", &plan.tables["t"], &news(DataType::Int64), 9);
+        assert_eq!(entry.stopped, None);
+        entry.take_news("t", &plan.tables["t"], &news(DataType::String), 9);
+        let message = entry.stopped.clone().unwrap();
         assert!(message.contains("`a` of table `t` was `int64` and is `string`"), "{message}");
         assert!(message.contains("lakeport tables link CONFIG t --again"), "{message}");
-        assert_eq!(state.take_news(&plan, &news(DataType::Int64), 9), None, "it stays stopped");
-        assert!(state.tables["t"].stopped.is_some());
     }
 
     #[test]
@@ -348,12 +363,12 @@ mod tests {
         let mut state = DatasetState::default();
         state.follow(&plan, CSV, 5).unwrap();
         for (found, expected) in [(DataType::Int64, DataType::Int64), (DataType::Double, DataType::Double)] {
-            state.take_news(&plan, &news(found), 9);
+            state.tables.get_mut("t").unwrap().take_news("t", &plan.tables["t"], &news(found), 9);
             assert_eq!(state.tables["t"].schema.columns[0].data_type, expected);
         }
         let entry = state.tables.get_mut("t").unwrap();
         entry.published = Some(entry.schema.clone());
-        state.take_news(&plan, &news(DataType::String), 9);
+        entry.take_news("t", &plan.tables["t"], &news(DataType::String), 9);
         let entry = &state.tables["t"];
         assert_eq!((entry.schema.columns[0].data_type, &entry.stopped), (DataType::Double, &None));
     }

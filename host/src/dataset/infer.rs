@@ -28,7 +28,8 @@ impl Inference {
                 columns.push(Column::new(name, unified));
             }
         }
-        (!columns.is_empty()).then(|| SchemaNews { kind: kind.to_owned(), columns, complete: false })
+        let news = |columns| SchemaNews { kind: kind.to_owned(), columns, complete: false, version: None, offset: 0 };
+        (!columns.is_empty()).then(|| news(columns))
     }
 }
 

@@ -7,12 +7,14 @@ mod infer;
 mod row;
 mod schema;
 mod state;
+mod versions;
 
 pub use evolve::Format;
 pub use infer::{Inference, unify};
 pub use row::{parse_time, text_of};
 pub use schema::{Choice, Column, DataType, SchemaNews, TableSchema, TypeChanged};
 pub use state::{DatasetState, FileEntry, Joining, Retired, TableEntry, file_key, partition_of, period, rfc3339};
+pub use versions::SchemaVersions;
 
 /// A dataset as its catalog describes it: what [`crate::plugin::Catalog::render`] is given.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Datelike, SecondsFormat};
 use serde::{Deserialize, Serialize};
 
-use super::{Sync, TableSchema};
+use super::{SchemaVersions, Sync, TableSchema};
 use crate::layout::encode_segment;
 use crate::plan::Partition;
 use crate::source::Position;
-use crate::table::TableState;
+use crate::table::{Gone, TableState};
 
 /// All tables of an export.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +70,12 @@ pub struct TableEntry {
     pub stopped: Option<String>,
     /// The columns, as of the last record.
     pub schema: TableSchema,
+    /// The versions of what is known of the columns.
+    #[serde(default)]
+    pub schema_versions: SchemaVersions,
+    /// The version of the newest truncation: what is older is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncated: Option<i64>,
     /// The columns that its files have; `None` before the first snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<TableSchema>,
@@ -122,9 +128,19 @@ impl TableEntry {
             && (!self.changed.is_empty() || self.published.as_ref().is_some_and(|p| *p != self.schema))
     }
 
+    /// Whether readers have been given versions of its rows, which cannot be taken back.
+    pub fn has_recorded_versions(&self) -> bool {
+        self.versions.is_some() && self.published.is_some()
+    }
+
     /// Whether a snapshot may hold it.
     pub fn is_readable(&self) -> bool {
         self.sync == Sync::Completed && self.stopped.is_none() && !self.schema.columns.is_empty()
+    }
+
+    /// The columns that are null in earlier rows.
+    pub fn gone(&self) -> Vec<Gone> {
+        self.schema_versions.gone(&self.schema)
     }
 
     /// The objects of its state in the lake.

@@ -108,7 +108,7 @@ impl Lane {
         let decoded = timed(&mut out.stages.decode, || self.decoder.decode(chunk, span.moment.write_time));
         out.records = decoded.records;
         out.dead = decoded.dead;
-        out.news = decoded.news;
+        let mut news = decoded.news.into_iter().peekable();
         for mut batch in decoded.batches {
             timed(&mut out.stages.decode, || self.lookups.fill(&mut batch, span))?;
             let batch = self.filter(batch, span, &mut out)?;
@@ -116,8 +116,11 @@ impl Lane {
             match &mut self.end {
                 End::Files(writer) => writer.write(&batch, span, &mut out)?,
                 End::Table { columns, .. } => columns.take(&batch, &mut out),
-                End::Rows { columns, .. } => columns.take(&batch, &mut out),
+                End::Rows { columns, .. } => columns.take(&batch, &mut news, &mut out),
             }
+        }
+        if let End::Rows { columns, .. } = &self.end {
+            news.for_each(|said| columns.say(said, &mut out));
         }
         Ok(out)
     }

@@ -27,6 +27,7 @@ mod row_writer;
 mod rows;
 mod run;
 mod stage;
+mod table_changes;
 #[cfg(test)]
 mod tests;
 mod writer;

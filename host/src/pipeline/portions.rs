@@ -7,7 +7,7 @@ use super::row_writer::Portion;
 use crate::commit::File;
 use crate::dataset::TableSchema;
 use crate::error::{Error, Result};
-use crate::table::{Document, Head};
+use crate::table::{Document, Gone, Head};
 
 /// Rows that are encoded together.
 const PORTION: usize = 4096;
@@ -15,9 +15,9 @@ const PORTION: usize = 4096;
 const WAITING: usize = 32 << 20;
 
 /// Rows on their way to lanes, by file.
-#[derive(Default)]
 pub struct Portions {
     schema: Arc<TableSchema>,
+    gone: Arc<[Gone]>,
     /// By partition.
     pub files: BTreeMap<i32, Arc<File>>,
     waiting: BTreeMap<i32, (Vec<Document>, usize)>,
@@ -26,9 +26,10 @@ pub struct Portions {
 }
 
 impl Portions {
-    /// Nothing yet of a table with these columns.
-    pub fn new(schema: Arc<TableSchema>) -> Portions {
-        Portions { schema, ..Portions::default() }
+    /// Nothing yet of a table with these columns. `gone`: what is null in earlier rows.
+    pub fn new(schema: Arc<TableSchema>, gone: Arc<[Gone]>) -> Portions {
+        let (files, waiting, ready) = Default::default();
+        Portions { schema, gone, files, waiting, bytes: 0, ready }
     }
 
     /// Adds rows; `file` makes the file of a partition that is new.
@@ -65,8 +66,8 @@ impl Portions {
     fn take(&mut self, partition: i32) {
         if let Some((rows, bytes)) = self.waiting.remove(&partition) {
             self.bytes -= bytes;
-            let (schema, file) = (self.schema.clone(), self.files[&partition].clone());
-            self.ready.push_back(Portion { schema, file, rows });
+            let (schema, gone, file) = (self.schema.clone(), self.gone.clone(), self.files[&partition].clone());
+            self.ready.push_back(Portion { schema, gone, file, rows });
         }
     }
 

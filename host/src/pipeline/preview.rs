@@ -14,10 +14,11 @@ use super::processed::{Processed, SpanContext};
 use super::row_writer::Portion;
 use super::rows::RowChange;
 use super::run::encoding_of;
+use super::table_changes::TableChanges;
 use super::{PARTITION, changes};
 use crate::clock::Surroundings;
 use crate::commit::{FileTable, Published, read_last};
-use crate::dataset::{DatasetState, Format, SchemaNews, file_key, partition_of};
+use crate::dataset::{DatasetState, Format, file_key, partition_of};
 use crate::error::Result;
 use crate::lake::Lake;
 use crate::plan::{ExportPlan, Exports, TablesPlan};
@@ -85,7 +86,7 @@ pub fn preview(
     let mut lane = Lane::open(plan.clone(), toolbox, &tables, runtime.clone(), moment)?;
     let mut preview = Preview::default();
     let mut files = BTreeMap::new();
-    let (mut changes, mut rows, mut news) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut changes, mut rows) = (Vec::new(), Vec::new());
     while preview.bytes < sample.limit {
         let chunk = match sample.reader.read(Duration::ZERO)? {
             Read::Chunk(chunk) => chunk,
@@ -96,7 +97,6 @@ pub fn preview(
         preview.records += processed.records;
         changes.append(&mut processed.changes);
         rows.append(&mut processed.rows);
-        news.append(&mut processed.news);
         preview.note(processed, &mut files);
     }
     if let Exports::Changes { mark_deletes, .. } = plan.exports {
@@ -105,7 +105,7 @@ pub fn preview(
         }
     }
     if let Exports::Tables(tables) = &plan.exports {
-        for portion in runtime.block_on(first_snapshot(tables, rows, &news, &span))? {
+        for portion in runtime.block_on(first_snapshot(tables, rows, &span))? {
             preview.note(lane.write_rows(&portion, &span)?, &mut files);
         }
     }
@@ -145,7 +145,6 @@ async fn snapshot(changes: Vec<Change>, mark_deletes: bool) -> Result<Vec<Vec<Do
 async fn first_snapshot(
     tables: &TablesPlan,
     rows: Vec<(Arc<str>, RowChange)>,
-    news: &[SchemaNews],
     span: &SpanContext,
 ) -> Result<Vec<Portion>> {
     let memory = Lake::with_store(Arc::new(InMemory::new()), "preview", "_lakeport");
@@ -154,19 +153,22 @@ async fn first_snapshot(
     let mut state = DatasetState::default();
     let format = Format { plugin: "", config: &serde_json::Value::Null, extension: "csv" };
     state.follow(tables, format, write_time)?;
-    news.iter().for_each(|news| drop(state.take_news(tables, news, write_time)));
-    let mut by_table: BTreeMap<Arc<str>, Vec<Change>> = BTreeMap::new();
+    let mut by_table: BTreeMap<Arc<str>, Vec<RowChange>> = BTreeMap::new();
     for (table, change) in rows {
-        let changes = by_table.entry(table).or_default();
-        match change {
-            RowChange::Row(change) => changes.push(change),
-            RowChange::Moved { gone, change, .. } => changes.extend([gone, change]),
-            RowChange::Truncate => changes.clear(),
-        }
+        by_table.entry(table).or_default().push(change);
     }
     let mut portions = Vec::new();
     for (name, changes) in by_table {
-        let (plan, entry) = (&tables.tables[&*name], &state.tables[&*name]);
+        let (Some(plan), Some(entry)) = (tables.tables.get(&*name), state.tables.get_mut(&*name)) else { continue };
+        let taken = TableChanges::take(entry, (&name, plan), changes, write_time);
+        let mut changes = Vec::with_capacity(taken.rows.len());
+        for change in taken.rows {
+            match change {
+                RowChange::Row(change) => changes.push(change),
+                RowChange::Moved { gone, change, .. } => changes.extend([gone, change]),
+                RowChange::Truncate(_) | RowChange::Schema(_) => {}
+            }
+        }
         let partition = partition_of(write_time, plan.partition).unwrap_or_default();
         let versions = entry.versions.is_some();
         let request = Apply {
@@ -177,7 +179,7 @@ async fn first_snapshot(
             rows: RowTerms { write_time, partition, versions, ..RowTerms::default() },
         };
         let (_, documents) = table::apply_and_collect(&memory, &cache, &TableState::default(), request).await?;
-        let mut ready = Portions::new(Arc::new(entry.schema.clone()));
+        let mut ready = Portions::new(Arc::new(entry.schema.clone()), entry.gone().into());
         for documents in documents {
             let key = |partition| file_key(&name, partition, entry.monthly, write_time, "csv");
             ready.add(documents, |partition| span.files.once(format!("{}/{}", tables.root, key(partition))))?;

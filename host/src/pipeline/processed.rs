@@ -9,7 +9,6 @@ use super::lookup::Tables;
 use super::rows::RowChange;
 use super::run::Takes;
 use crate::commit::{File, FileTable};
-use crate::dataset::SchemaNews;
 use crate::plan::PluginUse;
 use crate::plugin::{Moment, Rejection};
 use crate::record::{Batch, DeadLetter};
@@ -41,10 +40,8 @@ pub struct Processed {
     pub is_kept: bool,
     /// Changes of documents, in order: what an export of changes makes instead of segments.
     pub changes: Vec<Change>,
-    /// What an export of tables makes instead: changes of rows with their tables' names, in order.
+    /// What an export of tables makes instead: changes of rows and columns with their tables' names, in order.
     pub rows: Vec<(Arc<str>, RowChange)>,
-    /// What was said of tables' columns.
-    pub news: Vec<SchemaNews>,
     /// The latest event time met. Microseconds since 1970-01-01T00:00:00Z.
     pub latest: Option<i64>,
     /// Nanoseconds, by stage.

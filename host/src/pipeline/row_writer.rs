@@ -13,12 +13,14 @@ use crate::error::{Error, Result};
 use crate::plan::ExportPlan;
 use crate::plugin::{Moment, Toolbox};
 use crate::record::ColumnRequest;
-use crate::table::Document;
+use crate::table::{Document, Gone};
 
 /// Rows of one file.
 #[derive(Debug)]
 pub struct Portion {
     pub schema: Arc<TableSchema>,
+    /// What is null in earlier rows.
+    pub gone: Arc<[Gone]>,
     pub file: Arc<File>,
     pub rows: Vec<Document>,
 }
@@ -75,7 +77,7 @@ impl RowWriter {
     pub fn write(&mut self, portion: &Portion, span: &SpanContext, out: &mut Processed) -> Result<()> {
         let mut stages = out.stages;
         let batch = timed(&mut stages.decode, || {
-            let mut batch = rows::batch(&self.origin, &self.schema, &portion.rows, &self.requests);
+            let mut batch = rows::batch(&self.origin, (&self.schema, &portion.gone), &portion.rows, &self.requests);
             batch.columns = self.decoder.extract(&batch.bodies, &batch.columns).columns;
             batch
         });

@@ -1,7 +1,9 @@
 //! Between batches and tables' rows: records become changes of rows, each of its table, and rows become batches for the format.
 
 use std::collections::HashMap;
+use std::iter::Peekable;
 use std::sync::Arc;
+use std::vec::IntoIter;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
@@ -13,11 +15,11 @@ use bytes::Bytes;
 use super::changes::VersionColumn;
 use super::columns::ColumnTable;
 use super::processed::{Processed, letter};
-use crate::dataset::{Inference, TableSchema, parse_time, partition_of, text_of};
+use crate::dataset::{Column, Inference, SchemaNews, TableSchema, parse_time, partition_of, text_of};
 use crate::decode::{key_at, key_text, nulls};
 use crate::plan::{Columns, SourcePlan, TablePlan, TablesPlan};
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType, Selector};
-use crate::table::{Change, Document, Head, Key, Operation, Shape, without};
+use crate::table::{Change, Document, Gone, Head, Key, Operation, Shape, without};
 
 /// What a record says of a table.
 #[derive(Debug)]
@@ -29,8 +31,10 @@ pub enum RowChange {
         gone: Change,
         change: Change,
     },
-    /// All rows went.
-    Truncate,
+    /// All rows of up to a version went; without one, all that were read before.
+    Truncate(Option<i64>),
+    /// The columns that the rows from here on have.
+    Schema(SchemaNews),
 }
 
 /// Where the parts of rows' changes stand in a batch.
@@ -60,7 +64,8 @@ impl RowChange {
         match self {
             RowChange::Row(change) => change.size(),
             RowChange::Moved { gone, change, .. } => gone.size() + change.size(),
-            RowChange::Truncate => 0,
+            RowChange::Truncate(_) => size_of::<RowChange>(),
+            RowChange::Schema(news) => size_of::<RowChange>() + news.columns.len() * size_of::<Column>(),
         }
     }
 }
@@ -93,12 +98,16 @@ impl RowColumns {
         }
     }
 
-    /// Adds what the records of `batch` say of linked tables to `out`; what cannot be understood is a dead letter.
-    pub fn take(&self, batch: &Batch, out: &mut Processed) {
+    /// Adds what the records of `batch` say of linked tables to `out`; what cannot be understood is a dead letter. `news`: what its
+    /// chunk says of columns, which is put before the rows that have them.
+    pub fn take(&self, batch: &Batch, news: &mut Peekable<IntoIter<SchemaNews>>, out: &mut Processed) {
         // Anew for each batch: which reader a batch is of decides whether what is said here is heard.
         let mut inferences: HashMap<&str, Inference> = HashMap::new();
         let kinds = batch.columns[self.kind].as_string_view();
         for row in 0..batch.rows() {
+            while let Some(said) = news.next_if(|said| said.offset <= batch.offsets.value(row)) {
+                self.say(said, out);
+            }
             let kind = if kinds.is_valid(row) { kinds.value(row) } else { "" };
             let Some((kind, table)) = self.tables.get_key_value(kind) else {
                 if kind.is_empty() {
@@ -113,16 +122,26 @@ impl RowColumns {
             match columns.change(row, table, &self.version, &self.export) {
                 Ok(change) => {
                     if table.plan.columns == Columns::Infer
-                        && !matches!(change, RowChange::Truncate)
+                        && !matches!(change, RowChange::Truncate(_))
                         && batch.bodies.is_valid(row)
                     {
                         let inference = inferences.entry(kind).or_default();
-                        out.news.extend(inference.look(kind, batch.bodies.value(row)));
+                        let found = inference.look(kind, batch.bodies.value(row));
+                        found.into_iter().for_each(|found| self.say(found, out));
                     }
                     out.rows.push((table.name.clone(), change));
                 }
                 Err(reason) => out.refused.push((table.name.clone(), letter(batch, row, reason))),
             }
+        }
+    }
+}
+
+impl RowColumns {
+    /// Adds what was said of the columns of a linked table.
+    pub fn say(&self, news: SchemaNews, out: &mut Processed) {
+        if let Some(table) = self.tables.get(&news.kind) {
+            out.rows.push((table.name.clone(), RowChange::Schema(news)));
         }
     }
 }
@@ -149,13 +168,13 @@ impl Here<'_> {
 
     /// What the record does to its table.
     fn change(&self, row: usize, table: &Columned, version: &VersionColumn, export: &str) -> Result<RowChange, String> {
+        let version = version.get(self.batch, row)?;
         let operation = match self.text(self.operation, row) {
-            Some("truncate") => return Ok(RowChange::Truncate),
+            Some("truncate") => return Ok(RowChange::Truncate(version)),
             Some(text) => text.parse()?,
             // What does not say what it does is the row.
             None => Operation::Update,
         };
-        let version = version.get(self.batch, row)?;
         let times = self.batch.columns[self.time].as_primitive::<TimestampMicrosecondType>();
         let time = times.is_valid(row).then(|| times.value(row));
         let body = if self.batch.bodies.is_valid(row) { self.batch.bodies.value(row) } else { &[] };
@@ -231,14 +250,20 @@ fn refuse_nul(body: &[u8]) -> Result<(), String> {
 }
 
 /// A batch of rows with the columns that a format asked for. `columns`: what they are; those of the body come later.
-pub fn batch(origin: &Arc<str>, schema: &TableSchema, documents: &[Document], columns: &[ColumnRequest]) -> Batch {
+/// `gone`: what is null in earlier rows.
+pub fn batch(
+    origin: &Arc<str>,
+    (schema, gone): (&TableSchema, &[Gone]),
+    documents: &[Document],
+    columns: &[ColumnRequest],
+) -> Batch {
     // The format itself leaves out what is gone still.
-    let returned: Vec<_> = schema.gone().into_iter().filter(|(since, _)| *since < i64::MAX).collect();
+    let returned: Vec<_> = gone.iter().filter(|gone| gone.since < i64::MAX).cloned().collect();
     let heads: Vec<Option<Head>> = documents.iter().map(|one| Head::of(one.body.as_ref()?)).collect();
     let row = |document: &Document, head: &Option<Head>| match head {
         Some(head) if !head.deleted => document.body.as_ref().map(|body| {
             let row = Head::shared_row(body);
-            without(&row, head.modified, &returned).map_or(row, Bytes::from)
+            without(&row, head.modified, document.version, &returned).map_or(row, Bytes::from)
         }),
         _ => Some(Bytes::from_static(b"{}")),
     };

@@ -17,7 +17,7 @@ use super::prefetch::RunReader;
 use super::run::RunWriter;
 use super::shard::{encode_key, shard_of};
 use super::step::{self, Keyed, Outcome, Step, Terms};
-use super::{Change, Document, Run, SHARDS, ShardSet, TableState};
+use super::{Change, Document, Gone, Run, SHARDS, ShardSet, TableState};
 use crate::lake::Lake;
 use crate::{Error, Result};
 
@@ -47,8 +47,8 @@ pub struct RowTerms {
     pub partition: i32,
     /// Besides what is emitted after the changes, every version that a change makes is.
     pub versions: bool,
-    /// Members that a patch finds gone in rows that were written before a time; see [`super::without()`].
-    pub gone: Arc<[(i64, String)]>,
+    /// Members that a patch finds gone in earlier rows.
+    pub gone: Arc<[Gone]>,
     /// Where it is there, rows of other partitions are not emitted.
     pub only: Option<Arc<BTreeSet<i32>>>,
 }
@@ -75,7 +75,7 @@ pub struct Applied {
     pub obsolete: Vec<String>,
     /// Documents.
     pub emitted: u64,
-    /// Changes that were not newer than what is stored.
+    /// Changes that were older than what is stored.
     pub ignored: u64,
     /// Changes after which the document was the same.
     pub unchanged: u64,
@@ -330,7 +330,7 @@ fn set(contains: impl Fn(usize) -> bool) -> ShardSet {
 }
 
 /// Runs what takes its time on a thread for that; begins at once.
-fn blocking<T: Send + 'static>(
+pub(super) fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> impl Future<Output = Result<T>> + Send + 'static {
     let work = tokio::task::spawn_blocking(work);

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 
-use super::{Head, Patcher, twin, without};
+use super::{Gone, Head, Patcher, trace, twin, without};
 use crate::decode::reason;
 use crate::decode::scan::{MAX_DEPTH, Scanner};
 use crate::decode::stops::Stops;
@@ -54,6 +54,12 @@ pub struct Change {
     pub(super) body: Bytes,
     /// Of a row: the partition of its creation, where that is known.
     pub(super) partition: Option<i32>,
+    /// Where it stands in an event that changes several rows.
+    pub(super) position: Option<u32>,
+    /// How many changes of the columns came before it with the same commit.
+    pub(super) after: u32,
+    /// Its [`trace::digest`] as it was received, where it has been changed since.
+    digest: Option<u64>,
 }
 
 /// A document, or that it is gone.
@@ -97,7 +103,22 @@ impl Change {
                 check_object(mapped.into())?
             }
         };
-        Ok(Change { key, shape, operation, version, time, body, partition: None })
+        Ok(Change { shape, time, version, ..Change::plain(key, operation, body) })
+    }
+
+    fn plain(key: Key, operation: Operation, body: Bytes) -> Change {
+        Change {
+            key,
+            shape: Shape::Document,
+            operation,
+            version: None,
+            time: None,
+            body,
+            partition: None,
+            position: None,
+            after: 0,
+            digest: None,
+        }
     }
 
     /// The change of a row, which came to be in `partition`, where that is known.
@@ -105,13 +126,32 @@ impl Change {
         Change { partition, ..self }
     }
 
+    /// The change of a row by an event that changes several: where it stands among them, as far as that is known.
+    pub fn at_position(self, position: Option<u32>) -> Change {
+        Change { position, ..self }
+    }
+
+    /// The same after `count` changes of its table's columns in the same commit: rows of before are told from it by their times.
+    pub fn set_after(&mut self, count: u32) {
+        self.after = count;
+    }
+
+    /// The newest version that the document had when the change was made.
+    pub fn version(&self) -> Option<i64> {
+        self.version
+    }
+
+    /// Tells the change from others of its key and version.
+    pub(super) fn digest(&self) -> u64 {
+        self.digest.unwrap_or_else(|| trace::digest(self))
+    }
+
     /// The version of a row that `document` was: what a table of versions takes in. `number` tells versions of a row apart, and
     /// orders them.
     pub fn of_version(document: Document, number: u64) -> Change {
         let Document { key, version, time, body, .. } = document;
         let key = Key { source: format!("{number:016x}"), ..key };
-        let body = body.unwrap_or_default();
-        Change { key, shape: Shape::Document, operation: Operation::Create, version, time, body, partition: None }
+        Change { version, time, ..Change::plain(key, Operation::Create, body.unwrap_or_default()) }
     }
 
     /// What the document is known by, within its source and kind.
@@ -124,11 +164,12 @@ impl Change {
     ///
     /// # Errors
     /// Of [`crate::Kind::Internal`], where the document is no row.
-    pub fn base_on(&mut self, document: &Bytes, gone: &[(i64, String)]) -> crate::Result<()> {
+    pub fn base_on(&mut self, document: &Bytes, gone: &[Gone]) -> crate::Result<()> {
         let broken = || crate::Error::internal("a table holds a row that cannot be read");
         let head = Head::of(document).ok_or_else(broken)?;
         if self.operation == Operation::Patch {
-            let rest = without(Head::row(document), head.modified, gone);
+            self.digest = Some(self.digest());
+            let rest = without(Head::row(document), head.modified, None, gone);
             let stored = rest.as_deref().unwrap_or(Head::row(document));
             let row = Patcher::default().replace_members(Some(stored), &self.body);
             self.body = row.map_err(|_| broken())?.into();

@@ -8,7 +8,8 @@
 //! - A run is written once and never changed. An [`apply()`] that was not committed leaves the table as it was.
 //! - Memory is that of a few of the [`SHARDS`] and of the changes handed in, however large the table is.
 //! - Every key that changed since the last snapshot is emitted by the next one, exactly once, as it is then.
-//! - A change whose version is not newer than the stored one changes nothing.
+//! - A change whose version is lower than the stored one changes nothing; equal versions apply in the order in which they come, so
+//!   that the same changes once more end in the same state.
 
 mod apply;
 mod cache;
@@ -17,9 +18,12 @@ mod patch;
 mod prefetch;
 mod reader;
 mod row;
+mod row_change;
 mod run;
 mod shard;
 mod step;
+mod trace;
+mod truncate;
 mod twin;
 
 use serde::{Deserialize, Serialize};
@@ -29,8 +33,9 @@ pub use cache::Cache;
 pub use change::{Change, Document, Key, Operation, Shape};
 pub use patch::Patcher;
 pub use reader::{Reader, Wanted};
-pub use row::{Head, without};
+pub use row::{Gone, Head, without};
 pub use run::missing;
+pub use truncate::truncate;
 
 /// Parts of a table, by a hash of the key. What is read and merged at once is one of them.
 pub const SHARDS: usize = 256;

@@ -9,7 +9,7 @@ use super::prefetch::Stored;
 use super::run;
 pub use super::run::Packed;
 use super::shard::{Entry, Facts, Shard, merge, push_entry};
-use super::{Change, Document, Emit, Head, Key, Operation, RowTerms, Shape, twin, without};
+use super::{Change, Document, Emit, Head, Key, Operation, RowTerms, Shape, twin};
 use crate::decode::scan::Fault;
 use crate::{Error, Result};
 
@@ -131,21 +131,23 @@ fn change_all(changes: Vec<Keyed>, layers: &[Shard], terms: &Terms, outcome: &mu
         let mut latest = Latest {
             facts: before.unwrap_or_default(),
             body: stored.map(Entry::shared_body).unwrap_or_default(),
+            is_dirty: false,
             terms,
         };
         let mut change = Some(first.change);
         while let Some(next) = change {
             let named = next.key.clone();
+            let is_delete = next.operation == Operation::Delete;
             let changed = latest.apply(next, &mut patcher, outcome).map_err(|fault| broken(&named.subject, fault))?;
             if changed && terms.rows.versions {
-                versions.push(latest.version(named));
+                versions.push(latest.version(named, is_delete));
             }
             change = changes.next_if(|next| next.key == key).map(|next| next.change);
         }
         let facts = latest.facts;
         // Of a key that never was, only a version has to be remembered.
         let is_new = before.is_none() && (facts.live || facts.version.is_some());
-        if is_new || before.is_some_and(|before| before != facts) {
+        if is_new || before.is_some_and(|before| before != facts || latest.is_dirty) {
             let before = before.unwrap_or_default();
             outcome.keys += i64::from(facts.live) - i64::from(before.live);
             let waiting = |facts: &Facts| i64::from(facts.is_waiting(terms.snapshot));
@@ -160,24 +162,25 @@ fn change_all(changes: Vec<Keyed>, layers: &[Shard], terms: &Terms, outcome: &mu
 }
 
 /// A document under change.
-struct Latest<'a> {
-    facts: Facts,
-    body: Bytes,
-    terms: &'a Terms,
+pub(super) struct Latest<'a> {
+    pub facts: Facts,
+    pub body: Bytes,
+    /// The body is another one, whatever the facts are.
+    pub is_dirty: bool,
+    pub terms: &'a Terms,
 }
 
 impl Latest<'_> {
-    /// Answers whether the document has changed.
+    /// Answers whether the document has changed; of a row, whether what it is now is a version of it.
     fn apply(&mut self, change: Change, patcher: &mut Patcher, outcome: &mut Outcome) -> Result<bool, Fault> {
-        if let (Some(new), Some(old)) = (change.version, self.facts.version)
-            && new <= old
-            && !self.is_created_anew(&change)
-        {
+        if change.shape == Shape::Row {
+            return self.apply_to_row(&change, patcher, outcome);
+        }
+        if self.is_outdated(&change) && !self.is_created_anew(&change) {
             outcome.ignored += 1;
             return Ok(false);
         }
         let changed = match change.operation {
-            _ if change.shape == Shape::Row => self.new_row(&change, patcher, outcome)?,
             Operation::Delete => self.facts.live.then(Bytes::new),
             _ => {
                 let body = self.new_body(&change, patcher)?;
@@ -191,60 +194,40 @@ impl Latest<'_> {
         let has_changed = changed.is_some();
         match changed {
             Some(body) => {
-                self.facts.known = self.facts.was_known(self.terms.snapshot);
-                self.facts.live = change.operation != Operation::Delete;
-                self.facts.change = self.terms.change;
                 self.body = body;
+                self.note_change(change.operation != Operation::Delete);
             }
             None => outcome.unchanged += 1,
         }
         Ok(has_changed)
     }
 
-    /// The row after a change, with its head; `None` where it stays as it was. Of a deleted one the head stays.
-    fn new_row(&self, change: &Change, patcher: &mut Patcher, outcome: &mut Outcome) -> Result<Option<Bytes>, Fault> {
-        let RowTerms { write_time, partition, .. } = self.terms.rows;
-        let head = Head::of(&self.body).filter(|_| self.facts.live);
-        let stored = head.map(|_| Head::row(&self.body));
-        let deleted = change.operation == Operation::Delete;
-        let row = match (change.operation, stored) {
-            (Operation::Delete, None) => return Ok(None),
-            (Operation::Delete, Some(_)) => Vec::new(),
-            (Operation::Patch, _) => {
-                let rest = head.zip(stored).and_then(|(head, row)| without(row, head.modified, &self.terms.rows.gone));
-                patcher.replace_members(rest.as_deref().or(stored), &change.body)?
-            }
-            _ => change.body.to_vec(),
-        };
-        // A version is part of what is written of a row.
-        if let Some(stored) = stored
-            && !deleted
-            && (change.version.is_none() || change.version == self.facts.version)
-            && patcher.same(stored, &row)?
-        {
-            return Ok(None);
-        }
-        let new = Head {
-            partition: change.partition.unwrap_or(partition),
-            created: write_time,
-            modified: write_time,
-            deleted: false,
-        };
-        let head = Head { modified: write_time, deleted, ..head.unwrap_or(new) };
-        outcome.touched.insert(head.partition);
-        Ok(Some(head.before(&row)))
+    /// Whether a change of a document is older than what is known. Deleting a device does not raise its twin's version, nor does
+    /// creating it; and such events come in any order: where versions are equal, times tell which is older.
+    fn is_outdated(&self, change: &Change) -> bool {
+        let (Some(new), Some(old)) = (change.version, self.facts.version) else { return false };
+        let is_earlier = || matches!((change.time, self.facts.time), (Some(new), Some(old)) if new < old);
+        new < old || (new == old && change.shape == Shape::Twin && is_earlier())
     }
 
-    /// The document as it is now, as one of its versions.
-    fn version(&self, key: Key) -> Document {
-        let operation = if self.facts.live { Operation::Update } else { Operation::Delete };
-        let body = Some(self.body.clone());
+    /// Notes that the document is another one, or is gone.
+    pub fn note_change(&mut self, live: bool) {
+        self.facts.known = self.facts.was_known(self.terms.snapshot);
+        self.facts.live = live;
+        self.facts.change = self.terms.change;
+    }
+
+    /// The row as it is now, as one of its versions; that it went, where the change was a deletion.
+    fn version(&self, key: Key, deleted: bool) -> Document {
+        let operation = if deleted { Operation::Delete } else { Operation::Update };
+        let head = Head::of(&self.body);
+        let body = head.map(|head| Head { deleted, ..head }.before(Head::row(&self.body)));
         Document { key, operation, version: self.facts.version, time: self.facts.time, body }
     }
 
     /// Whether the change makes a thing of its own of what was deleted before: versions begin again then, and times tell it from
     /// a create that comes a second time.
-    fn is_created_anew(&self, change: &Change) -> bool {
+    pub fn is_created_anew(&self, change: &Change) -> bool {
         let is_later = matches!((change.time, self.facts.time), (Some(new), Some(old)) if new > old);
         !self.facts.live && change.operation == Operation::Create && is_later
     }

@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Outer;
 use super::content::text_of;
+use super::news::Saying;
 use super::row::Row;
 use crate::dataset::Column;
 use crate::decode::columns::int64;
@@ -73,19 +74,15 @@ impl Change {
         if text == "schema" {
             row.skipped = true;
             let kind = text_of(data, kind).ok_or("the `kind` holds half of a surrogate pair, expected Unicode text")?;
-            return say_schema(data, &kind, body, row);
+            let version = version_of(data, outer.get(data, self.version))?;
+            return say_schema(data, (&kind, version), body, row);
         }
         // A table may have its key in the body.
         if !key.is_absent() {
             reason::check_text("key", data, key)?;
         }
         let version = outer.get(data, self.version);
-        if !version.is_absent() {
-            let found = String::from_utf8_lossy(version.of(data));
-            if int64(&found).is_none() {
-                return Err(format!("the `version` is `{found}`, expected a whole number"));
-            }
-        }
+        version_of(data, version)?;
         row.text(Attribute::Operation, &text);
         row.put(Attribute::Kind, data, kind);
         row.put(Attribute::Subject, data, key);
@@ -117,8 +114,17 @@ impl Change {
     }
 }
 
+/// A whole number, where there is one.
+fn version_of(data: &[u8], version: Span) -> Result<Option<i64>, String> {
+    if version.is_absent() {
+        return Ok(None);
+    }
+    let found = String::from_utf8_lossy(version.of(data));
+    int64(&found).map(Some).ok_or_else(|| format!("the `version` is `{found}`, expected a whole number"))
+}
+
 /// Says the columns that a `schema` lists.
-fn say_schema(data: &[u8], kind: &str, body: Span, row: &mut Row<'_>) -> Result<(), String> {
+fn say_schema(data: &[u8], (kind, version): (&str, Option<i64>), body: Span, row: &mut Row<'_>) -> Result<(), String> {
     if body.is_absent() {
         return Err("no `body`: expected an object with the `columns` of the table".into());
     }
@@ -144,6 +150,7 @@ fn say_schema(data: &[u8], kind: &str, body: Span, row: &mut Row<'_>) -> Result<
     if columns.is_empty() {
         return Err("the schema has no columns: expected at least one".into());
     }
-    row.news.say(kind, xxh3_64(body.of(data)), schema.complete, || Some(columns));
+    let saying = Saying { signature: xxh3_64(body.of(data)), complete: schema.complete, version };
+    row.news.say(kind, saying, || Some(columns));
     Ok(())
 }

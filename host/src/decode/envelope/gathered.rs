@@ -56,6 +56,12 @@ impl<'a> Gathered<'a> {
         }
     }
 
+    /// The record that is taken out next begins at `at` in the chunk.
+    #[inline]
+    pub fn begin(&mut self, at: usize) {
+        self.news.set_offset(self.chunk.extent.first + at as u64);
+    }
+
     /// Takes one record out; [`Gathered::keep`] or [`Gathered::refuse`] comes next.
     ///
     /// # Errors

@@ -214,6 +214,7 @@ fn decode_lines(gathered: &mut Gathered<'_>, opener: &mut Opener) {
 fn decode_one(gathered: &mut Gathered<'_>, opener: &mut Opener, start: usize, end: usize) {
     let data = &gathered.chunk.data;
     let Opener { kind, inherited } = opener;
+    gathered.begin(start);
     match gathered.take(inherited, |row| kind.open(data, start, end, row)) {
         Ok(()) => gathered.keep(span(start, end), start),
         Err(reason) => gathered.refuse(reason, start, end),

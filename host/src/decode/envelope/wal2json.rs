@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Outer;
 use super::content::text_of;
+use super::news::Saying;
 use super::row::{Row, write_string};
 use super::sql;
 use crate::dataset::Column;
@@ -104,7 +105,7 @@ impl Wal2Json {
         row.text(Attribute::Kind, &kind);
         row.text(Attribute::Source, source);
         row.text(Attribute::Operation, operation);
-        put_version(data, outer.get(data, slots.lsn), row)?;
+        let version = put_version(data, outer.get(data, slots.lsn), row)?;
         put_time(data, outer.get(data, slots.timestamp), scratch, row)?;
         if operation == "truncate" {
             return Ok(());
@@ -132,7 +133,8 @@ impl Wal2Json {
         put_object(data, columns, row);
         if columns.all.iter().all(|column| !column.data_type.is_absent()) {
             columns.sign(data, scratch);
-            row.news.say(&kind, xxh3_64(scratch), operation == "create", || columns.described(data));
+            let saying = Saying { signature: xxh3_64(scratch), complete: operation == "create", version };
+            row.news.say(&kind, saying, || columns.described(data));
         }
         Ok(())
     }
@@ -275,9 +277,9 @@ fn put_object(data: &[u8], columns: &Columns, row: &mut Row<'_>) {
 }
 
 /// The version: the position in the log, as one number.
-fn put_version(data: &[u8], lsn: Span, row: &mut Row<'_>) -> Result<(), String> {
+fn put_version(data: &[u8], lsn: Span, row: &mut Row<'_>) -> Result<Option<i64>, String> {
     if lsn.is_absent() {
-        return Ok(());
+        return Ok(None);
     }
     let parse = |text: &str| {
         let (high, low) = text.split_once('/')?;
@@ -291,7 +293,7 @@ fn put_version(data: &[u8], lsn: Span, row: &mut Row<'_>) -> Result<(), String> 
     match text_of(data, lsn).and_then(|text| parse(&text)) {
         Some(version) => {
             row.number(Attribute::Version, version);
-            Ok(())
+            Ok(Some(version))
         }
         None => Err(reason::no_text("lsn", data, lsn, "expected a position such as `0/16B3748`")),
     }

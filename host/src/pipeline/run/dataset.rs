@@ -6,16 +6,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::joining::Takes;
 use super::moves::Together;
 use super::table::state_object;
 use crate::commit::Object;
-use crate::dataset::{
-    DatasetState, Format, SchemaNews, Sync, TableEntry, TableSchema, file_key, partition_of, rfc3339,
-};
+use crate::dataset::{DatasetState, Format, Sync, TableEntry, TableSchema, file_key, partition_of, rfc3339};
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
 use crate::pipeline::rows::RowChange;
+use crate::pipeline::table_changes::{TableChanges, Truncation};
 use crate::plan::{ExportPlan, Input, PluginUse, TablesPlan};
 use crate::plugin::{Moment, Toolbox};
 use crate::source::Position;
@@ -140,13 +138,6 @@ impl Dataset {
             || first && tables().any(|(_, entry)| entry.sync == Sync::NotStarted)
     }
 
-    /// Takes in what records say of columns; answers with the name of a table that has to stop.
-    pub fn take_news(&mut self, news: &SchemaNews, takes: Takes, now: i64) -> Option<String> {
-        let table = self.plan.tables.iter().find(|(_, table)| table.linked && table.kind == news.kind);
-        table.filter(|(name, _)| self.takes(name, takes))?;
-        self.state.take_news(&self.plan, news, now)
-    }
-
     /// How many tables stopped, and why the first one did, as an error; `None` where none did.
     pub fn stopped(&self) -> Option<Error> {
         let stopped: Vec<_> = self.state.tables.values().filter_map(|entry| entry.stopped.as_deref()).collect();
@@ -220,29 +211,65 @@ impl Dataset {
         let Some(entry) = self.state.tables.get_mut(name).filter(|entry| entry.stopped.is_none()) else {
             return Ok(());
         };
-        entry.begin();
-        let changes = match changes_after_truncation(changes) {
-            (changes, false) => changes,
-            (_, true) if entry.versions.is_some() => {
-                let stopped = format!(
-                    "table `{name}` was truncated, and with `write = \"append-only\"` there is no record of the rows that went; \
-                     link it anew to begin again: `lakeport tables link CONFIG {name} --again`"
-                );
-                tracing::warn!("{stopped}");
-                entry.stopped = Some(stopped);
-                return Ok(());
-            }
-            (changes, true) => {
-                additions.obsolete.extend(entry.state_objects().map(str::to_owned));
-                entry.rows = TableState::default();
-                entry.changed.extend(entry.partitions());
-                changes
-            }
-        };
-        for part in Together::parts(changes) {
+        let Some(plan) = self.plan.tables.get(name) else { return Ok(()) };
+        let changes = TableChanges::take(entry, (name, plan), changes, write_time);
+        if let Some(truncation) = changes.truncation
+            && self.truncate(lake, name, (truncation, changes.dropped), folder, additions).await?
+        {
+            return Ok(());
+        }
+        for part in Together::parts(changes.rows) {
             self.apply(lake, name, part, (folder, write_time), additions).await?;
         }
         Ok(())
+    }
+
+    /// Takes out the rows that went. Answers whether the table stopped: readers of every version were not told which rows went.
+    async fn truncate(
+        &mut self,
+        lake: &Lake,
+        name: &str,
+        (truncation, dropped): (Truncation, u64),
+        folder: &str,
+        additions: &mut Additions,
+    ) -> Result<bool> {
+        let Some(entry) = self.state.tables.get_mut(name) else { return Ok(false) };
+        let mut gone = dropped;
+        let is_recorded = entry.has_recorded_versions();
+        let versions = entry.versions.as_mut().filter(|_| !is_recorded);
+        let states = [Some(&mut entry.rows), versions];
+        for (at, state) in states.into_iter().flatten().enumerate() {
+            match truncation {
+                Truncation::All => {
+                    additions.obsolete.extend(state.runs.iter().map(|run| run.key.clone()));
+                    gone += state.keys;
+                    entry.changed.extend(entry.files.keys());
+                    *state = TableState::default();
+                }
+                Truncation::Below(_) if state.runs.is_empty() => {}
+                Truncation::Below(version) => {
+                    let staged = additions.next_name(folder);
+                    let truncated = table::truncate(lake, &self.cache, state, version, &staged).await?;
+                    additions.written.extend(truncated.written.map(state_object));
+                    additions.obsolete.extend(truncated.obsolete);
+                    *state = truncated.state;
+                    gone += truncated.gone;
+                    if at == 0 {
+                        entry.changed.extend(truncated.touched);
+                    }
+                }
+            }
+        }
+        if gone == 0 || !is_recorded {
+            return Ok(false);
+        }
+        let stopped = format!(
+            "table `{name}` was truncated, and with `write = \"append-only\"` there is no record of the rows that went; link it \
+             anew to begin with what came after: `lakeport tables link CONFIG {name} --again`"
+        );
+        tracing::warn!("{stopped}");
+        entry.stopped = Some(stopped);
+        Ok(true)
     }
 
     /// Applies changes that can be applied together.
@@ -258,7 +285,7 @@ impl Dataset {
             return Ok(());
         };
         let partition = partition_of(write_time, plan.partition).unwrap_or_default();
-        let gone: Arc<[_]> = entry.schema.gone().into();
+        let gone: Arc<[_]> = entry.gone().into();
         let versions = entry.versions.is_some();
         let terms = RowTerms { write_time, partition, versions, gone: gone.clone(), only: None };
         let request = Apply {
@@ -315,13 +342,5 @@ fn refuse_to_reread(
             )))
         }
         _ => Ok(()),
-    }
-}
-
-/// The changes after the last time that all rows went, and whether they did.
-fn changes_after_truncation(mut changes: Vec<RowChange>) -> (Vec<RowChange>, bool) {
-    match changes.iter().rposition(|change| matches!(change, RowChange::Truncate)) {
-        None => (changes, false),
-        Some(last) => (changes.split_off(last + 1), true),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::error::Result;
 use crate::lake::Lake;
 use crate::pipeline::rows::RowChange;
-use crate::table::{self, Cache, Change, Reader, TableState, Wanted};
+use crate::table::{self, Cache, Change, Gone, Reader, TableState, Wanted};
 
 /// Changes that can be applied together: none of the moves among them comes from a key that another of them changed.
 #[derive(Default)]
@@ -24,7 +24,7 @@ impl Together {
         for change in changes {
             let last = parts.last_mut().expect("there is one from the beginning");
             match change {
-                RowChange::Truncate => {}
+                RowChange::Truncate(_) | RowChange::Schema(_) => {}
                 RowChange::Row(change) => {
                     if let Some(changed) = &mut changed {
                         changed.insert(change.subject().to_owned());
@@ -59,7 +59,7 @@ impl Together {
         lake: &Lake,
         cache: &Cache,
         state: &TableState,
-        gone: &[(i64, String)],
+        gone: &[Gone],
     ) -> Result<Vec<Change>> {
         if self.moves.is_empty() {
             return Ok(self.changes);

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::fail;
 use crate::lake::Lake;
 use crate::pipeline::portions::Portions;
-use crate::table::{self, Apply, Cache, Document, Emit, RowTerms, TableState};
+use crate::table::{self, Apply, Cache, Document, Emit, Gone, RowTerms, TableState};
 
 impl super::spans::Run<'_> {
     /// Applies the changes of the span under way to the tables, and encodes the snapshot that is due, if one is.
@@ -97,7 +97,8 @@ impl super::spans::Run<'_> {
         let history = entry.versions.is_some();
         let monthly = entry.monthly;
         let key = |partition| dataset.key(name, monthly, partition, write_time);
-        let files = self.write_rows(&state, &schema, only.clone(), &dataset.cache, key).await?;
+        let columns = (schema, entry.gone().into());
+        let files = self.write_rows(&state, columns, only.clone(), &dataset.cache, key).await?;
         if history {
             dataset.merge_files(&self.lake, name, (write_time, other_columns), folder, additions).await?;
             additions.obsolete.extend(state.runs.into_iter().map(|run| run.key));
@@ -136,7 +137,7 @@ impl super::spans::Run<'_> {
     async fn write_rows(
         &mut self,
         state: &TableState,
-        schema: &Arc<TableSchema>,
+        (schema, gone): (Arc<TableSchema>, Arc<[Gone]>),
         only: Option<Arc<BTreeSet<i32>>>,
         cache: &Cache,
         key: impl Fn(i32) -> String,
@@ -155,7 +156,7 @@ impl super::spans::Run<'_> {
         let (lake, cache, state) = (self.lake.clone(), cache.clone(), state.clone());
         let apply = async move { table::apply(&lake, &cache, &state, request, &documents).await };
         let mut apply = std::pin::pin!(apply);
-        let mut portions = Portions::new(schema.clone());
+        let mut portions = Portions::new(schema, gone);
         let (mut applied, mut more) = (false, true);
         while more || !applied || !self.lanes.is_empty() || portions.has_ready() {
             if self.lanes.has_room()

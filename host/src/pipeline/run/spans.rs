@@ -304,13 +304,6 @@ impl Run<'_> {
             span.change_bytes += change.size();
             span.rows.entry(table).or_default().push(change);
         }
-        let write_time = span.context.moment.write_time;
-        if let Some(dataset) = &mut self.dataset {
-            for stopped in processed.news.iter().filter_map(|news| dataset.take_news(news, processed.takes, write_time))
-            {
-                span.rows.remove(stopped.as_str());
-            }
-        }
         let dead = processed.dead.len() as u64;
         span.letter_count += dead;
         if !processed.is_kept {

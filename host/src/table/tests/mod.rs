@@ -6,7 +6,9 @@ mod model;
 mod patches;
 mod rows;
 mod semantics;
+mod truncate;
 mod twins;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -19,7 +19,7 @@ struct Model {
 
 impl Model {
     fn apply(&mut self, (subject, operation, version, body): &(String, Operation, Option<i64>, Value)) {
-        if version.is_some() && self.versions.get(subject) >= version.as_ref() {
+        if version.is_some() && self.versions.get(subject) > version.as_ref() {
             self.ignored += 1;
             return;
         }

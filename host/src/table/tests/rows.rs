@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::*;
 
-fn row(subject: &str, operation: Operation, version: Option<i64>, body: &str, partition: Option<i32>) -> Change {
+pub fn row(subject: &str, operation: Operation, version: Option<i64>, body: &str, partition: Option<i32>) -> Change {
     let key = Key { source: String::new(), kind: String::new(), subject: subject.into() };
     let change = Change::new(Shape::Row, key, operation, version, None, Bytes::copy_from_slice(body.as_bytes()));
     change.unwrap().in_partition(partition)
 }
 
 /// Applies changes at `write_time`, and answers with what was emitted: key, partition, times, version, whether it went, and row.
-async fn apply_rows(
+pub async fn apply_rows(
     table: &mut Table,
     changes: Vec<Change>,
     emit: Emit,
@@ -36,7 +36,7 @@ async fn apply_rows(
     (applied, emitted)
 }
 
-fn at(write_time: i64) -> RowTerms {
+pub fn at(write_time: i64) -> RowTerms {
     RowTerms { write_time, partition: 1970, ..RowTerms::default() }
 }
 
@@ -100,6 +100,8 @@ async fn a_version_counts_as_a_change_and_an_older_one_as_none() {
     let (applied, _) = apply_rows(&mut table, same(Some(6)), Emit::Nothing, at(20)).await;
     assert_eq!((applied.unchanged, applied.touched.len()), (0, 1));
     let (applied, _) = apply_rows(&mut table, same(Some(6)), Emit::Nothing, at(30)).await;
+    assert_eq!((applied.unchanged, applied.touched.len()), (1, 0));
+    let (applied, _) = apply_rows(&mut table, same(Some(5)), Emit::Nothing, at(30)).await;
     assert_eq!((applied.ignored, applied.touched.len()), (1, 0));
     let (applied, _) = apply_rows(&mut table, same(None), Emit::Nothing, at(40)).await;
     assert_eq!((applied.unchanged, applied.touched.len()), (1, 0));

@@ -33,6 +33,8 @@ async fn a_twin_becomes_the_device_document_and_its_changes_patch_it() {
     assert_eq!((applied.emitted, applied.unchanged), (0, 1));
     let (applied, _) =
         table.apply(vec![twin(Operation::Update, 6, r#"{"tags":{}}"#).unwrap()], Emit::Waiting, false).await;
+    assert_eq!((applied.emitted, applied.ignored), (1, 0), "equal versions apply in their order");
+    let (applied, _) = table.apply(vec![twin(Operation::Update, 5, WHOLE).unwrap()], Emit::Waiting, false).await;
     assert_eq!((applied.emitted, applied.ignored), (0, 1));
     table.apply(vec![twin(Operation::Update, 7, r#"{"tags":null}"#).unwrap()], Emit::Waiting, false).await;
     assert_eq!(table.body("fridge-1").await, expected("{}", "{}", "{}"));
@@ -78,4 +80,36 @@ fn a_body_that_is_no_twin_does_not_empty_the_device() {
     let refused = twin(Operation::Update, 1, r#"{"sequenceNumber":"0001"}"#).unwrap_err();
     assert!(refused.starts_with("the body has neither `tags` nor `properties`, expected a device twin"), "{refused}");
     assert!(twin(Operation::Patch, 1, r#"{"version":1}"#).is_ok(), "a patch that says nothing");
+}
+
+/// An event of a device's life, at a time.
+fn event(operation: Operation, version: i64, time: i64, owner: &str) -> Change {
+    let body = format!(r#"{{"tags":{{"owner":"{owner}"}}}}"#);
+    Change::new(Shape::Twin, key("fridge-1"), operation, Some(version), Some(time), body.into()).unwrap()
+}
+
+#[tokio::test]
+async fn events_of_a_devices_life_have_the_version_that_its_twin_had() {
+    use Operation::{Create, Delete, Patch};
+    let owner = |body: Option<String>| body.map(|body| body.contains(r#""owner":"new""#));
+    let life = [event(Create, 2, 10, "old"), event(Patch, 3, 20, "old"), event(Delete, 3, 30, "")];
+    let again = event(Create, 3, 40, "new");
+    for (events, expected) in [
+        (vec![], Some(false)),
+        (life.to_vec(), None),
+        // Repeated, each on its own: their times are earlier.
+        (vec![life[1].clone()], None),
+        (vec![again.clone()], Some(true)),
+        (vec![life[2].clone()], Some(true)),
+        (vec![again.clone(), life[0].clone()], Some(true)),
+    ] {
+        let mut table = Table::in_memory();
+        let first = if events.is_empty() { life[..2].to_vec() } else { life.to_vec() };
+        table.apply(first, Emit::Nothing, true).await;
+        if events.iter().any(|event| event.time < Some(40)) && expected == Some(true) {
+            table.apply(vec![again.clone()], Emit::Nothing, true).await;
+        }
+        table.apply(events, Emit::Nothing, true).await;
+        assert_eq!(owner(table.body("fridge-1").await), expected);
+    }
 }

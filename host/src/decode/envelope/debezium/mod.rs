@@ -13,6 +13,7 @@ use memchr::memmem;
 
 use super::Outer;
 use super::content::text_of;
+use super::news::Saying;
 use super::row::Row;
 use super::sql;
 use crate::decode::columns::int64;
@@ -196,7 +197,8 @@ impl Debezium {
             row.instant(Attribute::Time, micros);
         }
         if let Some((signature, table)) = known {
-            row.news.say(&kind, signature, true, || Some(table.columns.clone()));
+            let saying = Saying { signature, complete: true, version };
+            row.news.say(&kind, saying, || Some(table.columns.clone()));
         }
         Ok(())
     }
@@ -207,7 +209,8 @@ impl Debezium {
         row.skipped = true;
         if !get(slots.ddl).is_absent() || !get(slots.tables).is_absent() {
             let connector = text_of(data, get(slots.connector)).unwrap_or_default();
-            return tables::say(data, get(slots.tables), &connector, row.news);
+            let version = version(data, &self.event, slots)?;
+            return tables::say(data, get(slots.tables), (&connector, version), row.news);
         }
         let status = text_of(data, get(slots.status));
         if matches!(status.as_deref(), Some("BEGIN" | "END")) && !get(slots.id).is_absent() {

@@ -4,15 +4,20 @@ use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::dataset::Column;
-use crate::decode::envelope::news::News;
+use crate::decode::envelope::news::{News, Saying};
 use crate::decode::envelope::sql;
 use crate::decode::scan::Span;
 
-/// Says the columns of the tables that `changes`, the record's `tableChanges`, describes: nothing of a table that was dropped.
+/// Says the columns, as of `version`, of the tables that `changes`, the record's `tableChanges`, describes: nothing of a table that was dropped.
 ///
 /// # Errors
 /// Why it is no such record.
-pub fn say(data: &[u8], changes: Span, connector: &str, news: &mut News) -> Result<(), String> {
+pub fn say(
+    data: &[u8],
+    changes: Span,
+    (connector, version): (&str, Option<i64>),
+    news: &mut News,
+) -> Result<(), String> {
     let wrong =
         |found: String| format!("the `tableChanges` are {found}, expected an array of tables with `id` and `columns`");
     if changes.is_absent() {
@@ -32,7 +37,8 @@ pub fn say(data: &[u8], changes: Span, connector: &str, news: &mut News) -> Resu
         tables.push((kind, columns));
     }
     for (kind, columns) in tables {
-        news.say(&kind, xxh3_64(text), true, || Some(columns));
+        let saying = Saying { signature: xxh3_64(text), complete: true, version };
+        news.say(&kind, saying, || Some(columns));
     }
     Ok(())
 }

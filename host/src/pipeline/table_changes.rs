@@ -1,0 +1,100 @@
+//! What a span says of one table, brought into the form in which it can be applied: columns first, then what all rows lose, then rows.
+
+use super::rows::RowChange;
+use crate::dataset::TableEntry;
+use crate::plan::TablePlan;
+
+/// So many changes of columns are told apart in a commit: the write times of two commits are at least a millisecond apart, and each
+/// change takes a microsecond of it.
+const MOST_DIVISIONS: u32 = 999;
+
+/// What is left of a span's changes.
+#[derive(Debug, Default)]
+pub struct TableChanges {
+    /// Rows that changed or moved, in order.
+    pub rows: Vec<RowChange>,
+    /// Rows of earlier spans that go before `rows` are applied.
+    pub truncation: Option<Truncation>,
+    /// Changes of rows that are gone with a truncation that came after them in the span.
+    pub dropped: u64,
+}
+
+/// Rows that went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Truncation {
+    /// Of up to a version, and those without one.
+    Below(i64),
+    All,
+}
+
+impl TableChanges {
+    /// Takes the changes of the table `name`, in the order in which they were read, into `entry`: what they say of its columns, and
+    /// up to which version its rows went. What is older than that is left out. The table may have to stop; then nothing is left.
+    pub fn take(
+        entry: &mut TableEntry,
+        (name, plan): (&str, &TablePlan),
+        changes: Vec<RowChange>,
+        write_time: i64,
+    ) -> TableChanges {
+        let mut taken = TableChanges::default();
+        let mut divisions = 0;
+        for change in changes {
+            match change {
+                RowChange::Schema(news) => {
+                    let next = (divisions + 1).min(MOST_DIVISIONS);
+                    if entry.take_news(name, plan, &news, write_time.saturating_add(i64::from(next))) {
+                        divisions = next;
+                    }
+                    if entry.stopped.is_some() {
+                        return TableChanges::default();
+                    }
+                }
+                RowChange::Truncate(version) => {
+                    entry.begin();
+                    taken.truncate(entry, version);
+                }
+                RowChange::Row(mut row) => {
+                    entry.begin();
+                    if !is_below(row.version(), entry.truncated) {
+                        row.set_after(divisions);
+                        taken.rows.push(RowChange::Row(row));
+                    }
+                }
+                RowChange::Moved { from, mut gone, mut change } => {
+                    entry.begin();
+                    if !is_below(change.version(), entry.truncated) {
+                        gone.set_after(divisions);
+                        change.set_after(divisions);
+                        taken.rows.push(RowChange::Moved { from, gone, change });
+                    }
+                }
+            }
+        }
+        taken
+    }
+
+    fn truncate(&mut self, entry: &mut TableEntry, version: Option<i64>) {
+        // What an older one takes has gone already; and a table of versions has recorded the same one.
+        let is_repeated = version.is_some() && version == entry.truncated;
+        if is_below(version, entry.truncated) || is_repeated && entry.has_recorded_versions() {
+            return;
+        }
+        let before = self.rows.len();
+        self.rows.retain(|row| version.is_some_and(|version| version_of(row).is_some_and(|newer| newer > version)));
+        self.dropped += (before - self.rows.len()) as u64;
+        entry.truncated = version.max(entry.truncated);
+        self.truncation = self.truncation.max(Some(version.map_or(Truncation::All, Truncation::Below)));
+    }
+}
+
+fn version_of(change: &RowChange) -> Option<i64> {
+    match change {
+        RowChange::Row(change) | RowChange::Moved { change, .. } => change.version(),
+        RowChange::Truncate(_) | RowChange::Schema(_) => None,
+    }
+}
+
+/// Whether a change is older than the truncation that is known.
+fn is_below(version: Option<i64>, truncated: Option<i64>) -> bool {
+    version.zip(truncated).is_some_and(|(version, truncated)| version < truncated)
+}
