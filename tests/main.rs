@@ -24,4 +24,5 @@ mod support;
 mod tables;
 mod tables_cli;
 mod tables_crash;
+mod tables_versions;
 mod times;

@@ -6,6 +6,9 @@ use super::row::{parse_time, text_of};
 use super::{Column, DataType, SchemaNews};
 use crate::table::Patcher;
 
+/// The years 1 to 9999, in microseconds since 1970-01-01T00:00:00Z.
+const INSTANTS: std::ops::Range<i64> = -62_135_596_800_000_000..253_402_300_800_000_000;
+
 /// What rows of one table had so far.
 #[derive(Default)]
 pub struct Inference {
@@ -40,7 +43,8 @@ fn type_of(value: &[u8]) -> Option<DataType> {
         b't' | b'f' => DataType::Boolean,
         b'{' | b'[' => DataType::Json,
         b'"' => text_of(value).map_or(DataType::String, |text| type_of_text(&text)),
-        _ if text_of(value).is_some_and(|text| text.parse::<i64>().is_ok()) => DataType::Int64,
+        // `-0` is a whole number to JSON only.
+        _ if value != b"-0" && text_of(value).is_some_and(|text| text.parse::<i64>().is_ok()) => DataType::Int64,
         _ => DataType::Double,
     })
 }
@@ -51,19 +55,50 @@ fn type_of_text(text: &str) -> DataType {
         && (0..36).all(|at| if [8, 13, 18, 23].contains(&at) { text.as_bytes()[at] == b'-' } else { digits(at) });
     match text.len() {
         _ if is_guid => DataType::Guid,
-        10 if parse_time(text).is_some() => DataType::Date,
-        11.. if text.as_bytes()[4] == b'-' && parse_time(text).is_some() => DataType::DateTimeOffset,
+        10 if is_instant(text) => DataType::Date,
+        11.. if has_shape_of_time(text.as_bytes()) && is_instant(text) => DataType::DateTimeOffset,
         _ => DataType::String,
     }
 }
 
-/// The type that holds what both hold.
+/// Whether a text is a date or a time of the years 1 to 9999, which is what files can hold.
+fn is_instant(text: &str) -> bool {
+    parse_time(text).is_some_and(|instant| INSTANTS.contains(&instant)) && !text.starts_with("0000")
+}
+
+/// `YYYY-MM-DD`, `T` or a space, `HH:MM:SS` without a leap second, up to nine digits of a fraction, and a zone or none: what every
+/// format reads.
+fn has_shape_of_time(text: &[u8]) -> bool {
+    let Some((head, rest)) = text.split_first_chunk::<19>() else { return false };
+    let separators = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
+    let is_at = |at: usize| separators.iter().find(|(place, _)| *place == at).map(|(_, byte)| *byte);
+    let head_fits = head.iter().enumerate().all(|(at, byte)| match (at, is_at(at)) {
+        (10, _) => matches!(byte, b'T' | b' '),
+        (_, Some(separator)) => *byte == separator,
+        (_, None) => byte.is_ascii_digit(),
+    });
+    let digits = rest.strip_prefix(b".").map(|rest| rest.iter().take_while(|byte| byte.is_ascii_digit()).count());
+    let zone = &rest[digits.map_or(0, |digits| digits + 1)..];
+    let zone_fits = match zone {
+        b"" | b"Z" => true,
+        [b'+' | b'-', h1, h2, minutes @ ..] => {
+            let minutes = if minutes.len() == 3 { minutes.strip_prefix(b":").unwrap_or_default() } else { minutes };
+            let in_range = |bytes: &[u8], most: u8| {
+                bytes.iter().all(u8::is_ascii_digit) && (bytes[0] - b'0') * 10 + (bytes[1] - b'0') <= most
+            };
+            in_range(&[*h1, *h2], 23) && matches!(minutes.len(), 0 | 2) && (minutes.is_empty() || in_range(minutes, 59))
+        }
+        _ => false,
+    };
+    head_fits && head[17] < b'6' && digits.is_none_or(|digits| (1..=9).contains(&digits)) && zone_fits
+}
+
+/// The type that holds what both hold. A date is no date with a time to readers: both are text.
 pub fn unify(one: DataType, other: DataType) -> DataType {
-    use DataType::{Date, DateTimeOffset, Double, Int64};
+    use DataType::{Double, Int64};
     match (one, other) {
         _ if one == other => one,
         (Int64, Double) | (Double, Int64) => Double,
-        (Date, DateTimeOffset) | (DateTimeOffset, Date) => DateTimeOffset,
         _ => DataType::String,
     }
 }
@@ -107,5 +142,52 @@ mod tests {
         assert_eq!(last(r#"{"a":3}"#), None);
         assert_eq!(last(r#"{"a":"x"}"#), Some("string"));
         assert_eq!(last(r#"{"a":true}"#), None);
+    }
+
+    #[test]
+    fn a_type_is_chosen_only_where_files_can_hold_the_value() {
+        for (value, expected) in [
+            ("-0", "double"),
+            ("9223372036854775807", "int64"),
+            ("9223372036854775808", "double"),
+            ("1e3", "double"),
+            ("\"0870\"", "string"),
+            ("\"0001-01-01\"", "date"),
+            ("\"0000-01-01\"", "string"),
+            ("\"2021-02-30\"", "string"),
+            ("\"2021-06-25 16:21:12.5+02\"", "dateTimeOffset"),
+            ("\"2021-06-25 16:21:12+0530\"", "dateTimeOffset"),
+            ("\"2021-06-25T16:21:12.123456789-05:30\"", "dateTimeOffset"),
+            ("\"2021-06-25T16:21:12.1234567891Z\"", "string"),
+            ("\"2021-06-25T16:21:12.Z\"", "string"),
+            ("\"2021-06-25T16:21Z\"", "string"),
+            ("\"2021-06-25T16:21:12+5:30\"", "string"),
+            ("\"2021-06-25T16:21:12+24:00\"", "string"),
+            ("\"2021-06-25T16:21:12Z \"", "string"),
+            ("\" 2021-06-25\"", "string"),
+            ("\"2016-12-31T23:59:60Z\"", "string"),
+            ("\"0000-01-01T00:00:00Z\"", "string"),
+            ("\"0001-01-01T00:00:00+01:00\"", "string"),
+            ("\"9999-12-31T23:59:59-01:00\"", "string"),
+            ("\"infinity\"", "string"),
+            ("\"{0c0b5f2a-0000-4000-8000-00000000000a}\"", "string"),
+        ] {
+            let found = look(&mut Inference::default(), &format!(r#"{{"a":{value}}}"#));
+            assert_eq!(found, [("a".to_owned(), expected)], "{value}");
+        }
+    }
+
+    #[test]
+    fn dates_beside_times_are_text_whichever_comes_first() {
+        use DataType::{Boolean, Date, DateTimeOffset, Double, Guid, Int64, Json, String};
+        for (one, other, expected) in [
+            (Date, DateTimeOffset, String),
+            (Boolean, Int64, String),
+            (Int64, Double, Double),
+            (Guid, String, String),
+            (Json, Int64, String),
+        ] {
+            assert_eq!((unify(one, other), unify(other, one)), (expected, expected), "{one:?} {other:?}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use chrono::{DateTime, SecondsFormat};
 use super::columns::ColumnTable;
 use super::processed::{Processed, letter};
 use crate::error::Result;
-use crate::plan::{Place, SourcePlan};
+use crate::plan::{Envelope, Place, SourcePlan};
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType};
 use crate::source::{Chunk, Extent, Framing, Origin};
 use crate::table::{Change, Document, Key, Operation, Shape};
@@ -31,6 +31,7 @@ pub struct ChangeColumns {
     operation: usize,
     version: VersionColumn,
     time: usize,
+    has_own_versions: bool,
     /// The source of documents whose records have none.
     fallback: String,
 }
@@ -48,6 +49,7 @@ impl ChangeColumns {
             operation: ask(Attribute::Operation, ColumnType::Text),
             version,
             time: ask(Attribute::Time, ColumnType::Timestamp),
+            has_own_versions: has_own_versions(source),
             fallback: source.name.clone(),
         }
     }
@@ -81,7 +83,9 @@ impl ChangeColumns {
             let time = times.is_valid(row).then(|| times.value(row));
             let body = if batch.bodies.is_valid(row) { batch.bodies.value(row) } else { &[] };
             let change = operation.and_then(|operation| {
-                Change::new(self.shape, key, operation, version?, time, Bytes::copy_from_slice(body))
+                let mut change = Change::new(self.shape, key, operation, version?, time, Bytes::copy_from_slice(body))?;
+                change.set_own_version(self.has_own_versions);
+                Ok(change)
             });
             match change {
                 Ok(change) => out.changes.push(change),
@@ -89,6 +93,12 @@ impl ChangeColumns {
             }
         }
     }
+}
+
+/// Whether no two changes of a row have one version: a `RowVersion` of Dataverse is of one change, a position in a database's log may
+/// be that of many.
+pub fn has_own_versions(source: &SourcePlan) -> bool {
+    source.mapping.envelope == Envelope::Dataverse
 }
 
 /// Where the version of a change stands in a batch.

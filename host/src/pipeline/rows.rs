@@ -12,7 +12,7 @@ use arrow_array::{
 };
 use bytes::Bytes;
 
-use super::changes::VersionColumn;
+use super::changes::{VersionColumn, has_own_versions};
 use super::columns::ColumnTable;
 use super::processed::{Processed, letter};
 use crate::dataset::{Column, Inference, SchemaNews, TableSchema, parse_time, partition_of, text_of};
@@ -43,6 +43,7 @@ pub struct RowColumns {
     subject: usize,
     operation: usize,
     version: VersionColumn,
+    has_own_versions: bool,
     time: usize,
     system: usize,
     /// By the kind of its records.
@@ -59,6 +60,13 @@ struct Columned {
 }
 
 impl RowChange {
+    /// Says whether no two changes of a row have one version.
+    fn set_own_version(&mut self, own: bool) {
+        if let RowChange::Row(change) | RowChange::Moved { change, .. } = self {
+            change.set_own_version(own);
+        }
+    }
+
     /// Bytes of memory.
     pub fn size(&self) -> usize {
         match self {
@@ -91,6 +99,7 @@ impl RowColumns {
             subject: ask(Attribute::Subject, ColumnType::Text),
             operation: ask(Attribute::Operation, ColumnType::Text),
             version,
+            has_own_versions: has_own_versions(source),
             time: ask(Attribute::Time, ColumnType::Timestamp),
             system: ask(Attribute::SystemProperties, ColumnType::TextMap),
             tables: linked,
@@ -120,7 +129,8 @@ impl RowColumns {
             let columns =
                 Here { subject: self.subject, operation: self.operation, time: self.time, system: self.system, batch };
             match columns.change(row, table, &self.version, &self.export) {
-                Ok(change) => {
+                Ok(mut change) => {
+                    change.set_own_version(self.has_own_versions);
                     if table.plan.columns == Columns::Infer
                         && !matches!(change, RowChange::Truncate(_))
                         && batch.bodies.is_valid(row)
@@ -178,10 +188,12 @@ impl Here<'_> {
         let times = self.batch.columns[self.time].as_primitive::<TimestampMicrosecondType>();
         let time = times.is_valid(row).then(|| times.value(row));
         let body = if self.batch.bodies.is_valid(row) { self.batch.bodies.value(row) } else { &[] };
+        let position = self.property(row, "position").and_then(|position| position.parse().ok());
         let key = |subject| Key { source: String::new(), kind: String::new(), subject };
         let change = |operation, subject, body: &[u8]| {
             refuse_nul(body)?;
-            Change::new(Shape::Row, key(subject), operation, version, time, Bytes::copy_from_slice(body))
+            let change = Change::new(Shape::Row, key(subject), operation, version, time, Bytes::copy_from_slice(body));
+            change.map(|change| change.at_position(position))
         };
         let subject = self.key(row, table, export)?;
         let previous = self.previous(row, table).filter(|previous| *previous != subject);
@@ -214,17 +226,21 @@ impl Here<'_> {
 
     /// The key that the row had before an update that changed it.
     fn previous(&self, row: usize, table: &Columned) -> Option<String> {
+        if table.key.is_empty() {
+            return self.property(row, "previousKey");
+        }
+        key_at(self.property(row, "previous")?.as_bytes(), &table.plan.key)
+    }
+
+    /// What the envelope says besides its attributes.
+    fn property(&self, row: usize, name: &str) -> Option<String> {
         let maps = self.batch.columns[self.system].as_any().downcast_ref::<MapArray>()?;
         if !maps.is_valid(row) {
             return None;
         }
         let pairs = maps.value(row);
         let (names, values) = (pairs.column(0).as_string::<i32>(), pairs.column(1).as_string::<i32>());
-        let find = |wanted| (0..pairs.len()).find(|at| names.value(*at) == wanted).map(|at| values.value(at));
-        if table.key.is_empty() {
-            return find("previousKey").map(str::to_owned);
-        }
-        key_at(find("previous")?.as_bytes(), &table.plan.key)
+        (0..pairs.len()).find(|at| names.value(*at) == name).map(|at| values.value(at).to_owned())
     }
 
     /// The partition of the row's creation.

@@ -56,6 +56,8 @@ pub struct Change {
     pub(super) partition: Option<i32>,
     /// Where it stands in an event that changes several rows.
     pub(super) position: Option<u32>,
+    /// No other change of the row has its version: an equal one is the same change once more.
+    pub(super) has_own_version: bool,
     /// How many changes of the columns came before it with the same commit.
     pub(super) after: u32,
     /// Its [`trace::digest`] as it was received, where it has been changed since.
@@ -116,6 +118,7 @@ impl Change {
             body,
             partition: None,
             position: None,
+            has_own_version: false,
             after: 0,
             digest: None,
         }
@@ -129,6 +132,11 @@ impl Change {
     /// The change of a row by an event that changes several: where it stands among them, as far as that is known.
     pub fn at_position(self, position: Option<u32>) -> Change {
         Change { position, ..self }
+    }
+
+    /// Says whether no other change of the document can have its version.
+    pub fn set_own_version(&mut self, own: bool) {
+        self.has_own_version = own;
     }
 
     /// The same after `count` changes of its table's columns in the same commit: rows of before are told from it by their times.

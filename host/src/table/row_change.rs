@@ -5,6 +5,8 @@
 //! | higher than the row's, or none | applies | applies, and is a version of the row |
 //! | the row's | applies, unless it stood earlier in the same event and was applied before | the same; it is a version unless it was applied before |
 //! | lower | changes nothing, but for a whole row that comes behind its own patches | the same |
+//!
+//! Where no two changes of a row have one version, the same version is the same change: it is ignored.
 
 use std::cmp::Ordering;
 
@@ -24,6 +26,10 @@ impl Latest<'_> {
     ) -> Result<bool, Fault> {
         let mut trace = Head::trace(&self.body);
         let order = change.version.zip(self.facts.version).map(|(new, old)| new.cmp(&old));
+        if order == Some(Ordering::Equal) && change.has_own_version {
+            outcome.ignored += 1;
+            return Ok(false);
+        }
         if order == Some(Ordering::Less) && !self.is_created_anew(change) {
             return self.apply_below(change, trace, patcher, outcome);
         }

@@ -207,7 +207,7 @@ impl Latest<'_> {
     fn is_outdated(&self, change: &Change) -> bool {
         let (Some(new), Some(old)) = (change.version, self.facts.version) else { return false };
         let is_earlier = || matches!((change.time, self.facts.time), (Some(new), Some(old)) if new < old);
-        new < old || (new == old && change.shape == Shape::Twin && is_earlier())
+        new < old || (new == old && (change.has_own_version || change.shape == Shape::Twin && is_earlier()))
     }
 
     /// Notes that the document is another one, or is gone.

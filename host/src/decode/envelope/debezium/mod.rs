@@ -67,6 +67,7 @@ struct Slots {
     lsn: Slot,
     file: Slot,
     position: Slot,
+    row: Slot,
     time: Slot,
     ddl: Slot,
     tables: Slot,
@@ -90,6 +91,7 @@ impl Debezium {
             lsn: add("/source/lsn")?,
             file: add("/source/file")?,
             position: add("/source/pos")?,
+            row: add("/source/row")?,
             time: add("/source/ts_ms")?,
             ddl: add("/ddl")?,
             tables: add("/tableChanges")?,
@@ -192,6 +194,13 @@ impl Debezium {
         row.text(Attribute::Source, &self.source);
         if let Some(version) = version {
             row.number(Attribute::Version, version);
+        }
+        if row.wanted.has(Attribute::SystemProperties)
+            && let Some(position) = whole("source.row", data, get(slots.row))?
+        {
+            let start = row.buffer.len();
+            row.buffer.extend_from_slice(format!(r#"{{"position":"{position}"}}"#).as_bytes());
+            row.written(Attribute::SystemProperties, start);
         }
         if let Some(micros) = time.and_then(|millis| millis.checked_mul(1000)) {
             row.instant(Attribute::Time, micros);
