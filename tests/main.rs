@@ -7,6 +7,7 @@ mod crash;
 mod dead_letters;
 mod disk;
 mod envelopes;
+mod feeds;
 mod fleet;
 mod formats;
 mod inspect;

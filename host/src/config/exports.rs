@@ -270,6 +270,9 @@ fn settings(plan: &ExportPlan, section: &Section<'_>, defaults: &Defaults) -> Re
         "on-error": section.choice("on-error")?,
         "max-record-size": plan.max_record_size,
     });
+    if mapping.whole_rows {
+        settings["source"]["rows"] = "whole".into();
+    }
     if let Exports::Changes { .. } = plan.exports {
         settings["type"] = "changes".into();
         settings["shape"] = section.choice("shape")?.into();

@@ -169,6 +169,12 @@ pub static SOURCE: Group = Group {
             Is("plain"),
             "What records come in. `plain`: a line is the record itself, a JSON object. See “Envelopes” in `sources.md`.",
         ),
+        key(
+            "rows",
+            choice(&["changed", "whole"]),
+            Is("changed"),
+            "What a row of an OData feed has. `changed`: what it leaves out stays; `whole`: what it leaves out is null. With `envelope = \"odata-delta\"` only.",
+        ),
         key("kind", Form::Pointer, Is("/name"), "What the record is: a signal's name."),
         key("time", Form::Pointer, Is("/signalTime"), "When it happened."),
         key(

@@ -40,6 +40,11 @@ fn source(name: &str, section: &Section<'_>) -> Result<Source> {
         "epoch-seconds" => TimeUnit::EpochSeconds,
         _ => TimeUnit::EpochMilliseconds,
     };
+    if section.has("rows") && envelope != Envelope::ODataDelta {
+        let error = section.cx.doc.fail(section.key_span("rows"), "`rows` is for `envelope = \"odata-delta\"`");
+        return Err(error.with_help("take it out"));
+    }
+    let whole_rows = section.choice("rows")? == "whole";
     let stdin = section.flag("stdin")?;
     let input = match (section.has("files"), stdin) {
         (true, false) => Input::Files(files(section)?),
@@ -65,6 +70,7 @@ fn source(name: &str, section: &Section<'_>) -> Result<Source> {
         kind: place("kind")?,
         time: place("time")?,
         time_unit,
+        whole_rows,
         subject: place("subject")?,
         id: place("id")?,
         source: place("source")?,

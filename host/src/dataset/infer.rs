@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::row::{parse_time, text_of};
 use super::{Column, DataType, SchemaNews};
+use crate::decode::is_guid;
 use crate::table::Patcher;
 
 /// The years 1 to 9999, in microseconds since 1970-01-01T00:00:00Z.
@@ -50,11 +51,8 @@ fn type_of(value: &[u8]) -> Option<DataType> {
 }
 
 fn type_of_text(text: &str) -> DataType {
-    let digits = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_hexdigit);
-    let is_guid = text.len() == 36
-        && (0..36).all(|at| if [8, 13, 18, 23].contains(&at) { text.as_bytes()[at] == b'-' } else { digits(at) });
     match text.len() {
-        _ if is_guid => DataType::Guid,
+        _ if is_guid(text) => DataType::Guid,
         10 if is_instant(text) => DataType::Date,
         11.. if has_shape_of_time(text.as_bytes()) && is_instant(text) => DataType::DateTimeOffset,
         _ => DataType::String,

@@ -33,15 +33,31 @@ pub fn key_text(values: &[&[u8]]) -> String {
     String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// The key text of what the JSON `object` has at `pointers`; `None` where it has nothing, or null, at one of them.
-pub fn key_at(object: &[u8], pointers: &[String]) -> Option<String> {
+/// Returns the JSON values that `object` has at `pointers`, each `None` where there is nothing; `None` where `object` is not JSON.
+pub fn values_at<'o>(object: &'o [u8], pointers: &[String]) -> Option<Vec<Option<&'o [u8]>>> {
     let mut fields = Fields::default();
     let slots = pointers.iter().map(|pointer| fields.add(pointer).ok()).collect::<Option<Vec<_>>>()?;
     let mut found = vec![Span::ABSENT; fields.slots()];
     fields.scan(object, 0, object.len(), &mut found, &mut Stops::default()).ok()?;
-    let value = |slot: usize| Some(found[slot].of(object)).filter(|value| !matches!(*value, b"" | b"null"));
-    let values = slots.into_iter().map(value).collect::<Option<Vec<_>>>()?;
-    Some(key_text(&values))
+    let value = |slot: usize| (!found[slot].is_absent()).then(|| found[slot].of(object));
+    Some(slots.into_iter().map(value).collect())
+}
+
+/// Tells whether a text is a GUID: 32 hexadecimal digits in five groups.
+pub fn is_guid(text: &str) -> bool {
+    let is_right = |(at, byte): (usize, u8)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    text.len() == 36 && text.bytes().enumerate().all(is_right)
+}
+
+/// Returns a GUID in lower case, as keys have it; any other text as it is.
+pub fn fold_guid(mut text: String) -> String {
+    if is_guid(&text) {
+        text.make_ascii_lowercase();
+    }
+    text
 }
 
 /// The characters of a JSON string; `None` where it is something else, or holds half of a surrogate pair.
@@ -80,11 +96,29 @@ mod tests {
     #[test]
     fn a_key_in_an_object_has_its_numbers_as_they_are_written() {
         let at = |object: &str, pointers: &[&str]| {
-            key_at(object.as_bytes(), &pointers.iter().map(ToString::to_string).collect::<Vec<_>>())
+            let pointers: Vec<_> = pointers.iter().map(ToString::to_string).collect();
+            let values = values_at(object.as_bytes(), &pointers)?;
+            Some(
+                values
+                    .iter()
+                    .map(|value| value.map_or("-", |v| str::from_utf8(v).unwrap()))
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            )
         };
         let object = r#"{ "a": 1.50, "b/c": "x", "n": null, "big": 12345678901234567890123456789012345678 }"#;
         assert_eq!(at(object, &["/a"]).unwrap(), "1.50");
-        assert_eq!(at(object, &["/big", "/b~1c"]).unwrap(), r#"[12345678901234567890123456789012345678,"x"]"#);
-        assert_eq!((at(object, &["/a", "/n"]), at(object, &["/z"]), at("{", &["/a"])), (None, None, None));
+        assert_eq!(at(object, &["/big", "/b~1c"]).unwrap(), r#"12345678901234567890123456789012345678 "x""#);
+        assert_eq!(at(object, &["/n", "/z"]).unwrap(), "null -");
+        assert_eq!(at("{", &["/a"]), None);
+    }
+
+    #[test]
+    fn a_guid_is_the_same_in_either_case() {
+        let upper = "0C0B5F2A-0000-4000-8000-00000000000A";
+        assert_eq!(fold_guid(upper.into()), "0c0b5f2a-0000-4000-8000-00000000000a");
+        for other in ["0C0B5F2A00004000800000000000000A", "0C0B5F2A-0000-4000-8000-00000000000G", "ABC", ""] {
+            assert_eq!(fold_guid(other.into()), other);
+        }
     }
 }

@@ -38,7 +38,7 @@ pub(crate) use columns::nulls;
 use envelope::Opener;
 pub(crate) use envelope::{datum, decompress};
 use fields::{Fields, Slot};
-pub use key::{key_at, key_text};
+pub use key::{fold_guid, is_guid, key_text, values_at};
 pub use lines::is_whole;
 use lines::{Line, keep, span};
 use requests::{Column, Wanted};

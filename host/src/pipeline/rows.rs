@@ -15,9 +15,9 @@ use bytes::Bytes;
 use super::changes::{VersionColumn, has_own_versions};
 use super::columns::ColumnTable;
 use super::processed::{Processed, letter};
-use crate::dataset::{Column, Inference, SchemaNews, TableSchema, parse_time, partition_of, text_of};
-use crate::decode::{key_at, key_text, nulls};
-use crate::plan::{Columns, SourcePlan, TablePlan, TablesPlan};
+use crate::dataset::{Column, DataType, Inference, SchemaNews, TableSchema, parse_time, partition_of, text_of};
+use crate::decode::{fold_guid, is_guid, key_text, nulls, values_at};
+use crate::plan::{Columns, Envelope, SourcePlan, TablePlan, TablesPlan};
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType, Selector};
 use crate::table::{Change, Document, Gone, Head, Key, Operation, Shape, without};
 
@@ -49,6 +49,8 @@ pub struct RowColumns {
     /// By the kind of its records.
     tables: HashMap<String, Columned>,
     export: String,
+    /// A record's subject is the key of its row, whatever members of the row the table calls its key.
+    names_rows: bool,
 }
 
 /// One linked table, and where its own columns stand.
@@ -56,7 +58,28 @@ struct Columned {
     name: Arc<str>,
     plan: TablePlan,
     key: Vec<usize>,
+    /// Of each of them, whether it is a GUID.
+    guids: Vec<bool>,
     created: Option<usize>,
+}
+
+impl Columned {
+    /// The key text of the values of the key's columns; `None` where one of them is absent or null.
+    fn key_text<'v>(&self, values: impl Iterator<Item = Option<&'v [u8]>>) -> Option<String> {
+        let values = values.map(|value| value.filter(|value| *value != b"null")).collect::<Option<Vec<_>>>()?;
+        if !self.guids.contains(&true) {
+            return Some(key_text(&values));
+        }
+        let fold = |(value, of_guids): (&&[u8], &bool)| {
+            let mut value = value.to_vec();
+            if *of_guids && text_of(&value).is_some_and(|text| is_guid(&text)) {
+                value.make_ascii_lowercase();
+            }
+            value
+        };
+        let values: Vec<Vec<u8>> = values.iter().zip(&self.guids).map(fold).collect();
+        Some(key_text(&values.iter().map(Vec::as_slice).collect::<Vec<_>>()))
+    }
 }
 
 impl RowChange {
@@ -87,6 +110,7 @@ impl RowColumns {
             let columned = Columned {
                 name: name.as_str().into(),
                 key: plan.key.iter().map(&mut ask).collect(),
+                guids: plan.key.iter().map(|pointer| is_guid_column(pointer, plan, source)).collect(),
                 created: plan.created.as_ref().map(&mut ask),
                 plan: plan.clone(),
             };
@@ -104,6 +128,8 @@ impl RowColumns {
             system: ask(Attribute::SystemProperties, ColumnType::TextMap),
             tables: linked,
             export: export.to_owned(),
+            // The subject of wal2json is the database's key, which another key of the table is not.
+            names_rows: source.mapping.envelope != Envelope::Wal2Json,
         }
     }
 
@@ -126,9 +152,7 @@ impl RowColumns {
                 }
                 continue;
             };
-            let columns =
-                Here { subject: self.subject, operation: self.operation, time: self.time, system: self.system, batch };
-            match columns.change(row, table, &self.version, &self.export) {
+            match (Here { columns: self, batch }).change(row, table) {
                 Ok(mut change) => {
                     change.set_own_version(self.has_own_versions);
                     if table.plan.columns == Columns::Infer
@@ -156,12 +180,23 @@ impl RowColumns {
     }
 }
 
+/// Tells whether the column at `pointer` holds GUIDs: by its type in the configuration, or where rows tell the types; rows of
+/// Dataverse and OData have no other keys that look like one.
+fn is_guid_column(pointer: &str, plan: &TablePlan, source: &SourcePlan) -> bool {
+    match &plan.columns {
+        Columns::Given(columns) => columns.iter().any(|column| {
+            column.data_type == DataType::Guid
+                && pointer.strip_prefix('/').map(|name| name.replace("~1", "/").replace("~0", "~")).as_ref()
+                    == Some(&column.name)
+        }),
+        Columns::Infer => true,
+        Columns::Stream => matches!(source.mapping.envelope, Envelope::ODataDelta | Envelope::Dataverse),
+    }
+}
+
 /// One batch's records.
 struct Here<'a> {
-    subject: usize,
-    operation: usize,
-    time: usize,
-    system: usize,
+    columns: &'a RowColumns,
     batch: &'a Batch,
 }
 
@@ -177,15 +212,15 @@ impl Here<'_> {
     }
 
     /// What the record does to its table.
-    fn change(&self, row: usize, table: &Columned, version: &VersionColumn, export: &str) -> Result<RowChange, String> {
-        let version = version.get(self.batch, row)?;
-        let operation = match self.text(self.operation, row) {
+    fn change(&self, row: usize, table: &Columned) -> Result<RowChange, String> {
+        let version = self.columns.version.get(self.batch, row)?;
+        let operation = match self.text(self.columns.operation, row) {
             Some("truncate") => return Ok(RowChange::Truncate(version)),
             Some(text) => text.parse()?,
             // What does not say what it does is the row.
             None => Operation::Update,
         };
-        let times = self.batch.columns[self.time].as_primitive::<TimestampMicrosecondType>();
+        let times = self.batch.columns[self.columns.time].as_primitive::<TimestampMicrosecondType>();
         let time = times.is_valid(row).then(|| times.value(row));
         let body = if self.batch.bodies.is_valid(row) { self.batch.bodies.value(row) } else { &[] };
         let position = self.property(row, "position").and_then(|position| position.parse().ok());
@@ -195,7 +230,7 @@ impl Here<'_> {
             let change = Change::new(Shape::Row, key(subject), operation, version, time, Bytes::copy_from_slice(body));
             change.map(|change| change.at_position(position))
         };
-        let subject = self.key(row, table, export)?;
+        let subject = self.key(row, table, operation)?;
         let previous = self.previous(row, table).filter(|previous| *previous != subject);
         let partition = self.created(row, table)?;
         let changed = change(operation, subject, body)?.in_partition(partition);
@@ -208,33 +243,47 @@ impl Here<'_> {
         })
     }
 
-    fn key(&self, row: usize, table: &Columned, export: &str) -> Result<String, String> {
+    /// The key of the record's row. A delete or a patch may leave it to the record's subject.
+    fn key(&self, row: usize, table: &Columned, operation: Operation) -> Result<String, String> {
+        let subject = || self.text(self.columns.subject, row).filter(|subject| !subject.is_empty()).map(str::to_owned);
         if table.key.is_empty() {
-            let subject = self.text(self.subject, row).filter(|subject| !subject.is_empty());
-            return subject.map(str::to_owned).ok_or_else(|| {
-                let name = &table.name;
+            return subject().ok_or_else(|| {
+                let (export, name) = (&self.columns.export, &table.name);
                 format!("no key: the envelope does not say it; set `key = \"/id\"` in [exports.{export}.tables.{name}]")
             });
         }
-        let values = table.key.iter().map(|column| self.json(*column, row).filter(|value| *value != b"null"));
-        let values: Option<Vec<_>> = values.collect();
-        values.map(|values| key_text(&values)).ok_or_else(|| {
-            let places = table.plan.key.iter().map(|pointer| format!("`{pointer}`")).collect::<Vec<_>>();
-            format!("no key: the row has nothing at {}, where table `{}` has it", places.join(", "), table.name)
-        })
+        if let Some(key) = table.key_text(table.key.iter().map(|column| self.json(*column, row))) {
+            return Ok(key);
+        }
+        let named = matches!(operation, Operation::Delete | Operation::Patch) && self.columns.names_rows;
+        match subject().filter(|_| named) {
+            Some(subject) if table.guids == [true] => Ok(fold_guid(subject)),
+            Some(subject) => Ok(subject),
+            None => {
+                let places = table.plan.key.iter().map(|pointer| format!("`{pointer}`")).collect::<Vec<_>>();
+                Err(format!(
+                    "no key: the row has nothing at {}, where table `{}` has it",
+                    places.join(", "),
+                    table.name
+                ))
+            }
+        }
     }
 
-    /// The key that the row had before an update that changed it.
+    /// The key that the row had before an update that changed it. What is not said of the row before is as it is now.
     fn previous(&self, row: usize, table: &Columned) -> Option<String> {
         if table.key.is_empty() {
             return self.property(row, "previousKey");
         }
-        key_at(self.property(row, "previous")?.as_bytes(), &table.plan.key)
+        let before = self.property(row, "previous")?;
+        let before = values_at(before.as_bytes(), &table.plan.key)?;
+        let now = table.key.iter().map(|column| self.json(*column, row));
+        table.key_text(before.into_iter().zip(now).map(|(before, now)| before.or(now)))
     }
 
     /// What the envelope says besides its attributes.
     fn property(&self, row: usize, name: &str) -> Option<String> {
-        let maps = self.batch.columns[self.system].as_any().downcast_ref::<MapArray>()?;
+        let maps = self.batch.columns[self.columns.system].as_any().downcast_ref::<MapArray>()?;
         if !maps.is_valid(row) {
             return None;
         }

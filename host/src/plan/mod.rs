@@ -225,6 +225,8 @@ pub struct Mapping {
     pub time: Place,
     /// What `time` and `enqueued_time` are written in where they are in the body.
     pub time_unit: TimeUnit,
+    /// Of OData's rows: they have all their columns, not only those that changed.
+    pub whole_rows: bool,
     pub subject: Place,
     pub id: Place,
     /// Where the record came from; the source's name where it is [`Place::Nowhere`].
@@ -314,6 +316,7 @@ impl Mapping {
             kind: body("/name"),
             time: body("/signalTime"),
             time_unit: TimeUnit::Rfc3339,
+            whole_rows: false,
             subject: body("/deviceId"),
             id: Place::Nowhere,
             source: Place::Nowhere,
@@ -338,6 +341,7 @@ impl Mapping {
             kind: place(),
             time: place(),
             time_unit: TimeUnit::Rfc3339,
+            whole_rows: false,
             subject: place(),
             id: place(),
             source: place(),

@@ -10,6 +10,7 @@ use super::Outer;
 use super::content::text_of;
 use super::row::Row;
 use crate::decode::fields::Slot;
+use crate::decode::fold_guid;
 use crate::decode::reason;
 use crate::decode::scan::{Scanner, Span};
 use crate::decode::stops::Stops;
@@ -79,7 +80,9 @@ impl Dataverse {
         reason::check_text("PrimaryEntityName", data, name)?;
         reason::check_text("PrimaryEntityId", data, id)?;
         row.put(Attribute::Kind, data, name);
-        row.put(Attribute::Subject, data, id);
+        if let Some(id) = text_of(data, id) {
+            row.text(Attribute::Subject, &fold_guid(id.into_owned()));
+        }
         row.text(Attribute::Source, &self.source);
         row.text(Attribute::Operation, operation);
         match text_of(data, time) {

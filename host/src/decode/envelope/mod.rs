@@ -86,7 +86,7 @@ impl Opener {
             Envelope::Avro => Kind::Avro(Box::new(Avro::new(wanted, source)?)),
             Envelope::Debezium => Kind::Debezium(Box::new(Debezium::new(source)?)),
             Envelope::Wal2Json => Kind::Wal2Json(Box::new(Wal2Json::new(source)?)),
-            Envelope::ODataDelta => Kind::OData(Box::new(OData::new(source)?)),
+            Envelope::ODataDelta => Kind::OData(Box::new(OData::new(source, mapping.whole_rows)?)),
             Envelope::Dataverse => Kind::Dataverse(Box::new(Dataverse::new(source)?)),
         };
         Ok(Some(Opener { kind, inherited: Inherited::new(mapping, wanted, fields)? }))

@@ -1,7 +1,8 @@
 //! Pages of an OData delta feed: a line is a page, whose `value` holds rows and deletes, or one of these alone.
 //!
-//! Rows come as they are; what is deleted is told by its context (OData 4.0: `…#accounts/$deletedEntity`) or by `@removed` (4.01, and
-//! `@odata.removed`). What the rows are called is the entity set in the context: of the row, else of its page. Where facts come
+//! A changed row need have only the properties that changed, so it is a patch, unless the source says that rows are whole. What is
+//! deleted is told by its context (OData 4.0: `…#accounts/$deletedEntity`) or by `@removed` (4.01, and `@odata.removed`). What the
+//! rows are called is the entity set in the context: of the row, else of its page. Where facts come
 //! from: OData JSON Format 4.0 and 4.01, sections on delta payloads; Dataverse's documentation of change tracking.
 
 use serde_json::Number;
@@ -10,10 +11,10 @@ use super::content::text_of;
 use super::row::{Row, write_string};
 use super::{Outer, elements};
 use crate::decode::fields::Slot;
-use crate::decode::key_text;
 use crate::decode::reason;
 use crate::decode::scan::{Scanner, Span};
 use crate::decode::stops::Stops;
+use crate::decode::{fold_guid, key_text};
 use crate::error::Result;
 use crate::record::Attribute;
 
@@ -34,6 +35,15 @@ pub struct OData {
     slots: Slots,
     stops: Stops,
     source: String,
+    /// What a row does: an update is the whole row, a patch what changed of it.
+    operation: &'static str,
+}
+
+/// The key that a link names.
+struct LinkKey {
+    text: String,
+    /// The names and the JSON of its properties, where it names them.
+    properties: Vec<(String, Vec<u8>)>,
 }
 
 /// Of a row; what OData 4.01 calls otherwise stands behind.
@@ -55,8 +65,8 @@ struct Context<'a> {
 }
 
 impl OData {
-    /// Opens pages of a source.
-    pub fn new(source: &str) -> Result<OData> {
+    /// Opens pages of a source. `whole`: rows have all their properties.
+    pub fn new(source: &str, whole_rows: bool) -> Result<OData> {
         let (mut page, mut entity) = (Outer::default(), Outer::default());
         let mut add = |pointer| page.fields.add(pointer);
         let (page_contexts, value, whole) = ([add("/@odata.context")?, add("/@context")?], add("/value")?, add("")?);
@@ -70,7 +80,8 @@ impl OData {
             id: add("/id")?,
         };
         let (stops, source) = (Stops::default(), source.to_owned());
-        Ok(OData { page, page_contexts, value, whole, set: None, entity, slots, stops, source })
+        let operation = if whole_rows { "update" } else { "patch" };
+        Ok(OData { page, page_contexts, value, whole, set: None, entity, slots, stops, source, operation })
     }
 
     /// Where the rows of a page are; of a row alone, where it is.
@@ -91,7 +102,7 @@ impl OData {
 
     /// Takes a row, or what is left of one, out of a page.
     pub fn open(&mut self, data: &[u8], start: usize, end: usize, row: &mut Row<'_>) -> Result<(), String> {
-        let OData { entity, slots, stops, .. } = self;
+        let OData { entity, slots, stops, operation, .. } = self;
         entity.scan(data, start, end)?;
         let written = entity.first(data, &slots.contexts);
         let text = text_of(data, written).unwrap_or_default();
@@ -108,26 +119,34 @@ impl OData {
         let id = entity.get(data, slots.id);
         if context.of == "deletedEntity" {
             let link = Some(id).filter(|id| !id.is_absent()).unwrap_or(entity.first(data, &slots.links));
-            let key = text_of(data, link).filter(|text| !text.is_empty()).map(|text| key_of_link(&text));
+            let key = text_of(data, link).filter(|text| !text.is_empty()).map(|text| LinkKey::parse(&text));
             let key = key.ok_or_else(|| reason::no_text("id", data, link, "expected the deleted row's, as text"))?;
-            row.text(Attribute::Subject, &key);
+            row.text(Attribute::Subject, &key.text);
             row.text(Attribute::Operation, "delete");
+            put_members(data, None, &key.properties, stops, row);
             return Ok(());
         }
-        match text_of(data, entity.first(data, &slots.links)) {
-            Some(link) if !link.is_empty() => row.text(Attribute::Subject, &key_of_link(&link)),
-            _ if removed && !id.is_absent() => {
-                let key = text_of(data, id).map(|text| key_of_link(&text));
-                row.text(Attribute::Subject, &key.unwrap_or_else(|| key_text(&[id.of(data)])));
-            }
-            _ => {}
+        let key = match text_of(data, entity.first(data, &slots.links)) {
+            Some(link) if !link.is_empty() => Some(LinkKey::parse(&link)),
+            _ if removed && !id.is_absent() => Some(match text_of(data, id) {
+                Some(text) => LinkKey::parse(&text),
+                None => LinkKey { text: key_text(&[id.of(data)]), properties: Vec::new() },
+            }),
+            _ => None,
+        };
+        if let Some(key) = &key {
+            row.text(Attribute::Subject, &key.text);
         }
-        row.text(Attribute::Operation, if removed { "delete" } else { "update" });
+        row.text(Attribute::Operation, if removed { "delete" } else { operation });
         let etag = text_of(data, entity.first(data, &slots.etags));
         if !removed && let Some(version) = etag.as_deref().and_then(version) {
             row.number(Attribute::Version, version);
         }
-        put_members(data, entity.found[slots.whole], removed, stops, row);
+        put_members(data, Some(entity.found[slots.whole]), key.as_ref().map_or(&[], |key| &key.properties), stops, row);
+        // Nothing is known of a row that is gone.
+        if removed && row.body.end - row.body.start == 2 {
+            row.body = Span::ABSENT;
+        }
         Ok(())
     }
 }
@@ -155,38 +174,45 @@ fn version(etag: &str) -> Option<i64> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 
-/// The key text in a link, `…/accounts(00000000-…)`, `orders(id=7,line='a')`, or of a bare key.
-fn key_of_link(link: &str) -> String {
-    let mut opened = None;
-    let mut quoted = false;
-    for (at, byte) in link.bytes().enumerate() {
-        quoted ^= byte == b'\'';
-        if byte == b'(' && !quoted {
-            opened = Some(at);
+impl LinkKey {
+    /// Reads the key in a link, `…/accounts(00000000-…)`, `orders(id=7,line='a')`, or a bare key.
+    fn parse(link: &str) -> LinkKey {
+        let mut opened = None;
+        let mut quoted = false;
+        for (at, byte) in link.bytes().enumerate() {
+            quoted ^= byte == b'\'';
+            if byte == b'(' && !quoted {
+                opened = Some(at);
+            }
         }
-    }
-    let predicate = opened.and_then(|at| link[at + 1..].strip_suffix(')')).filter(|inside| !inside.is_empty());
-    let Some(predicate) = predicate else {
-        return link.rsplit('/').next().unwrap_or(link).to_owned();
-    };
-    let (mut parts, mut from) = (Vec::new(), 0);
-    for (at, byte) in predicate.bytes().enumerate() {
-        quoted ^= byte == b'\'';
-        if byte == b',' && !quoted {
-            parts.push(&predicate[from..at]);
-            from = at + 1;
+        let predicate = opened.and_then(|at| link[at + 1..].strip_suffix(')')).filter(|inside| !inside.is_empty());
+        let Some(predicate) = predicate else {
+            let text = fold_guid(link.rsplit('/').next().unwrap_or(link).to_owned());
+            return LinkKey { text, properties: Vec::new() };
+        };
+        let (mut parts, mut from) = (Vec::new(), 0);
+        for (at, byte) in predicate.bytes().enumerate() {
+            quoted ^= byte == b'\'';
+            if byte == b',' && !quoted {
+                parts.push(&predicate[from..at]);
+                from = at + 1;
+            }
         }
+        parts.push(&predicate[from..]);
+        let pairs: Vec<(Option<&str>, Vec<u8>)> = parts.into_iter().map(key_value).collect();
+        let text = key_text(&pairs.iter().map(|(_, value)| value.as_slice()).collect::<Vec<_>>());
+        let named = |(name, value): (Option<&str>, Vec<u8>)| Some((name?.trim().to_owned(), value));
+        LinkKey { text, properties: pairs.into_iter().filter_map(named).collect() }
     }
-    parts.push(&predicate[from..]);
-    let values: Vec<Vec<u8>> = parts.into_iter().map(key_value).collect();
-    key_text(&values.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
-/// The JSON of one value of a key predicate, with or without the name of its property.
-fn key_value(part: &str) -> Vec<u8> {
-    let value = match (part.find('='), part.find('\'')) {
-        (Some(equals), quote) if quote.is_none_or(|quote| equals < quote) => &part[equals + 1..],
-        _ => part,
+/// The name of the property, where one is given, and the JSON of one value of a key predicate.
+fn key_value(part: &str) -> (Option<&str>, Vec<u8>) {
+    let (name, value) = match (part.find('='), part.find('\'')) {
+        (Some(equals), quote) if quote.is_none_or(|quote| equals < quote) => {
+            (Some(&part[..equals]), &part[equals + 1..])
+        }
+        _ => (None, part),
     };
     let mut json = Vec::new();
     match value.strip_prefix('\'').and_then(|value| value.strip_suffix('\'')) {
@@ -194,9 +220,10 @@ fn key_value(part: &str) -> Vec<u8> {
         None if matches!(value, "true" | "false") || value.parse::<Number>().is_ok() => {
             json.extend_from_slice(value.as_bytes())
         }
-        None => write_string(&mut json, &decoded(value)),
+        // GUIDs stand without quotes.
+        None => write_string(&mut json, &fold_guid(decoded(value))),
     }
-    json
+    (name, json)
 }
 
 /// A part of a URL without its percent signs.
@@ -214,11 +241,22 @@ fn decoded(text: &str) -> String {
     String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
 }
 
-/// The body: what is no annotation. Of a delete there is none where nothing is left.
-fn put_members(data: &[u8], whole: Span, removed: bool, stops: &mut Stops, row: &mut Row<'_>) {
+/// Puts the body: the members of `whole` that are no annotations, and those properties of the key that are not among them.
+fn put_members(
+    data: &[u8],
+    whole: Option<Span>,
+    key_properties: &[(String, Vec<u8>)],
+    stops: &mut Stops,
+    row: &mut Row<'_>,
+) {
     let start = row.buffer.len();
+    let mut missing: Vec<_> = key_properties.iter().collect();
+    if whole.is_none() && missing.is_empty() {
+        return;
+    }
     row.buffer.push(b'{');
-    let scanned = Scanner::new(data, whole.end as usize, stops).members(whole.start as usize, |key, value| {
+    let whole = whole.unwrap_or(Span::ABSENT);
+    let mut put = |key: Span, value: Span| {
         // No property's name has an `@`.
         let is_annotation = match key.escaped {
             false => memchr::memchr(b'@', key.inside(data)).is_some(),
@@ -233,10 +271,19 @@ fn put_members(data: &[u8], whole: Span, removed: bool, stops: &mut Stops, row: 
         row.buffer.extend_from_slice(key.of(data));
         row.buffer.push(b':');
         row.buffer.extend_from_slice(value.of(data));
-    });
-    debug_assert!(scanned.is_ok(), "the row was validated");
-    if removed && row.buffer.len() == start + 1 {
-        return;
+        missing.retain(|(name, _)| text_of(data, key).as_deref() != Some(name));
+    };
+    if !whole.is_absent() {
+        let scanned = Scanner::new(data, whole.end as usize, stops).members(whole.start as usize, &mut put);
+        debug_assert!(scanned.is_ok(), "the row was validated");
+    }
+    for (name, value) in missing {
+        if row.buffer.len() > start + 1 {
+            row.buffer.push(b',');
+        }
+        write_string(row.buffer, name);
+        row.buffer.push(b':');
+        row.buffer.extend_from_slice(value);
     }
     row.buffer.push(b'}');
     row.body_written(start);
@@ -277,8 +324,10 @@ mod tests {
             ("orders()", "orders()"),
             ("%zz", "%zz"),
             ("a('", "a('"),
+            ("accounts(60C4E274-0D87-E711-80E5-00155DB19E6D)", "60c4e274-0d87-e711-80e5-00155db19e6d"),
+            ("accounts('60C4E274-0D87-E711-80E5-00155DB19E6D')", "60C4E274-0D87-E711-80E5-00155DB19E6D"),
         ] {
-            assert_eq!(key_of_link(link), expected, "{link}");
+            assert_eq!(LinkKey::parse(link).text, expected, "{link}");
         }
     }
 

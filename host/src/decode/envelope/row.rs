@@ -122,6 +122,23 @@ impl Row<'_> {
         self.written(attribute, start);
     }
 
+    /// A text among the system properties.
+    pub fn property(&mut self, name: &str, text: &str) {
+        let Some(slot) = self.wanted.slot(Attribute::SystemProperties) else { return };
+        let (before, start) = (self.found[slot], self.buffer.len());
+        if before.is_absent() {
+            self.buffer.push(b'{');
+        } else {
+            self.buffer.extend_from_within(before.start as usize..before.end as usize - 1);
+            self.buffer.push(b',');
+        }
+        write_string(self.buffer, name);
+        self.buffer.push(b':');
+        write_string(self.buffer, text);
+        self.buffer.push(b'}');
+        self.found[slot] = span(start, self.buffer.len());
+    }
+
     /// JSON that the caller wrote to the buffer, from `start` on.
     pub fn written(&mut self, attribute: Attribute, start: usize) {
         if let Some(slot) = self.wanted.slot(attribute) {

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Outer;
 use super::content::text_of;
 use super::news::Saying;
-use super::row::{Row, write_string};
+use super::row::Row;
 use super::sql;
 use crate::dataset::Column;
 use crate::decode::fields::Slot;
@@ -255,19 +255,12 @@ fn put_previous(data: &[u8], names: &Columns, columns: &Columns, identity: &Colu
     }
     let mut object = Vec::new();
     identity.write(data, &mut object);
-    let start = row.buffer.len();
-    row.buffer.push(b'{');
     if let Some(previous) = key_of(data, names, &[identity])
         && key_of(data, names, &[columns, identity]).as_ref() != Some(&previous)
     {
-        row.buffer.extend_from_slice(br#""previousKey":"#);
-        write_string(row.buffer, &previous);
-        row.buffer.push(b',');
+        row.property("previousKey", &previous);
     }
-    row.buffer.extend_from_slice(br#""previous":"#);
-    write_string(row.buffer, &String::from_utf8_lossy(&object));
-    row.buffer.push(b'}');
-    row.written(Attribute::SystemProperties, start);
+    row.property("previous", &String::from_utf8_lossy(&object));
 }
 
 fn put_object(data: &[u8], columns: &Columns, row: &mut Row<'_>) {

@@ -20,7 +20,7 @@ fn a_page_holds_rows_and_deletes() {
     assert_eq!((decoded.records, decoded.dead.len()), (2, 0));
     let body = json!({ "name": "Größe \"1\"", "t": 1.5, "accountid": "60c4e274-0d87-e711-80e5-00155db19e6d",
         "_ownerid_value": "7", "big": 12_345_678_901_234_567_890_123_456_789_012_345_678f64 });
-    let row = json!({ "kind": "accounts", "operation": "update", "version": 915_244, "source": "plant", "t": 1.5, "body": body });
+    let row = json!({ "kind": "accounts", "operation": "patch", "version": 915_244, "source": "plant", "t": 1.5, "body": body });
     let deleted = json!({ "kind": "accounts", "operation": "delete", "subject": "2e451703-c696-e711-80e5-00155db19e6d",
         "source": "plant" });
     assert_eq!(shown(&decoded), [row, deleted]);
@@ -32,9 +32,12 @@ fn a_page_holds_rows_and_deletes() {
 
 #[test]
 fn a_row_alone_is_a_record() {
-    let expected = json!({ "kind": "orders", "operation": "update", "subject": r#"[7,"a"]"#, "source": "plant",
-        "t": { "a": [{}] }, "body": { "value": [1], "t": { "a": [{}] } } });
-    assert_eq!(open(ODataDelta, ROW), expected);
+    let mut expected = json!({ "kind": "orders", "operation": "patch", "subject": r#"[7,"a"]"#, "source": "plant",
+        "t": { "a": [{}] }, "body": { "value": [1], "t": { "a": [{}] }, "id": 7, "line": "a" } });
+    assert_eq!(open(ODataDelta, ROW), expected, "the body has the key that the link names");
+    let whole = Mapping { whole_rows: true, ..envelope(ODataDelta) };
+    expected["operation"] = "update".into();
+    assert_eq!(shown(&everything(&whole).decode(&chunk(0, ROW), 0)), [expected]);
 }
 
 #[test]

@@ -5,11 +5,11 @@
 //! what is left is a patch. With a schema, numbers that stand for decimals, dates and times become what they stand for; without
 //! one they stay as they are. Where facts come from: the manual's chapters on the connectors' data change events.
 
+mod rows;
 mod schema;
 mod tables;
+mod unavailable;
 mod values;
-
-use memchr::memmem;
 
 use super::Outer;
 use super::content::text_of;
@@ -24,20 +24,9 @@ use crate::decode::stops::Stops;
 use crate::error::Result;
 use crate::record::Attribute;
 
-use schema::{Schemas, Table};
+use schema::Schemas;
 
 const OPERATIONS: &str = "expected `c`, `u`, `d`, `r`, `t` or `m`";
-
-/// What stands for a value that did not change and is not known, as text, as bytes (in base64), in an array and in a map.
-const UNAVAILABLE: [&[u8]; 4] = [
-    br#""__debezium_unavailable_value""#,
-    br#""X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==""#,
-    br#"["__debezium_unavailable_value"]"#,
-    br#"{"__debezium_unavailable_value":"__debezium_unavailable_value"}"#,
-];
-
-/// A row whose values are longer than this together, once they are converted, is refused.
-const LARGEST: usize = 64 << 20;
 
 /// Opens change events.
 pub struct Debezium {
@@ -52,8 +41,6 @@ pub struct Debezium {
     schemas: Schemas,
     stops: Stops,
     source: String,
-    /// Finds the placeholders.
-    unavailable: [memmem::Finder<'static>; 2],
 }
 
 struct Slots {
@@ -108,10 +95,6 @@ impl Debezium {
             schemas: Schemas::default(),
             stops: Stops::default(),
             source: source.to_owned(),
-            unavailable: [
-                memmem::Finder::new(b"__debezium_unavailable_value"),
-                memmem::Finder::new(b"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ=="),
-            ],
         })
     }
 
@@ -161,6 +144,8 @@ impl Debezium {
             .ok_or_else(|| reason::no_text("source.table", data, table, "expected Unicode text"))?;
         let kind = sql::table_kind(text_of(data, get(slots.schema)).as_deref(), &name);
         let (version, time) = (version(data, event, slots)?, whole("source.ts_ms", data, get(slots.time))?);
+        // Embedded engines write 0 for a time that they do not know.
+        let time = time.filter(|millis| *millis != 0);
         let known = schemas.get(data, outer.get(data, self.schema));
         let value = get(if operation == "delete" { slots.before } else { slots.after });
         let mut operation = operation;
@@ -174,17 +159,22 @@ impl Debezium {
                     return Err(format!("the `{member}` is {found}, expected an object"));
                 }
                 false => {
-                    let lacks = self.unavailable.iter().any(|finder| finder.find(value.of(data)).is_some());
                     let table = known.map(|(_, table)| table).filter(|table| table.converts());
-                    let left_out = match (lacks, table) {
+                    let left_out = match (unavailable::may_be_in(value.of(data)), table) {
                         (false, None) => {
                             row.body_json(data, value);
-                            false
+                            Vec::new()
                         }
-                        (_, table) => put_row(data, value, table, stops, row)?,
+                        (_, table) => rows::put(data, value, table, stops, row)?,
                     };
-                    if left_out && operation == "update" {
-                        operation = "patch";
+                    match operation {
+                        "update" => {
+                            rows::put_previous(data, get(slots.before), value, table, stops, row)?;
+                            operation = if left_out.is_empty() { "update" } else { "patch" };
+                        }
+                        // The row had another key until now, or the event is one of a snapshot that is not whole.
+                        "create" if !left_out.is_empty() => rows::put_left_out(data, &left_out, row),
+                        _ => {}
                     }
                 }
             }
@@ -198,9 +188,7 @@ impl Debezium {
         if row.wanted.has(Attribute::SystemProperties)
             && let Some(position) = whole("source.row", data, get(slots.row))?
         {
-            let start = row.buffer.len();
-            row.buffer.extend_from_slice(format!(r#"{{"position":"{position}"}}"#).as_bytes());
-            row.written(Attribute::SystemProperties, start);
+            row.property("position", &position.to_string());
         }
         if let Some(micros) = time.and_then(|millis| millis.checked_mul(1000)) {
             row.instant(Attribute::Time, micros);
@@ -236,50 +224,6 @@ impl Debezium {
     }
 }
 
-/// Puts a row's columns but for those whose values are not known; answers whether there were such.
-fn put_row(
-    data: &[u8],
-    value: Span,
-    table: Option<&Table>,
-    stops: &mut Stops,
-    row: &mut Row<'_>,
-) -> Result<bool, String> {
-    let start = row.buffer.len();
-    let (mut left_out, mut wrong) = (false, None);
-    row.buffer.push(b'{');
-    let scanned = Scanner::new(data, value.end as usize, stops).members(value.start as usize, |key, value| {
-        if wrong.is_some() {
-            return;
-        }
-        if UNAVAILABLE.contains(&value.of(data)) {
-            left_out = true;
-            return;
-        }
-        if row.buffer.len() > start + 1 {
-            row.buffer.push(b',');
-        }
-        row.buffer.extend_from_slice(key.of(data));
-        row.buffer.push(b':');
-        match table.and_then(|table| table.conversion(data, key)) {
-            Some(conversion) if data[value.start as usize] != b'n' => {
-                if let Err(expected) = conversion.write(data, value, row.buffer) {
-                    let name = String::from_utf8_lossy(key.inside(data));
-                    let shown = String::from_utf8_lossy(&value.of(data)[..value.of(data).len().min(100)]);
-                    wrong = Some(format!("the column `{name}` is `{shown}`, expected {expected}"));
-                }
-            }
-            _ => row.buffer.extend_from_slice(value.of(data)),
-        }
-        if row.buffer.len() - start > LARGEST {
-            wrong = Some(format!("a row of more than {LARGEST} bytes once its decimals are written out"));
-        }
-    });
-    debug_assert!(scanned.is_ok(), "the event was validated");
-    row.buffer.push(b'}');
-    row.body_written(start);
-    wrong.map_or(Ok(left_out), Err)
-}
-
 /// A version that grows with the database's log: PostgreSQL's position, MySQL's file and position in it. Oracle's change number is
 /// none: all changes of one moment have the same.
 fn version(data: &[u8], event: &Outer, slots: &Slots) -> Result<Option<i64>, String> {
@@ -287,9 +231,11 @@ fn version(data: &[u8], event: &Outer, slots: &Slots) -> Result<Option<i64>, Str
     if let Some(lsn) = whole("source.lsn", data, get(slots.lsn))? {
         return Ok(Some(lsn));
     }
-    let (Some(file), Some(position)) =
-        (text_of(data, get(slots.file)), whole("source.pos", data, get(slots.position))?)
-    else {
+    // The initial read of an embedded engine has an empty file.
+    let (Some(file), Some(position)) = (
+        text_of(data, get(slots.file)).filter(|file| !file.is_empty()),
+        whole("source.pos", data, get(slots.position))?,
+    ) else {
         return Ok(None);
     };
     // Of the 63 bits a position has 40, since a file may be larger than 4 GiB; more files than 2^23 there are not.
