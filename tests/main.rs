@@ -25,5 +25,6 @@ mod support;
 mod tables;
 mod tables_cli;
 mod tables_crash;
+mod tables_odd;
 mod tables_versions;
 mod times;

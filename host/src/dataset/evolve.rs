@@ -218,7 +218,7 @@ impl TableEntry {
     fn take_inferred(&mut self, news: &SchemaNews) {
         let is_published = |name: &str| self.published.as_ref().is_some_and(|published| published.has(name));
         let added = self.published.is_some();
-        for column in &news.columns {
+        for column in news.columns.iter().filter(|column| !self.left_out.contains(&column.name)) {
             match self.schema.columns.iter_mut().find(|known| known.name == column.name) {
                 Some(known) if !is_published(&column.name) => {
                     known.data_type = unify(known.data_type, column.data_type)

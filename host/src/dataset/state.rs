@@ -76,6 +76,9 @@ pub struct TableEntry {
     /// The version of the newest truncation: what is older is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncated: Option<i64>,
+    /// Members of rows that no column can be: the format cannot write them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub left_out: BTreeSet<String>,
     /// The columns that its files have; `None` before the first snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<TableSchema>,

@@ -5,9 +5,9 @@
 //! have its name. Partitions are this format's entirely.
 
 use lakeport_plugin::prelude::*;
-use lakeport_plugin::serde_json::{self, Map, Value};
+use lakeport_plugin::serde_json::{self, Map, Value, json};
 
-use super::{CONSTRAINED, OURS, PATH, SHAPED, object};
+use super::{CONSTRAINED, DESCRIPTION, OURS, PATH, SHAPED, object};
 
 /// The annotations and traits that are this format's: where it does not write one, there is none.
 const ANNOTATIONS: [&str; 4] =
@@ -47,9 +47,27 @@ pub fn model(previous: &[u8], model: Map<String, Value>, entities: Vec<Value>) -
         });
     }
     merged.extend(before.into_iter().filter(|entity| !is_ours(entity)));
+    take_back_description(&mut whole, &model);
     whole.extend(model);
     whole.insert("entities".into(), merged.into());
     Ok(whole.into())
+}
+
+/// Brings the annotation of the model's description to what `model` has. The description that it stands for goes where `model` has
+/// none; another one is somebody else's.
+fn take_back_description(whole: &mut Map<String, Value>, model: &Map<String, Value>) {
+    let before = whole.get("annotations").and_then(|list| named(list, "name", DESCRIPTION)).cloned();
+    let new = model.get("description");
+    if new.is_none() && before.as_ref().is_some_and(|before| Some(&before["value"]) == whole.get("description")) {
+        whole.remove("description");
+    }
+    if before.is_some() || new.is_some() {
+        let list = new.map(|text| Value::from(vec![json!({ "name": DESCRIPTION, "value": text })]));
+        let annotations = over_list(whole.remove("annotations"), list, "name", &[DESCRIPTION]);
+        if annotations.as_array().is_some_and(|list| !list.is_empty()) {
+            whole.insert("annotations".into(), annotations);
+        }
+    }
 }
 
 /// Files of the service begin with a byte order mark, which JSON does not know.

@@ -17,6 +17,9 @@ pub const PATH: &str = "model.json";
 /// The annotation that says which entities are tables of an export, and not somebody else's.
 const OURS: &str = "lakeport:table";
 
+/// The annotation that says which description of the model is the export's, and not somebody else's.
+const DESCRIPTION: &str = "lakeport:description";
+
 /// The file.
 ///
 /// # Errors

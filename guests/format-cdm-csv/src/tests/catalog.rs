@@ -137,7 +137,7 @@ fn a_label_that_csv_cannot_hold_is_refused() {
 fn what_others_wrote_stays() {
     let mut before = model(&dataset(), None);
     before["culture"] = json!("en-US");
-    before["annotations"] = json!([{"name": "owner", "value": "sales"}]);
+    before["annotations"].as_array_mut().unwrap().push(json!({"name": "owner", "value": "sales"}));
     before["relationships"] = json!([{"$type": "SingleKeyRelationship"}]);
     before["entities"][0]["description"] = json!("Companies");
     before["entities"][0]["annotations"].as_array_mut().unwrap().push(json!({"name": "reviewed", "value": "yes"}));
@@ -170,7 +170,11 @@ fn what_is_this_formats_follows_the_tables() {
     assert_eq!(*name, json!({"name": "name", "dataType": "string", "maxLength": -1}), "the limit went with its trait");
     assert_eq!(account["partitions"].as_array().unwrap().len(), 1);
     assert!(!account["annotations"].to_string().contains("Athena:InitialSyncDataCompletedTime"));
-    assert_eq!(now["description"], before["description"], "without one of ours, the one that is there stays");
+    assert_eq!((now.get("description"), now.get("annotations")), (None, None), "it was ours");
+    let mut theirs = before.clone();
+    theirs["description"] = json!("Somebody's");
+    let now = model(&dataset, Some(&theirs));
+    assert_eq!((now["description"].as_str(), now.get("annotations")), (Some("Somebody's"), None));
 }
 
 #[test]

@@ -108,7 +108,7 @@ impl Dataset {
 }
 
 /// Runs what a plugin does on a thread on which that may take its time.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let work = tokio::task::spawn_blocking(work).await;
-    work.unwrap_or_else(|e| Err(Error::internal(format!("describing the tables ended early: {e}"))))
+    work.unwrap_or_else(|e| Err(Error::internal(format!("work on the tables ended early: {e}"))))
 }

@@ -26,6 +26,8 @@ pub struct Dataset {
     pub(super) toolbox: Arc<dyn Toolbox>,
     pub(super) state: DatasetState,
     pub(super) cache: Cache,
+    /// The columns of each table that the format is known to write.
+    pub(super) accepted: BTreeMap<String, TableSchema>,
     /// Of the format's files.
     pub(super) extension: String,
     /// Objects that nobody needs any more once the next commit is made.
@@ -87,7 +89,8 @@ impl Dataset {
         let is_new = |(name, entry): &(&String, &TableEntry)| linked.get(*name) != Some(&entry.link);
         let new = state.tables.iter().filter(is_new).map(|(name, _)| name.clone()).collect();
         let source = export.source.clone();
-        let mut dataset = Dataset { plan, export, toolbox, state, cache, extension, obsolete, unsaved };
+        let accepted = BTreeMap::new();
+        let mut dataset = Dataset { plan, export, toolbox, state, cache, accepted, extension, obsolete, unsaved };
         dataset.let_join(new, &source, &read, moment.write_time);
         if dataset.state.joining.is_some() && !matches!(source.input, Input::Files(_)) {
             return Err(Error::config(format!(
@@ -151,7 +154,10 @@ impl Dataset {
     /// What waits for the next snapshot at `now`, for people; `None` where nothing does.
     pub fn note(&self, now: i64) -> Option<String> {
         let is_columnless = |entry: &&TableEntry| {
-            entry.sync == Sync::Completed && entry.schema.columns.is_empty() && entry.rows.keys > 0
+            entry.sync == Sync::Completed
+                && entry.stopped.is_none()
+                && entry.schema.columns.is_empty()
+                && entry.rows.keys > 0
         };
         if let Some(entry) = self.state.tables.values().find(is_columnless) {
             let table = &entry.schema.table;

@@ -1,6 +1,7 @@
 //! Runs one export: opens everything, lets `spans.rs` loop, and answers with what was committed.
 
 mod catalog;
+mod columns;
 mod dataset;
 mod gather;
 mod joining;
@@ -8,6 +9,7 @@ mod moves;
 mod snapshot;
 mod spans;
 mod table;
+mod table_letters;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -29,6 +29,7 @@ impl super::spans::Run<'_> {
         for (name, changes) in std::mem::take(&mut span.rows) {
             dataset.change(&self.lake, &name, changes, (&folder, write_time), &mut additions).await?;
         }
+        dataset.check_columns(moment).await?;
         fail::point("tables-changed");
         let complete: Vec<String> = dataset
             .state
@@ -142,6 +143,7 @@ impl super::spans::Run<'_> {
         cache: &Cache,
         key: impl Fn(i32) -> String,
     ) -> Result<BTreeMap<i32, Arc<File>>> {
+        self.begin_letters_of_table();
         let context = self.span.as_ref().expect("the caller has begun one").context.clone();
         let rows = RowTerms { only, ..RowTerms::default() };
         let request = Apply {
@@ -168,7 +170,6 @@ impl super::spans::Run<'_> {
             tokio::select! {
                 processed = self.lanes.next(), if !self.lanes.is_empty() => {
                     self.take(processed?).await?;
-                    self.check_letters()?;
                 }
                 batch = received.recv(), if more && !portions.has_ready() => match batch {
                     Some(batch) => portions.add(batch, |partition| context.files.once(key(partition)))?,
@@ -183,6 +184,7 @@ impl super::spans::Run<'_> {
                 }
             }
         }
+        self.end_letters_of_table();
         Ok(portions.files)
     }
 }

@@ -14,6 +14,7 @@ use super::dataset::Dataset;
 use super::died;
 use super::joining::{Second, Takes};
 use super::table::Table;
+use super::table_letters::TableLetters;
 use crate::clock::Surroundings;
 use crate::commit::letters::{self, Letter};
 use crate::commit::{FileTable, Ledger, Piece, Published, Series, SpanEntry, Stager, any_due};
@@ -90,6 +91,8 @@ pub(super) struct Span {
     pub(super) stager: JoinHandle<Result<Stager>>,
     pub(super) letters: Vec<u8>,
     pub(super) letter_count: u64,
+    /// Those of the table whose snapshot is being encoded.
+    pub(super) table_letters: TableLetters,
     pub(super) changes: Vec<Change>,
     /// By the names of their tables.
     pub(super) rows: BTreeMap<Arc<str>, Vec<RowChange>>,
@@ -259,6 +262,7 @@ impl Run<'_> {
             stager: tokio::spawn(stager.take_all(received)),
             letters: Vec::new(),
             letter_count: 0,
+            table_letters: TableLetters::default(),
             changes: Vec::new(),
             rows: BTreeMap::new(),
             change_bytes: 0,
@@ -295,7 +299,10 @@ impl Run<'_> {
         self.stages.add(processed.stages);
         let time = DateTime::from_timestamp_micros(span.context.moment.write_time).unwrap_or_default();
         for dead in &processed.dead {
-            Letter::new(dead, time).write(&mut span.letters);
+            if !processed.is_kept || span.table_letters.takes(dead, span.letters.len()) {
+                Letter::new(dead, time).write(&mut span.letters);
+                span.letter_count += 1;
+            }
         }
         span.change_bytes += processed.changes.iter().map(Change::size).sum::<usize>();
         span.changes.extend(processed.changes);
@@ -305,7 +312,6 @@ impl Run<'_> {
             span.rows.entry(table).or_default().push(change);
         }
         let dead = processed.dead.len() as u64;
-        span.letter_count += dead;
         if !processed.is_kept {
             self.dead_letters += dead;
         }

@@ -15,7 +15,7 @@ use crate::plan::Granularity;
 use crate::table::{self, Apply, Cache, Document, Emit, RowTerms, Run, TableState};
 
 /// Bytes of dead letters of one snapshot: they wait in memory.
-const MAX_SNAPSHOT_LETTERS: usize = 64 << 20;
+pub(super) const MAX_SNAPSHOT_LETTERS: usize = 64 << 20;
 
 /// The documents of a run's export, as of the last span that ended.
 pub struct Table {
@@ -165,7 +165,7 @@ impl super::spans::Run<'_> {
     }
 
     /// A snapshot cannot be cut as a span is: it ends where more documents are refused than can be held.
-    pub(super) fn check_letters(&self) -> Result<()> {
+    fn check_letters(&self) -> Result<()> {
         match &self.span {
             Some(span) if span.letters.len() >= MAX_SNAPSHOT_LETTERS => {
                 let count = span.letter_count;
