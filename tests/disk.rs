@@ -96,13 +96,16 @@ fn a_read_only_lake_is_reported_and_can_be_looked_at() {
 }
 
 #[test]
-fn a_disk_that_fills_up_while_following_ends_the_run_with_what_to_do() {
+fn a_disk_that_fills_up_while_following_is_waited_for_with_what_to_do() {
     let installation = Installation::exporting("in.ndjson", "flush = { every = \"50ms\" }");
     installation.write("in.ndjson", signals(RECORDS));
     std::fs::create_dir(installation.lake()).unwrap();
     let mut mounts = Mounts::new(&installation);
     mounts.run_ok("mount -t tmpfs -o size=1m tmpfs lake");
-    let ended = mounts.run("timeout 60 \"$LAKEPORT\" run --quiet --follow");
+    let ended = mounts.run(
+        "\"$LAKEPORT\" run --quiet --follow 2>log & until grep -q 'trying again in' log; do sleep 0.05; done; \
+         kill -INT $!; wait $!; code=$?; cat log >&2; exit $code",
+    );
     assert_lake_error(&ended, &installation, "help: free some space, then run again", "following");
     mounts.run_ok("mount -o remount,size=64m lake && \"$LAKEPORT\" run --quiet");
     assert!(ids(&installation, &mounts) == every_id(RECORDS));

@@ -1,5 +1,6 @@
 //! The one integration binary. Every module is a suite; `support` is what they share.
 
+mod again;
 mod changes;
 mod cli;
 mod cloud;
@@ -9,6 +10,7 @@ mod disk;
 mod envelopes;
 mod feeds;
 mod fleet;
+mod follow;
 mod formats;
 mod inspect;
 mod lake_conformance;

@@ -18,8 +18,10 @@ pub enum Kind {
     Plugin,
     /// Another owner of the partition is alive: stop one of the two.
     Fenced,
-    /// The input is wrong altogether: more dead letters than `max-dead-letters` allows, or a file that is damaged or cut off.
+    /// The input is wrong altogether: most records were refused, or more than `max-dead-letters`; or a file is damaged or cut off.
     Data,
+    /// Ctrl-C or SIGTERM ended a run before its sources were read to their ends: run again, it goes on.
+    Interrupted,
     /// A defect of Lakeport: report it.
     Internal,
 }
@@ -35,6 +37,7 @@ impl Kind {
             Kind::Fenced => 6,
             Kind::Data => 7,
             Kind::Internal => 70,
+            Kind::Interrupted => 130,
         }
     }
 }

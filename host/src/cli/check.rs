@@ -148,7 +148,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
         plan: Arc::new(args.config.load()?),
         sandbox: Sandbox::new(None)?,
         surroundings: Surroundings::system(),
-        options: Options { follow: false, full: Vec::new(), lanes: 1, writer: super::writer() },
+        options: Options { follow: false, full: Vec::new(), again: Vec::new(), lanes: 1, writer: super::writer() },
     };
     session.pin(false)?;
     let runtime = super::runtime()?;

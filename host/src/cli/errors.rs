@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::error::{Error, Kind};
 
-const KINDS: [Kind; 7] =
-    [Kind::Config, Kind::Source, Kind::Lake, Kind::Plugin, Kind::Fenced, Kind::Data, Kind::Internal];
+const KINDS: [Kind; 8] =
+    [Kind::Config, Kind::Source, Kind::Lake, Kind::Plugin, Kind::Fenced, Kind::Data, Kind::Internal, Kind::Interrupted];
 
 const RED: &str = "\x1b[1;31m";
 const BLUE: &str = "\x1b[1;34m";
@@ -25,6 +25,7 @@ fn name(kind: Kind) -> &'static str {
         Kind::Fenced => "fenced",
         Kind::Data => "data",
         Kind::Internal => "internal",
+        Kind::Interrupted => "interrupted",
     }
 }
 
@@ -36,16 +37,17 @@ fn meaning(kind: Kind) -> &'static str {
         Kind::Lake => "the lake refused: look at the store, then run again; nothing is lost",
         Kind::Plugin => "a plugin failed under `on-error = \"stop\"`: mend or replace it",
         Kind::Fenced => "another process exports the same: stop one of the two",
-        Kind::Data => "more dead letters than `max-dead-letters`, or a damaged file: look at the input",
+        Kind::Data => "most records refused, or more than `max-dead-letters`, or a damaged file: look at the input",
         Kind::Internal => "a defect of Lakeport: report it",
+        Kind::Interrupted => "Ctrl-C or SIGTERM ended a run early: run again, it goes on",
     }
 }
 
 /// The exit codes, as `--help` shows them.
 pub fn exit_codes() -> String {
-    let mut text = "Exit codes:\n   0  done\n".to_owned();
+    let mut text = "Exit codes:\n    0  done\n".to_owned();
     for kind in KINDS {
-        writeln!(text, "  {:>2}  {}", kind.exit_code(), meaning(kind)).expect("a String takes everything");
+        writeln!(text, "  {:>3}  {}", kind.exit_code(), meaning(kind)).expect("a String takes everything");
     }
     text.trim_end().to_owned()
 }
@@ -138,7 +140,7 @@ mod tests {
         let table = exit_codes();
         assert_eq!(table.lines().count(), 2 + KINDS.len());
         for kind in KINDS {
-            assert!(table.contains(&format!("\n  {:>2}  ", kind.exit_code())), "{kind:?}");
+            assert!(table.contains(&format!("\n  {:>3}  ", kind.exit_code())), "{kind:?}");
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A command's file has its arguments and turns what the command found into text or JSON. Results go to standard output,
 //! everything else to standard error. Only `main` ends the process.
 
+mod again;
 mod ask;
 pub mod check;
 pub mod completions;

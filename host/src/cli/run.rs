@@ -8,10 +8,10 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{Config, errors, written};
+use super::{Config, again, errors, written};
 use crate::clock::Surroundings;
 use crate::config::suggest;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::pipeline::Options;
 use crate::plan::{ExportPlan, Exports, Input, Plan, SourcePlan};
 use crate::plugin::Sandbox;
@@ -40,6 +40,12 @@ pub struct Args {
     /// Write everything again: the next snapshot of this export of changes or tables holds everything; may be given several times
     #[arg(long, value_name = "EXPORT")]
     pub full: Vec<String>,
+    /// Begin this export of events anew: export everything again, then replace what it wrote before; may be given several times
+    #[arg(long, value_name = "EXPORT")]
+    pub again: Vec<String>,
+    /// Answer yes to what `--again` asks
+    #[arg(long, requires = "again")]
+    pub yes: bool,
     /// Keep standard input in this folder until it is committed, so that a later run can go on
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub spool: Option<PathBuf>,
@@ -56,9 +62,13 @@ pub struct Args {
 /// # Errors
 /// The error of the last export that stopped early; those of others are shown before.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
-    init_logging(args.log, std::env::var("LAKEPORT_LOG").ok().as_deref())?;
+    init_logging(args.log, std::env::var("LAKEPORT_LOG").ok().as_deref(), args.follow)?;
     allow_open_files();
     let plan = args.apply(args.config.load()?)?;
+    let runtime = super::runtime()?;
+    for export in plan.exports.iter().filter(|export| args.again.contains(&export.name)) {
+        runtime.block_on(again::confirm(export, args.yes))?;
+    }
     let live: Vec<_> = plan.exports.iter().map(|_| Arc::new(Live::default())).collect();
     let named = plan.exports.iter().map(|export| export.name.clone()).zip(live.iter().cloned());
     let progress = Progress::start(named.collect(), args.progress());
@@ -69,19 +79,22 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
         options: Options {
             follow: args.follow,
             full: args.full.clone(),
+            again: args.again.clone(),
             lanes: super::lanes(),
             writer: super::writer(),
         },
     };
     session.pin(true)?;
-    let reports = super::runtime()?.block_on(async {
+    let reports = runtime.block_on(async {
         let (stopper, stop) = watch::channel(false);
         tokio::spawn(stop_on_signal(stopper));
         session.run(&live, stop).await
     });
     progress.finish();
     written(out.write_all(args.render(&reports).as_bytes()))?;
+    // Being stopped is what happened least: another export's error decides the exit code.
     let mut errors: Vec<_> = reports.into_iter().filter_map(|report| Some((report.export, report.error?))).collect();
+    errors.sort_by_key(|(_, error)| error.kind != Kind::Interrupted);
     let last = errors.pop().map(|(export, error)| error.context(format_args!("export `{export}`")));
     for (export, error) in errors {
         let error = error.context(format_args!("export `{export}`"));
@@ -131,6 +144,16 @@ impl Args {
             if !plan.exports.iter().filter(has_snapshots).any(|export| export.name == *name) {
                 let known = plan.exports.iter().filter(has_snapshots).map(|export| export.name.as_str());
                 let message = format!("`--full {name}`: no export of changes or tables that runs has this name");
+                return Err(Error::config(message).with_help(suggest(name, known)));
+            }
+        }
+        for name in &self.again {
+            let can_begin = |export: &&ExportPlan| {
+                export.exports == Exports::Events && !matches!(export.source.input, Input::Stdin { .. })
+            };
+            if !plan.exports.iter().filter(can_begin).any(|export| export.name == *name) {
+                let known = plan.exports.iter().filter(can_begin).map(|export| export.name.as_str());
+                let message = format!("`--again {name}`: no export of events from files that runs has this name");
                 return Err(Error::config(message).with_help(suggest(name, known)));
             }
         }

@@ -6,10 +6,10 @@ use chrono::{DateTime, SecondsFormat};
 use futures::future::try_join_all;
 use serde::Serialize;
 
-use super::{Config, written};
-use crate::commit::{Commit, read_last};
+use super::{Config, describe, written};
+use crate::commit::{Commit, Health, HealthState, read_last};
 use crate::dataset::{DatasetState, Sync, TableEntry, rfc3339};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lake::Lake;
 use crate::pipeline::PARTITION;
 use crate::plan::ExportPlan;
@@ -37,11 +37,17 @@ pub fn run(args: &Args, out: &mut dyn std::io::Write) -> Result<()> {
 async fn look(export: &ExportPlan) -> Result<ExportStatus> {
     let lake = Lake::open_read_only(&export.lake).await?;
     let last = read_last(&lake, &export.name, PARTITION).await?;
+    if last.is_none() && lake.is_container_missing().await? {
+        return Err(no_such_place(export));
+    }
+    let health = Health::read(&lake, &export.name, PARTITION).await?;
     let totals = last.as_ref().map(|(_, commit)| commit.totals).unwrap_or_default();
     let reached = |cursor: &Cursor| Reached { origin: cursor.origin.name.to_string(), next: cursor.next };
     Ok(ExportStatus {
         export: export.name.clone(),
         lake: export.lake.name.clone(),
+        state: health.map(ExportState::of),
+        waiting_files: last.as_ref().map_or(0, |(_, commit)| waiting_files(commit)),
         files: totals.files,
         records: totals.records_written,
         dead_letters: totals.dead_letters,
@@ -73,6 +79,10 @@ pub struct ExportStatus {
     pub export: String,
     /// The lake's name.
     pub lake: String,
+    /// As the process that runs it, or the last one, has noted it; `None` where the last run ended well.
+    pub state: Option<ExportState>,
+    /// Sealed files that wait for their time to be over.
+    pub waiting_files: u64,
     pub files: u64,
     pub records: u64,
     pub dead_letters: u64,
@@ -86,6 +96,39 @@ pub struct ExportStatus {
     /// Of exports of tables only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<TableState>,
+}
+
+/// How an export is.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ExportState {
+    pub state: HealthState,
+    /// RFC 3339.
+    pub since: String,
+    /// Host and process that run it, or ran it.
+    pub by: String,
+    /// Why, where it is not healthy.
+    pub reason: Option<String>,
+}
+
+impl ExportState {
+    fn of(health: Health) -> Self {
+        let since = health.since.to_rfc3339_opts(SecondsFormat::Secs, true);
+        ExportState { state: health.state, since, by: health.writer, reason: health.reason }
+    }
+}
+
+/// Files whose segments are committed and wait to be put together.
+pub fn waiting_files(commit: &Commit) -> u64 {
+    commit.series.values().filter(|series| !series.pending.is_empty()).count() as u64
+}
+
+fn no_such_place(export: &ExportPlan) -> Error {
+    let place = describe::location(&export.lake.location);
+    Error::lake(format!("the container or bucket of `{place}` does not exist")).with_help(format!(
+        "check `url` in [lakes.{}]; if it is right, `lakeport run` creates what it can",
+        export.lake.name
+    ))
 }
 
 /// One table of an export of tables.
@@ -210,6 +253,7 @@ pub fn render(exports: &[ExportStatus], json: bool) -> String {
         ]);
     }
     let mut text = table.to_string();
+    text += &states(exports);
     let kept = exports.iter().filter_map(|export| Some((export, export.documents.as_ref()?)));
     let mut documents = Table::new([
         ("documents of", Align::Left),
@@ -267,6 +311,29 @@ pub fn render(exports: &[ExportStatus], json: bool) -> String {
     text
 }
 
+/// How the exports are: a line each, why, and what waits.
+fn states(exports: &[ExportStatus]) -> String {
+    let mut table =
+        Table::new([("state of", Align::Left), ("", Align::Left), ("since", Align::Left), ("by", Align::Left)]);
+    let mut notes = String::new();
+    for export in exports {
+        if let Some(state) = &export.state {
+            table.row([export.export.clone(), state.state.name().into(), state.since.clone(), printable(&state.by)]);
+            if let Some(reason) = &state.reason {
+                writeln!(notes, "{}: {}", export.export, printable(reason)).expect("a String takes everything");
+            }
+        }
+        if export.waiting_files > 0 {
+            let (name, files) = (&export.export, count(export.waiting_files));
+            writeln!(notes, "{name}: {files} sealed files wait for their time to be over")
+                .expect("a String takes everything");
+        }
+    }
+    let tables = if table.is_empty() { String::new() } else { format!("\n{table}") };
+    let notes = if notes.is_empty() { notes } else { format!("\n{notes}") };
+    tables + &notes
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -280,6 +347,8 @@ mod tests {
         ExportStatus {
             export: name.into(),
             lake: "main".into(),
+            state: None,
+            waiting_files: 0,
             files: 6,
             records: 203_114,
             dead_letters: 2,
@@ -322,7 +391,14 @@ mod tests {
             table("lead", Sync::Completed, Some("column `size` of table `lead` was `int64` and is `string` now")),
         ];
         let crm = ExportStatus { tables, ..export("crm", 1) };
-        let exports = [export("signals", 2), export("brews", 25), new, devices, crm];
+        let state = |state, reason: Option<&str>| {
+            let (since, by) = ("2019-09-10T11:12:13Z".to_owned(), "host:17".to_owned());
+            Some(ExportState { state, since, by, reason: reason.map(str::to_owned) })
+        };
+        let signals = ExportStatus { state: state(HealthState::Healthy, None), ..export("signals", 2) };
+        let waits = state(HealthState::Waiting, Some("`in/a` cannot be read: permission denied"));
+        let brews = ExportStatus { state: waits, waiting_files: 3, ..export("brews", 25) };
+        let exports = [signals, brews, new, devices, crm];
         expect(&Path::new(FOLDER).join("three.txt"), &render(&exports, false));
         let json: serde_json::Value = serde_json::from_str(&render(&exports, true)).unwrap();
         assert_eq!(json["exports"][1]["position"].as_array().unwrap().len(), 25);

@@ -27,13 +27,31 @@ pub async fn read_last(lake: &Lake, export: &str, partition: &str) -> Result<Opt
     }
 }
 
-/// The nonce of a partition's newest owner; `None` where it never had one.
+/// The commits that the log still has, oldest first; takes nothing over.
 ///
 /// # Errors
 /// Of kind `Lake`.
-pub async fn newest_owner(lake: &Lake, export: &str, partition: &str) -> Result<Option<u128>> {
+pub async fn read_commits(lake: &Lake, export: &str, partition: &str) -> Result<Vec<Commit>> {
+    let folder = partition_folder(lake, export, partition);
+    let mut commits = Vec::new();
+    for slot in lake.list(&format!("{folder}/log")).await?.iter().filter_map(|slot| slot_of(&slot.key)) {
+        if let Some((Entry::Commit(commit), _)) = read_slot(lake, &folder, slot).await? {
+            commits.push(*commit);
+        }
+    }
+    Ok(commits)
+}
+
+/// The nonce and the writer of a partition's newest owner; `None` where it never had one.
+///
+/// # Errors
+/// Of kind `Lake`.
+pub async fn newest_owner(lake: &Lake, export: &str, partition: &str) -> Result<Option<(u128, String)>> {
     let newest = read_newest(lake, &partition_folder(lake, export, partition), 0).await?;
-    Ok(newest.map(|(slot, entry, _)| entry.seen(slot).nonce))
+    Ok(newest.map(|(_, entry, _)| match entry {
+        Entry::Fence(fence) => (fence.nonce, fence.writer),
+        Entry::Commit(commit) => (commit.nonce, commit.writer),
+    }))
 }
 
 /// The folder of a partition's log, stage and dead letters.

@@ -110,6 +110,17 @@ impl LocalLake {
         .await
     }
 
+    /// Writes a file with all of its bytes, in the place of what has the name.
+    pub(super) async fn replace(&self, key: Path, bytes: Bytes) -> io::Result<()> {
+        let file = self.file(&key)?;
+        let temporary = self.temporary.join(format!("{}-{}#1", self.nonce, self.next.fetch_add(1, Ordering::Relaxed)));
+        blocking(move || {
+            write_synced(&temporary, &bytes)?;
+            rename_over(&temporary, &file).map(drop)
+        })
+        .await
+    }
+
     /// Removes the temporary files of processes that died.
     pub(super) async fn sweep(&self) -> io::Result<()> {
         let folder = self.temporary.clone();

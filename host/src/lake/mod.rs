@@ -144,6 +144,15 @@ impl Lake {
         Lake::open_with(plan, Patience::Long).await
     }
 
+    /// Opens a lake for a note in it: creates nothing by opening, and proves nothing.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Lake::open_read_only`].
+    pub async fn open_for_notes(plan: &LakePlan) -> Result<Lake> {
+        Ok(Lake { writable: true, ..Lake::open_read_only(plan).await? })
+    }
+
     async fn open_with(plan: &LakePlan, patience: Patience) -> Result<Lake> {
         let root = match &plan.location {
             Location::Local(folder) => match LocalLake::open_existing(folder, &plan.log_folder).await? {
@@ -202,6 +211,16 @@ impl Lake {
             }
             Err(e) => Err(self.error("create", key, e)),
         }
+    }
+
+    /// Writes an object in the place of whatever is there: for notes that nothing depends on.
+    pub async fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
+        self.check_writable("write", key)?;
+        let path = self.path("write", key)?;
+        if let Some(local) = &self.local {
+            return local.replace(path, bytes).await.map_err(|e| self.io_error("write", key, e));
+        }
+        self.store.put(&path, bytes.into()).await.map(drop).map_err(|e| self.error("write", key, e))
     }
 
     /// Reads a whole object; `None` where there is none.

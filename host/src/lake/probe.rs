@@ -47,7 +47,7 @@ impl Lake {
     }
 
     /// Whether the container or bucket itself is absent, which only a list tells apart from an absent object.
-    pub(super) async fn is_container_missing(&self) -> Result<bool> {
+    pub async fn is_container_missing(&self) -> Result<bool> {
         use futures::TryStreamExt;
         let path = object_store::path::Path::from(self.log_folder()).join("probe");
         match self.store.list(Some(&path)).try_next().await {

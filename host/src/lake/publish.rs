@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use object_store::{
-    CopyMode, CopyOptions, Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion,
+    CopyMode, CopyOptions, Error as StoreError, GetResult, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    UpdateVersion,
 };
 use sha2::{Digest, Sha256};
 
@@ -163,15 +164,30 @@ impl Lake {
         if result.meta.size != staged.length {
             return Ok(Holds::Other(version));
         }
-        let mut hasher = Sha256::new();
-        let mut chunks = result.into_stream();
-        while let Some(chunk) = chunks.try_next().await.map_err(|e| self.error("read", key, e))? {
-            hasher.update(&chunk);
-        }
-        Ok(match hex::encode(hasher.finalize()) == staged.sha256 {
+        Ok(match self.hash(key, result).await? == *staged {
             true => Holds::Same(version),
             false => Holds::Other(version),
         })
+    }
+
+    /// What an object would be if it were staged; `None` where there is none. It is read and not held.
+    pub async fn digest(&self, key: &str) -> Result<Option<Staged>> {
+        match self.store.get(&self.path("read", key)?).await {
+            Ok(result) => self.hash(key, result).await.map(Some),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(e) => Err(self.error("read", key, e)),
+        }
+    }
+
+    async fn hash(&self, key: &str, result: GetResult) -> Result<Staged> {
+        let mut hasher = Sha256::new();
+        let mut length = 0;
+        let mut chunks = result.into_stream();
+        while let Some(chunk) = chunks.try_next().await.map_err(|e| self.error("read", key, e))? {
+            hasher.update(&chunk);
+            length += chunk.len() as u64;
+        }
+        Ok(Staged { length, sha256: hex::encode(hasher.finalize()) })
     }
 
     /// The version that a staged file keeps when it is moved; `None` where it is gone.

@@ -2,6 +2,7 @@
 
 mod key;
 mod period;
+mod reverse;
 mod template;
 
 pub use key::encode_segment;

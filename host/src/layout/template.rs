@@ -219,7 +219,7 @@ fn check_data_tokens(text: &str) -> Result<(), TemplateError> {
     Ok(())
 }
 
-const PART: &str = "{part}";
+pub(super) const PART: &str = "{part}";
 
 /// The key of part `part` of a series that [`Template::series`] made.
 pub fn part_key(series: &str, part: u32) -> String {

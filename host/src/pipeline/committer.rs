@@ -9,7 +9,7 @@ use super::run::{Kept, Tabled};
 use crate::commit::{Closing, Draft, Outcome, Partition, Published, SpanEntry, Stager, Totals};
 use crate::error::{Error, Kind, Result};
 use crate::source::Position;
-use crate::telemetry::ExportReport;
+use crate::telemetry::{CommitLog, Done, ExportReport};
 
 /// A span that has ended.
 pub struct Ended {
@@ -47,6 +47,7 @@ pub async fn commit_all(
     mut ended: mpsc::Receiver<Ended>,
     published: watch::Sender<Published>,
     report: watch::Sender<ExportReport>,
+    mut log: CommitLog,
 ) -> Result<()> {
     while let Some(span) = ended.recv().await {
         let stager = span.stager.await.map_err(|e| Error::internal(format!("the staging task died: {e}")))??;
@@ -90,7 +91,7 @@ pub async fn commit_all(
         };
         match partition.commit(draft).await? {
             Outcome::Done => {}
-            Outcome::Overtaken => return Err(overtaken()),
+            Outcome::Overtaken => return Err(overtaken(None)),
         }
         report.send_modify(|report| {
             report.bytes_read += read;
@@ -101,13 +102,22 @@ pub async fn commit_all(
             report.dead_letters += dead_letters;
             report.commits += 1;
         });
+        log.committed(Done {
+            commits: 1,
+            records_read: records,
+            records_written: rows,
+            bytes_written: bytes,
+            files,
+            dead_letters,
+        });
         let _ = published.send(Published { number: span.number, write_time: span.write_time });
     }
     Ok(())
 }
 
-/// The error of an owner that was replaced.
-pub fn overtaken() -> Error {
-    Error::new(Kind::Fenced, "another owner has taken this export over")
+/// The error of an owner that was replaced, where it is known by whom.
+pub fn overtaken(writer: Option<&str>) -> Error {
+    let by = writer.map_or_else(|| "another owner".to_owned(), |writer| format!("`{writer}` (host:process)"));
+    Error::new(Kind::Fenced, format!("{by} has taken this export over"))
         .with_help("one lakeport at a time may run an export: stop the other one, or let it go on and start nothing")
 }

@@ -32,10 +32,11 @@ mod table_changes;
 mod tests;
 mod writer;
 
+pub use committer::overtaken;
 pub use lookup::Tables;
 pub use preview::{Preview, PreviewFile, Sample, preview};
 pub use processed::Stages;
-pub use run::{Job, Options, run};
+pub use run::{Job, Options, configuration_of, interrupted, run};
 
 /// The name of the only partition of sources that are not partitioned.
 pub const PARTITION: &str = "0";

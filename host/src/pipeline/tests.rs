@@ -175,7 +175,7 @@ impl Fixture {
                 clock: self.clock.clone(),
                 chance: Arc::new(move || chance.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed)),
             },
-            options: Options { follow: false, full: Vec::new(), lanes: 2, writer: "test".into() },
+            options: Options { follow: false, full: Vec::new(), again: Vec::new(), lanes: 2, writer: "test".into() },
             live: Arc::new(Live::default()),
             stop,
         })

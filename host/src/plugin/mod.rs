@@ -258,3 +258,17 @@ pub struct Usage {
     /// Log lines cut for length or number.
     pub log_lines_cut: u64,
 }
+
+impl Usage {
+    /// Adds what another instance used.
+    pub fn add(&mut self, other: &Usage) {
+        self.calls += other.calls;
+        self.rows_in += other.rows_in;
+        self.rows_out += other.rows_out;
+        self.nanoseconds += other.nanoseconds;
+        self.peak_memory = self.peak_memory.max(other.peak_memory);
+        self.rejected += other.rejected;
+        self.traps += other.traps;
+        self.log_lines_cut += other.log_lines_cut;
+    }
+}

@@ -2,6 +2,7 @@
 
 pub mod human;
 mod logging;
+mod pace;
 mod progress;
 mod summary;
 mod table;
@@ -10,12 +11,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::error::Error;
 use crate::pipeline::Stages;
 use crate::plugin::Usage;
 
 pub use logging::{LogFormat, init_logging};
+pub use pace::{CommitLog, Done, Pace};
 pub use progress::Progress;
 pub use summary::{summary, summary_json, usage_table};
 pub use table::{Align, Table};
@@ -30,6 +33,8 @@ pub struct Live {
     /// Records written to files, committed or about to be.
     pub kept: AtomicU64,
     pub dead_letters: AtomicU64,
+    /// It committed something, or read its source to the end: nothing keeps it from its work.
+    pub at_work: watch::Sender<bool>,
 }
 
 impl Live {
@@ -59,8 +64,39 @@ pub struct ExportReport {
     pub seconds: f64,
     /// Time that lanes spent, in nanoseconds, added up over them.
     pub stages: Stages,
+    /// How often it failed and ran again.
+    pub restarts: u64,
     /// Why it stopped early.
     pub error: Option<Error>,
     /// Things the operator should know that stopped nothing: an unterminated last line, a file that vanished.
     pub warnings: Vec<String>,
+}
+
+/// The most warnings of a report: a run may keep on for months.
+const MAX_WARNINGS: usize = 100;
+
+impl ExportReport {
+    /// Takes in what a further attempt did, and how it ended.
+    pub fn absorb(&mut self, later: ExportReport) {
+        self.bytes_read += later.bytes_read;
+        self.records_read += later.records_read;
+        self.records_written += later.records_written;
+        self.bytes_written += later.bytes_written;
+        self.files += later.files;
+        self.commits += later.commits;
+        self.dead_letters += later.dead_letters;
+        for (name, usage) in later.plugins {
+            self.plugins.entry(name).or_default().add(&usage);
+        }
+        self.stages.add(later.stages);
+        self.error = later.error;
+        self.warnings.extend(later.warnings);
+        let surplus = self.warnings.len().saturating_sub(MAX_WARNINGS);
+        self.warnings.drain(..surplus);
+    }
+}
+
+/// Whether so many records were refused that the configuration is more likely to be wrong than the records.
+pub const fn is_mostly_refused(records: u64, dead_letters: u64) -> bool {
+    dead_letters > records / 2
 }

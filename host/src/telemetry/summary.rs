@@ -86,11 +86,14 @@ fn notes(report: &ExportReport) -> Vec<String> {
     let export = &report.export;
     // The error itself is shown on its own.
     let stopped = report.error.iter().map(|_| format!("stopped early: {export}"));
+    let restarts = (report.restarts > 0).then(|| {
+        format!("warning: {export}: failed and was started again {} times; the log says why", count(report.restarts))
+    });
     let warnings = report.warnings.iter().map(|warning| format!("warning: {export}: {}", printable(warning)));
     let cut = report.plugins.iter().filter(|(_, usage)| usage.log_lines_cut > 0).map(|(name, usage)| {
         format!("warning: {export}: {} log lines of `{name}` were cut", count(usage.log_lines_cut))
     });
-    stopped.chain(warnings).chain(cut).collect()
+    stopped.chain(restarts).chain(warnings).chain(cut).collect()
 }
 
 #[cfg(test)]
@@ -121,6 +124,7 @@ mod tests {
                 .into(),
             seconds: 0.574,
             stages: Default::default(),
+            restarts: 0,
             error: None,
             warnings: Vec::new(),
         }

@@ -113,7 +113,7 @@ fn import(args: &Args) -> Result<String> {
 /// Looks at everything; pins the plugins in a lock file beside the configuration.
 fn look(configuration: &Path, offline: bool, moved: &Moved<'_>) -> Result<String> {
     let plan = config::load(configuration, if offline { &variable_or_stand_in } else { &variable })?;
-    let options = Options { follow: false, full: Vec::new(), lanes: lanes(), writer: writer() };
+    let options = Options { follow: false, full: Vec::new(), again: Vec::new(), lanes: lanes(), writer: writer() };
     let surroundings = Surroundings::system();
     let session = Session { plan: Arc::new(plan), sandbox: Sandbox::new(None)?, surroundings, options };
     verify::plugins(&session)?;

@@ -35,7 +35,7 @@ use crate::lake::Lake;
 use crate::plan::{ExportPlan, Exports, Files, PluginUse};
 use crate::plugin::{Moment, Toolbox};
 use crate::source::{self, Position, ReadOptions};
-use crate::telemetry::{ExportReport, Live};
+use crate::telemetry::{CommitLog, ExportReport, Live, Pace, human, is_mostly_refused};
 
 pub use self::joining::Takes;
 pub use self::table::{Kept, Tabled};
@@ -65,6 +65,8 @@ pub struct Options {
     pub follow: bool,
     /// Exports whose next snapshot holds every document.
     pub full: Vec<String>,
+    /// Exports of events that are begun anew.
+    pub again: Vec<String>,
     /// Threads that process.
     pub lanes: usize,
     /// Host and process, for people who read the log.
@@ -79,15 +81,19 @@ pub async fn run(job: Job) -> ExportReport {
     let mut stages = Stages::default();
     let mut warnings = Vec::new();
     let (lake, nonce) = (job.lake.clone(), job.surroundings.nonce());
+    let (follows, is_of_events) = (job.options.follow, job.export.exports == Exports::Events);
     let mut result = export(job, nonce, report, &mut stages, &mut warnings).await;
     // An owner that was replaced meets files that it did not write, before it meets the log.
-    if let Err(Error { kind: Kind::Lake, .. }) = &result
-        && let Ok(Some(owner)) = newest_owner(&lake, &name, PARTITION).await
+    if let Err(Error { kind: Kind::Lake | Kind::Fenced, .. }) = &result
+        && let Ok(Some((owner, writer))) = newest_owner(&lake, &name, PARTITION).await
         && owner != nonce
     {
-        result = Err(overtaken());
+        result = Err(overtaken(Some(&writer)));
     }
     let mut report = counts.borrow().clone();
+    if result.is_ok() && !follows && is_mostly_refused(report.records_read, report.dead_letters) {
+        result = Err(mostly_refused(&report, is_of_events));
+    }
     report.seconds = started.elapsed().as_secs_f64();
     report.stages = stages;
     report.warnings = warnings;
@@ -112,7 +118,7 @@ async fn export(
     let (partition, outcome) =
         Partition::open(job.lake.clone(), &job.export.name, PARTITION, identity, acknowledge).await?;
     if outcome == Outcome::Overtaken {
-        return Err(overtaken());
+        return Err(overtaken(None));
     }
     let last = partition.last();
     let position = last.map(|commit| commit.position.clone()).unwrap_or_default();
@@ -157,14 +163,14 @@ async fn export(
     let reader = source::open(&job.export.source, &position, read.clone())?;
     let mut feed = Feed::start(reader, final_positions, job.export.flush.bytes)?;
 
-    let settings = serde_json::to_vec(&job.export.settings).expect("settings have string keys only");
-    let provenance = Provenance { configuration: hex::encode(Sha256::digest(settings)), plugins: job.plugins.clone() };
+    let provenance = Provenance { configuration: configuration_of(&job.export), plugins: job.plugins.clone() };
     let format = encoding_of(&job.export.format, &job.plugins);
     let (ended, spans) = mpsc::channel(1);
     let (published_sender, published) = watch::channel(Published { number: 0, write_time: last_write });
     let folder = partition.folder().to_owned();
     let stage_root = partition.stage_root();
-    let committer = tokio::spawn(commit_all(partition, provenance, spans, published_sender, report));
+    let log = CommitLog::new(job.export.name.clone(), job.live.clone());
+    let committer = tokio::spawn(commit_all(partition, provenance, spans, published_sender, report, log));
 
     let mut run = Run {
         plan: job.export,
@@ -191,6 +197,8 @@ async fn export(
         caught_up: false,
         has_reached: false,
         settles_with: 0,
+        is_interrupted: false,
+        renames: Pace::default(),
         dead_letters: 0,
         stages,
     };
@@ -201,6 +209,7 @@ async fn export(
     warnings.extend(run.dataset.as_ref().and_then(|dataset| dataset.note(now)));
     let stopped = run.dataset.as_ref().and_then(Dataset::stopped);
     drop(feed);
+    let is_interrupted = run.is_interrupted;
     let settled = run.settled.take().filter(|_| run.has_reached);
     // The committer ends when its sender is gone, after what it was sent.
     drop(run);
@@ -209,6 +218,9 @@ async fn export(
     committed.and(result)?;
     if let Some(stopped) = stopped {
         return Err(stopped);
+    }
+    if is_interrupted {
+        return Err(interrupted());
     }
     // Whoever waits for this export's table is let on after the last commit, and not where there is none.
     if let Some(settled) = settled {
@@ -234,6 +246,12 @@ fn open_lanes(plan: &ExportPlan, open: impl Fn() -> Result<Lane>, most: usize) -
     Ok(lanes)
 }
 
+/// SHA-256 of an export's settings, as commits have it.
+pub fn configuration_of(export: &ExportPlan) -> String {
+    let settings = serde_json::to_vec(&export.settings).expect("settings have string keys only");
+    hex::encode(Sha256::digest(settings))
+}
+
 /// What a format's files are encoded with: of the SHA-256 of the plugin and its settings so much that no two are the same.
 pub fn encoding_of(format: &PluginUse, plugins: &BTreeMap<String, String>) -> Arc<str> {
     let digest = plugins.get(&format.plugin.name).map_or("", String::as_str);
@@ -256,6 +274,25 @@ fn check_type(export: &ExportPlan, last: Option<&Commit>) -> Result<()> {
     let message = format!("export `{name}` has `type = \"{now}\"`, and its log in the lake is of type `{before}`");
     Err(Error::config(message)
         .with_help(format!("give it another name than `{name}`, so that it begins anew; or set the type back")))
+}
+
+/// The error of a run that refused most of what it read, and committed the rest.
+fn mostly_refused(report: &ExportReport, is_of_events: bool) -> Error {
+    let (refused, records) = (human::count(report.dead_letters), human::count(report.records_read));
+    let name = &report.export;
+    let again = match is_of_events {
+        true => format!("`lakeport run --again {name}` reads everything once more"),
+        false => "`lakeport dead-letters --raw` prints them, to be read again".to_owned(),
+    };
+    Error::new(Kind::Data, format!("{refused} of {records} records were refused")).with_help(format!(
+        "`lakeport dead-letters --export {name}` shows them and why; with the configuration corrected, {again}"
+    ))
+}
+
+/// The error of a run that somebody stopped before it was done.
+pub fn interrupted() -> Error {
+    Error::new(Kind::Interrupted, "stopped by Ctrl-C or SIGTERM before the source was read to its end")
+        .with_help("what was read is committed; run again to go on from there")
 }
 
 fn died(why: &dyn std::fmt::Display) -> Error {

@@ -32,7 +32,7 @@ use crate::plan::{ExportPlan, Timestamp};
 use crate::plugin::Moment;
 use crate::source::{self, Extent, Position, ReadOptions};
 use crate::table::Change;
-use crate::telemetry::Live;
+use crate::telemetry::{Live, Pace};
 
 /// Files of one span after which it ends: each is an open descriptor or an upload while it is staged.
 const MAX_FILES: usize = 256;
@@ -79,6 +79,10 @@ pub(super) struct Run<'a> {
     /// It was read to its end once, and the span that this was in.
     pub(super) has_reached: bool,
     pub(super) settles_with: u64,
+    /// It was stopped before its source ended, and does not keep on for ever.
+    pub(super) is_interrupted: bool,
+    /// Of lines about renamed files.
+    pub(super) renames: Pace,
     pub(super) dead_letters: u64,
     pub(super) stages: &'a mut Stages,
 }
@@ -136,12 +140,16 @@ impl Run<'_> {
                     Read::First(Event::End) => {
                         self.caught_up = true;
                         self.has_reached = true;
+                        self.live.at_work.send_replace(true);
                         reading = false;
                     }
                 },
                 () = at(deadline), if !cut => {}
                 () = self.ended.closed() => return Err(died(&"the committer ended")),
-                () = stopped(&mut stop), if !stopping => (reading, stopping) = (false, true),
+                () = stopped(&mut stop), if !stopping => {
+                    self.is_interrupted = !self.read.follow && (reading || second.is_at_work());
+                    (reading, stopping) = (false, true);
+                }
             }
         }
         Ok(())
@@ -167,6 +175,9 @@ impl Run<'_> {
     }
 
     fn send_part(&mut self, chunk: source::Chunk, takes: Takes) {
+        if chunk.data.is_empty() && chunk.extent.first == chunk.extent.next && self.renames.is_due() {
+            tracing::info!(export = self.plan.name, "a file was renamed and goes on as `{}`", chunk.extent.origin.name);
+        }
         let span = self.span_under_way();
         span.entry.bytes += chunk.data.len() as u64;
         span.hash.update(&chunk.data);
@@ -202,6 +213,7 @@ impl Run<'_> {
     /// exports wait for it; once it is published they are told.
     fn reached(&mut self) {
         let has_reached = std::mem::replace(&mut self.has_reached, true);
+        self.live.at_work.send_replace(true);
         if let (Some(span), true) =
             (&mut self.span, self.dataset.as_ref().is_some_and(|dataset| dataset.syncs(!has_reached)))
         {

@@ -1,5 +1,8 @@
 //! An installation at work: opens the lakes and plugins of a [`Plan`] and runs its exports side by side.
 
+mod again;
+mod supervise;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,6 +17,8 @@ use crate::plan::{ExportPlan, Plan, PluginUse};
 use crate::plugin::lock::{Lock, Pinned};
 use crate::plugin::{Loaded, PluginKind, Sandbox};
 use crate::telemetry::{ExportReport, Live};
+pub use again::Before;
+use supervise::Notes;
 
 /// What a session runs with.
 #[derive(Clone)]
@@ -25,7 +30,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Runs every export until its source ends or `stop` turns true. An export that fails does not stop the others.
+    /// Runs every export until its source ends or `stop` turns true. An export that fails does not stop the others, and one that
+    /// follows its source runs again where the failure may pass.
     ///
     /// `live` has an entry for every export, in the plan's order.
     pub async fn run(&self, live: &[Arc<Live>], stop: watch::Receiver<bool>) -> Vec<ExportReport> {
@@ -40,27 +46,19 @@ impl Session {
             let settle = settle.remove(&export.name);
             // Only events wait for tables: tables that waited for each other would wait for ever.
             let tables = if export.keeps_table() { tables.as_committed() } else { tables.clone() };
-            async move {
-                let name = export.name.clone();
-                // A task of its own: an export that dies takes no other with it.
-                let run = tokio::spawn(async move { session.run_one(export, settle, tables, live, stop).await });
-                run.await.unwrap_or_else(|panic| ExportReport {
-                    export: name,
-                    error: Some(crate::Error::internal(format!("the export died: {panic}"))),
-                    ..ExportReport::default()
-                })
-            }
+            session.supervise(export, settle, tables, live, stop)
         });
         join_all(runs).await
     }
 
     async fn run_one(
-        &self,
+        self,
         export: Arc<ExportPlan>,
         settle: Option<watch::Sender<bool>>,
         tables: Tables,
         live: Arc<Live>,
-        stop: watch::Receiver<bool>,
+        mut stop: watch::Receiver<bool>,
+        notes: Arc<Notes>,
     ) -> ExportReport {
         let failed =
             |error| ExportReport { export: export.name.clone(), error: Some(error), ..ExportReport::default() };
@@ -73,10 +71,17 @@ impl Session {
             keep_plugins(&lake, plugins.values()).await?;
             Ok((plugins, lake))
         };
-        let (plugins, lake) = match opened.await {
+        let opened = tokio::select! {
+            opened = opened => opened,
+            // A store that does not answer must not keep a run from ending.
+            Ok(_) = stop.wait_for(|stop| *stop) => Err(pipeline::interrupted()),
+        };
+        let (plugins, lake) = match opened {
             Ok(opened) => opened,
             Err(error) => return failed(error),
         };
+        // The lake that the notes go to stays the first one that was opened: it is the same.
+        notes.lake.get_or_init(|| lake.clone());
         let toolbox = Arc::new(self.sandbox.toolbox());
         let job = Job {
             export: export.clone(),
