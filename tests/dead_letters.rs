@@ -127,7 +127,7 @@ fn dead_letters_are_counted_in_the_summary_and_the_status_over_all_runs() {
         serde_json::from_str::<Value>(&installation.run_ok(&["status", "--json"])).unwrap()["exports"][0]["dead-letters"].clone()
     };
     assert_eq!(status(), 11);
-    installation.write("in.ndjson", "oops\n");
+    installation.write("in.ndjson", signal(50, 0) + "\noops\n");
     assert_eq!(installation.export()["dead-letters"], 1);
     assert_eq!(status(), 12);
     assert_eq!(installation.dead_letters().len(), 12);

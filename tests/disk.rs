@@ -142,11 +142,9 @@ fn following_more_files_than_descriptors_loses_nothing_and_says_what_to_do() {
     }
     let mut mounts = Mounts::new(&installation);
     let ended = mounts.run("ulimit -n 40; exec timeout --signal INT 5 \"$LAKEPORT\" run --quiet --follow");
-    match ended.code {
-        // Interrupted at work.
-        0 | 124 => assert!(installation.ids() == every_id(FILES)),
-        _ => assert!(ended.stderr.contains("ulimit -n"), "exit code {}: {}", ended.code, ended.stderr),
-    }
+    // It had few enough open, or said so and tried again.
+    let is_complete = installation.ids() == every_id(FILES);
+    assert!(is_complete || ended.stderr.contains("ulimit -n"), "exit code {}: {}", ended.code, ended.stderr);
     installation.run_ok(&["run", "--quiet"]);
     assert!(installation.ids() == every_id(FILES), "not each record once");
 }

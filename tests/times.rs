@@ -8,7 +8,7 @@ use crate::support::lake_folder::Installation;
 /// `signals/` and `/00.ndjson`, or `dead: ` and the reason.
 fn folders(source: &str, export: &str, times: &[&str]) -> Vec<String> {
     let installation = Installation::new(&format!(
-        "[sources.signals]\nfiles = \"in.ndjson\"\n{source}\n[exports.signals]\nsource = \"signals\"\n{export}\n"
+        "[sources.signals]\nfiles = \"in.ndjson\"\n{source}\n[exports.signals]\nsource = \"signals\"\nmax-dead-letters = 100\n{export}\n"
     ));
     let line = |(id, time): (usize, &&str)| format!("{{\"name\":\"a\",\"id\":\"{id}\",\"signalTime\":{time}}}");
     let lines: Vec<_> = times.iter().enumerate().map(line).collect();

@@ -62,7 +62,7 @@ pub struct Args {
 /// # Errors
 /// The error of the last export that stopped early; those of others are shown before.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
-    init_logging(args.log, std::env::var("LAKEPORT_LOG").ok().as_deref(), args.follow)?;
+    init_logging(args.log, std::env::var("LAKEPORT_LOG").ok().as_deref(), args.follow && !args.quiet)?;
     allow_open_files();
     let plan = args.apply(args.config.load()?)?;
     let runtime = super::runtime()?;

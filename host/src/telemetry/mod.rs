@@ -96,7 +96,30 @@ impl ExportReport {
     }
 }
 
-/// Whether so many records were refused that the configuration is more likely to be wrong than the records.
+/// Whether so many records were refused that the configuration is more likely to be wrong than the records: all, or more than
+/// half and more than a few.
 pub const fn is_mostly_refused(records: u64, dead_letters: u64) -> bool {
-    dead_letters > records / 2
+    const FEW: u64 = 20;
+    dead_letters > 0 && (dead_letters >= records || dead_letters > records / 2 && dead_letters >= FEW)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_or_most_refused_is_told_from_some() {
+        let is = is_mostly_refused;
+        assert!(is(1, 1) && is(1_000, 1_000) && is(1_000, 501) && is(39, 20));
+        assert!(!is(0, 0) && !is(2, 1) && !is(6, 4) && !is(1_000, 500) && !is(1_000_000, 20));
+    }
+
+    #[test]
+    fn a_further_attempt_adds_up_and_its_end_counts() {
+        let mut whole = ExportReport { records_read: 1, error: Some(Error::lake("down")), ..ExportReport::default() };
+        let warnings = (0..150).map(|n| n.to_string()).collect();
+        whole.absorb(ExportReport { records_read: 2, warnings, ..ExportReport::default() });
+        assert!(whole.error.is_none() && whole.records_read == 3);
+        assert_eq!((whole.warnings.len(), whole.warnings[0].as_str()), (100, "50"), "the latest stay");
+    }
 }

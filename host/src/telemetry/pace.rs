@@ -1,10 +1,10 @@
 //! What a run that keeps on says as it goes, at a bounded rate.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Live;
 use super::human::{bytes, count};
-use std::sync::Arc;
 
 /// The least time between two lines about the same.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -40,14 +40,16 @@ pub struct Done {
 pub struct CommitLog {
     export: String,
     live: Arc<Live>,
+    /// The export keeps on; what was refused in one that ends is said at its end.
+    follows: bool,
     pace: Pace,
     held: Done,
 }
 
 impl CommitLog {
     /// A log for one export.
-    pub fn new(export: String, live: Arc<Live>) -> Self {
-        CommitLog { export, live, pace: Pace::default(), held: Done::default() }
+    pub fn new(export: String, live: Arc<Live>, follows: bool) -> Self {
+        CommitLog { export, live, follows, pace: Pace::default(), held: Done::default() }
     }
 
     /// Takes in a commit that was published.
@@ -66,7 +68,7 @@ impl CommitLog {
         }
         let export = &self.export;
         tracing::info!(export, "{}", held.text());
-        if held.is_mostly_refused() {
+        if self.follows && super::is_mostly_refused(held.records_read, held.dead_letters) {
             tracing::warn!(
                 export,
                 "{} of {} records were refused: see `lakeport dead-letters`",
@@ -93,10 +95,6 @@ impl Done {
         self.dead_letters += other.dead_letters;
     }
 
-    fn is_mostly_refused(&self) -> bool {
-        super::is_mostly_refused(self.records_read, self.dead_letters)
-    }
-
     fn text(&self) -> String {
         let commits = if self.commits == 1 { String::new() } else { format!("{} commits: ", count(self.commits)) };
         format!(
@@ -120,7 +118,7 @@ mod tests {
         assert!(pace.is_due() && !pace.is_due());
         let done = Done { commits: 1, records_read: 1_000, bytes_written: 1_000, files: 2, ..Done::default() };
         assert_eq!(done.text(), "committed 1,000 records, wrote 0 (1.0 kB) to 2 files, 0 dead letters");
-        let mut log = CommitLog::new("e".into(), Arc::default());
+        let mut log = CommitLog::new("e".into(), Arc::default(), true);
         (0..3).for_each(|_| log.committed(done));
         assert_eq!((log.held.commits, log.held.records_read), (2, 2_000), "the first is told at once");
         assert!(log.held.text().starts_with("2 commits: committed 2,000 records"));

@@ -81,7 +81,9 @@ pub async fn run(job: Job) -> ExportReport {
     let mut stages = Stages::default();
     let mut warnings = Vec::new();
     let (lake, nonce) = (job.lake.clone(), job.surroundings.nonce());
-    let (follows, is_of_events) = (job.options.follow, job.export.exports == Exports::Events);
+    let is_of_events = job.export.exports == Exports::Events;
+    // Whoever says how many may be refused has thought of them.
+    let judges = !job.options.follow && job.export.max_dead_letters.is_none();
     let mut result = export(job, nonce, report, &mut stages, &mut warnings).await;
     // An owner that was replaced meets files that it did not write, before it meets the log.
     if let Err(Error { kind: Kind::Lake | Kind::Fenced, .. }) = &result
@@ -91,7 +93,7 @@ pub async fn run(job: Job) -> ExportReport {
         result = Err(overtaken(Some(&writer)));
     }
     let mut report = counts.borrow().clone();
-    if result.is_ok() && !follows && is_mostly_refused(report.records_read, report.dead_letters) {
+    if result.is_ok() && judges && is_mostly_refused(report.records_read, report.dead_letters) {
         result = Err(mostly_refused(&report, is_of_events));
     }
     report.seconds = started.elapsed().as_secs_f64();
@@ -169,7 +171,7 @@ async fn export(
     let (published_sender, published) = watch::channel(Published { number: 0, write_time: last_write });
     let folder = partition.folder().to_owned();
     let stage_root = partition.stage_root();
-    let log = CommitLog::new(job.export.name.clone(), job.live.clone());
+    let log = CommitLog::new(job.export.name.clone(), job.live.clone(), job.options.follow);
     let committer = tokio::spawn(commit_all(partition, provenance, spans, published_sender, report, log));
 
     let mut run = Run {
