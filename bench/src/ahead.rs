@@ -21,6 +21,7 @@ pub fn export(configuration: &Path, seconds: i64) -> lakeport::Result<Vec<Export
         options: Options {
             follow: false,
             full: Vec::new(),
+            again: Vec::new(),
             lanes: std::thread::available_parallelism().map_or(1, usize::from),
             writer: "bench".into(),
         },

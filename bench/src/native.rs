@@ -38,6 +38,7 @@ pub fn export(configuration: &Path) -> lakeport::Result<ExportReport> {
             options: Options {
                 follow: false,
                 full: Vec::new(),
+                again: Vec::new(),
                 lanes: std::thread::available_parallelism().map_or(1, usize::from),
                 writer: "bench".into(),
             },
