@@ -228,6 +228,8 @@ pub fn rfc3339(micros: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::versions::Told;
+    use crate::dataset::{Column, DataType};
 
     const MAY_2024: i64 = 1_715_500_000_000_000;
 
@@ -257,5 +259,36 @@ mod tests {
         assert_eq!(expired, [(2020, 1), (2021, 1)]);
         assert_eq!(entry.retired.len(), 1);
         assert!(entry.expire(4).is_empty());
+    }
+
+    #[test]
+    fn tables_of_earlier_commits_go_on() {
+        // As commits had them before columns, truncations and rows had versions.
+        let text = r#"{
+            "link": 1, "kind": "t", "key": [], "sync": "completed", "synced": 5,
+            "schema": { "table": "t", "history": false, "columns": [
+                { "name": "id", "data-type": "int64" },
+                { "name": "gone", "data-type": "string", "retired": true },
+                { "name": "back", "data-type": "string", "since": 7 }] },
+            "rows": { "runs": [], "keys": 0, "waiting": 0, "ignored": 0, "written-until": null, "full": false,
+                      "change": 3, "snapshot": 0, "waiting-shards": "" },
+            "next-version": 0, "files": [[2020, [{ "written": 1, "rows": 2 }]]] }"#;
+        let mut entry: TableEntry = serde_json::from_str(text).unwrap();
+        assert_eq!((&entry.schema_versions, entry.truncated), (&SchemaVersions::default(), None));
+        let gone: Vec<_> = entry.gone().into_iter().map(|gone| (gone.name, gone.since, gone.below)).collect();
+        assert_eq!(gone, [("gone".to_owned(), i64::MAX, None), ("back".to_owned(), 7, None)]);
+        // The first event that has a version counts, whatever it is; the next one has to be newer.
+        let told = |version, names: &[&str]| {
+            let columns: Vec<_> = names.iter().map(|name| Column::new(*name, DataType::Int64)).collect();
+            (columns, version)
+        };
+        for (columns, version) in [told(100, &["id", "new"]), told(50, &["id"])] {
+            let told = Told { columns: &columns, complete: true, version: Some(version), published: None, now: 9 };
+            entry.schema_versions.evolve(&mut entry.schema, &told).unwrap();
+        }
+        let live: Vec<_> = entry.schema.columns.iter().filter(|column| !column.retired).collect();
+        assert_eq!(live.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["id", "new"]);
+        let text = serde_json::to_string(&entry).unwrap();
+        assert_eq!(serde_json::from_str::<TableEntry>(&text).unwrap(), entry);
     }
 }

@@ -135,7 +135,8 @@ impl Latest<'_> {
         outcome: &mut Outcome,
     ) -> Result<bool, Fault> {
         let head = Head::of(&self.body).filter(|_| self.facts.live && change.operation != Operation::Patch);
-        let partial = trace.partial.take_if(|partial| change.version >= partial.base);
+        // What has the version of the base is part of it, and comes again.
+        let partial = trace.partial.take_if(|partial| change.version > partial.base);
         let (Some(mut head), Some(mut partial)) = (head, partial) else {
             outcome.ignored += 1;
             return Ok(false);

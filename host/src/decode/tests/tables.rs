@@ -128,6 +128,43 @@ fn what_is_said_in_one_chunk_is_said_again_in_the_next() {
     }
 }
 
+#[test]
+fn what_is_said_has_the_newest_version_of_those_that_say_it_and_the_place_of_the_first() {
+    let change = |action: &str, lsn: u32, names: &[&str]| {
+        let columns: Vec<_> = names.iter().map(|name| json!({ "name": name, "type": "text", "value": "x" })).collect();
+        json!({ "action": action, "schema": "public", "table": "t", "lsn": format!("0/{lsn:X}"), "columns": columns,
+                "identity": [columns[0]] })
+        .to_string()
+    };
+    let lines = [
+        change("I", 100, &["id", "a"]),
+        change("I", 300, &["id", "a"]),
+        change("U", 400, &["id"]),
+        change("U", 350, &["id"]),
+        change("I", 200, &["id"]),
+        change("I", 500, &["id", "a"]),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let (news, _) = said(Envelope::Wal2Json, &lines);
+    let versions: Vec<_> = news.iter().map(|news| (news.columns.len(), news.complete, news.version.unwrap())).collect();
+    assert_eq!(versions, [(2, true, 300), (1, false, 400), (1, true, 200), (2, true, 500)]);
+    let places: Vec<_> = news.iter().map(|news| news.offset as usize).collect();
+    let starts = |at: usize| lines[..at].iter().map(|line| line.len() + 1).sum::<usize>();
+    assert_eq!(places, [0, 2, 4, 5].map(starts));
+}
+
+#[test]
+fn a_schema_has_the_version_of_its_record() {
+    let line = |version: &str| {
+        format!(
+            r#"{{"operation":"schema","kind":"a","version":{version},"body":{{"columns":[{{"name":"b","data-type":"guid"}}]}}}}"#
+        )
+    };
+    let (news, _) = said(Envelope::Change, &[&line("7")]);
+    assert_eq!(news[0].version, Some(7));
+    assert_eq!(refused(Envelope::Change, &line("1.5")), "the `version` is `1.5`, expected a whole number");
+}
+
 // --- any bytes --------------------------------------------------------------------------------------------------------
 
 /// Lines near to those that each envelope expects.

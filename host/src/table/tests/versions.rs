@@ -1,5 +1,7 @@
 //! Rows whose changes come again, share a version, or come in another order than they happened.
 
+use proptest::prelude::*;
+
 use super::rows::{apply_rows, at, row};
 use super::*;
 
@@ -122,8 +124,10 @@ async fn a_row_that_comes_behind_its_patches_fills_what_they_did_not_say() {
     }
     // A row of before it, which was deleted in between, says nothing; one of after it takes its place.
     assert_eq!(after(&mut table, vec![of("a", Create, 10, r#"{"name":"first"}"#)]).await, expected);
-    assert_eq!(after(&mut table, vec![of("a", Update, 39, r#"{"sum":1}"#)]).await, [r#"a {"sum":1,"state":3}"#]);
-    assert_eq!(after(&mut table, vec![of("a", Delete, 39, "")]).await, [r#"a {"state":3}"#]);
+    let mut table = Table::in_memory();
+    after(&mut table, [patches, vec![of("a", Create, 30, r#"{"name":"first"}"#)]].concat()).await;
+    assert_eq!(after(&mut table, vec![of("a", Update, 31, r#"{"sum":1}"#)]).await, [r#"a {"sum":1,"state":3}"#]);
+    assert_eq!(after(&mut table, vec![of("a", Delete, 32, "")]).await, [r#"a {"state":3}"#]);
     // Once the whole row is known, what is older changes nothing.
     assert_eq!(after(&mut table, vec![of("a", Update, 41, r#"{"n":1}"#), late]).await, [r#"a {"n":1}"#]);
 }
@@ -154,4 +158,49 @@ async fn rows_of_before_there_were_traces_go_on() {
     let mut table = Table::in_memory();
     after(&mut table, vec![of("a", Create, 5, r#"{"n":1}"#)]).await;
     assert_eq!(added(&mut table, vec![of("a", Patch, 6, r#"{"m":1}"#)]).await, [r#"a 6 {"n":1,"m":1}"#]);
+}
+
+/// Changes of a feed in which versions never fall: a few keys, and versions that several changes share.
+fn feed() -> impl Strategy<Value = Vec<Change>> {
+    let operation = prop_oneof![2 => Just(Create), 2 => Just(Update), 3 => Just(Patch), 2 => Just(Delete)];
+    let member = (prop::sample::select(vec!["x", "y"]), prop_oneof![Just("null"), Just("1"), Just("2")]);
+    let change = ("[ab]", operation, prop::bool::weighted(0.4), member);
+    prop::collection::vec(change, 1..14).prop_map(|changes| {
+        let mut version = 1;
+        let one = |(key, operation, rises, (name, value)): (String, Operation, bool, (&str, &str))| {
+            version += i64::from(rises);
+            of(&key, operation, version, &format!(r#"{{"{name}":{value}}}"#))
+        };
+        changes.into_iter().map(one).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn a_feed_that_goes_back_and_comes_again_ends_in_the_same(
+        changes in feed(),
+        positioned in any::<bool>(),
+        goes_back in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..3),
+    ) {
+        let place = |(at, change): (usize, Change)| change.at_position(positioned.then_some(at as u32));
+        let changes: Vec<Change> = changes.into_iter().enumerate().map(place).collect();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let (mut rows, mut history) = (Table::in_memory(), Table::in_memory());
+            let expected = after(&mut rows, changes.clone()).await;
+            added(&mut history, changes.clone()).await;
+            for (end, start) in goes_back {
+                // It goes back, repeats a part, goes back again, and catches up.
+                let end = end.index(changes.len()) + 1;
+                let start = start.index(end);
+                for part in [&changes[start..end], &changes[start / 2..]] {
+                    after(&mut rows, part.to_vec()).await;
+                    let versions = added(&mut history, part.to_vec()).await;
+                    assert_eq!(versions, [""; 0], "what comes again is no version");
+                }
+                assert_eq!(after(&mut rows, vec![]).await, expected);
+            }
+        });
+    }
 }
