@@ -240,3 +240,69 @@ fn the_first_read_of_an_embedded_debezium_has_no_position() {
     assert_eq!(rows(&installation, "flink", ["name"]), expected(&[("1", ["a"]), ("2", ["c"])]));
     assert_eq!(installation.dead_letters(), Vec::<Value>::new());
 }
+
+fn of_table(database: &str, table: &str, id: u32, lsn: u64) -> Value {
+    let mut event = event("c", Value::Null, json!({ "nr": id, "name": database }), lsn);
+    event["source"]["db"] = database.into();
+    event["source"]["table"] = table.into();
+    event
+}
+
+#[test]
+fn tables_of_two_databases_are_never_one_table_unless_that_is_said() {
+    let events = [of_table("a", "t", 1, 1), of_table("b", "t", 1, 2)];
+    let key = "key = \"/nr\"\ncolumns = \"infer\"\n";
+    let both = format!("{key}kind = [\"a.t\", \"b.t\"]");
+    let pointed = ("pointed", "debezium\nkind = \"envelope:/source/db\"", &events[..], &*format!("{key}kind = \"b\""));
+    let installation = exporting(&[
+        ("one", "debezium", &events, &format!("{key}kind = \"b.public.t\"")),
+        ("both", "debezium", &events, &both),
+        pointed,
+    ]);
+    installation.run_ok(&["run"]);
+    assert_eq!(rows(&installation, "one", ["name"]), expected(&[("1", ["b"])]));
+    assert_eq!(rows(&installation, "both", ["name"]), expected(&[("1", ["b"])]));
+    assert_eq!(rows(&installation, "pointed", ["name"]), expected(&[("1", ["b"])]));
+
+    let installation = exporting(&[("short", "debezium", &events, key)]);
+    let output = installation.run(&["run"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success());
+    assert!(said.contains("records of kind `t` come from two tables, `a.public.t` and `b.public.t`"), "{said}");
+}
+
+#[test]
+fn a_table_takes_the_kinds_of_its_partitions_and_what_no_table_takes_is_counted() {
+    let events = [of_table("d", "ev", 1, 1), of_table("d", "ev_2025", 2, 2), of_table("d", "tt", 3, 3)];
+    let key = "key = \"/nr\"\ncolumns = \"infer\"\n";
+    let installation = exporting(&[
+        ("parts", "debezium", &events, &format!("{key}kind = [\"ev\", \"ev_*\"]")),
+        ("none", "debezium", &events, key),
+    ]);
+    let summary: Value = serde_json::from_str(&installation.run_ok(&["run", "--json"])).unwrap();
+    assert_eq!(rows(&installation, "parts", ["name"]).into_keys().collect::<Vec<_>>(), ["1", "2"]);
+    let of = |name: &str| {
+        let exports = summary["exports"].as_array().unwrap();
+        exports.iter().find(|export| export["export"] == name).unwrap().clone()
+    };
+    assert_eq!(of("parts")["passed-over"], json!({ "records": 1, "kinds": { "tt": 1 } }));
+    assert_eq!(of("none")["passed-over"]["records"], 3);
+    let warning = of("none")["warnings"].to_string();
+    assert!(warning.contains("table `t` had no record: to give it those of `tt`, set `kind"), "{warning}");
+    let status = installation.run_ok(&["status"]);
+    assert!(status.contains("parts: passed over: 1 record of kind `tt` (1), which no table has"), "{status}");
+}
+
+#[test]
+fn a_row_that_gets_another_key_keeps_its_unchanged_large_value() {
+    let row = |nr: u32, doc: &str| json!({ "nr": nr, "doc": doc });
+    let events = [
+        event("c", Value::Null, row(1, "large"), 100),
+        event("d", json!({ "nr": 1, "doc": null }), Value::Null, 200),
+        Value::Null,
+        event("c", Value::Null, row(2, "__debezium_unavailable_value"), 200),
+    ];
+    let installation = exporting(&[("pg", "debezium", &events, "key = \"/nr\"\ncolumns = \"infer\"")]);
+    installation.run_ok(&["run"]);
+    assert_eq!(rows(&installation, "pg", ["doc"]), expected(&[("2", ["large"])]));
+}

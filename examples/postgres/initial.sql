@@ -15,7 +15,7 @@ CREATE FUNCTION pg_temp.copy_of(rows regclass, version pg_lsn) RETURNS text LANG
         WHEN base.type IN ('real'::regtype, 'double precision'::regtype, 'numeric'::regtype)
           THEN format($f$CASE WHEN %1$I::text ~ '^-?\d' THEN %1$I::text ELSE to_json(%1$I::text)::text END$f$, a.attname)
         -- Not a cast to text, which takes the blanks off a character(5).
-        ELSE format($f$CASE WHEN %1$I IS NOT NULL THEN to_json(format('%%s', %1$I))::text END$f$, a.attname)
+        ELSE format($f$CASE WHEN %1$I IS DISTINCT FROM NULL THEN to_json(format('%%s', %1$I))::text END$f$, a.attname)
       END AS value
     FROM pg_attribute a
     JOIN pg_type t ON t.oid = a.atttypid,

@@ -12,6 +12,7 @@ use super::{Config, describe, written};
 use crate::clock::Surroundings;
 use crate::commit::read_last;
 use crate::config::Role;
+use crate::dataset::PassedOver;
 use crate::error::{Error, Result};
 use crate::lake::Lake;
 use crate::pipeline::{self, Options, PARTITION, Sample, Tables};
@@ -95,6 +96,9 @@ pub struct Preview {
     pub files: Vec<PreviewFile>,
     /// Reasons with how many records each refused.
     pub dead_letters: BTreeMap<String, u64>,
+    /// Records of kinds that no table has.
+    #[serde(skip_serializing_if = "PassedOver::is_empty")]
+    pub passed_over: PassedOver,
     /// By the plugin's name.
     pub plugins: BTreeMap<String, Usage>,
 }
@@ -205,6 +209,7 @@ async fn look(session: &Session, export: &ExportPlan, sample: Option<&Path>) -> 
         written: files.as_slice().iter().map(|file| file.rows).sum(),
         files: files.map(|file| PreviewFile { key: file.key, records: file.rows, bytes: file.bytes }).collect(),
         dead_letters: preview.dead_letters,
+        passed_over: preview.passed_over,
         plugins: toolbox.usage(),
     });
     Ok(checked)
@@ -255,6 +260,10 @@ fn preview_text(export: &str, preview: &Preview) -> String {
     let mut letters = Table::new([("dead letters", Align::Right), ("reason", Align::Left)]);
     for (reason, number) in &preview.dead_letters {
         letters.row([count(*number), printable(reason)]);
+    }
+    if !preview.passed_over.is_empty() {
+        let passed_over = printable(&preview.passed_over.to_string());
+        writeln!(text, "\n  passed over: {passed_over}, which no table has").expect("a String takes everything");
     }
     let plugins = usage_table(std::iter::once((export, &preview.plugins)));
     for table in [files, plugins, letters] {
@@ -311,6 +320,7 @@ mod tests {
                 PreviewFile { key: key(11), records: 1, bytes: 290 },
             ],
             dead_letters: [("the body is not JSON".to_owned(), 1)].into(),
+            passed_over: PassedOver::default(),
             plugins: [("select".to_owned(), usage)].into(),
         });
         expect(&Path::new(FOLDER).join("sample.txt"), &render(&[export], false));

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Config, describe, written};
 use crate::commit::{Commit, Health, HealthState, read_last};
-use crate::dataset::{DatasetState, Sync, TableEntry, rfc3339};
+use crate::dataset::{DatasetState, PassedOver, Sync, TableEntry, rfc3339};
 use crate::error::{Error, Result};
 use crate::lake::Lake;
 use crate::pipeline::PARTITION;
@@ -64,6 +64,10 @@ async fn look(export: &ExportPlan) -> Result<ExportStatus> {
                 .map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true)),
         }),
         tables: last.as_ref().map_or_else(Vec::new, |(_, commit)| table_states(commit)),
+        passed_over: last
+            .as_ref()
+            .and_then(|(_, commit)| commit.dataset.as_ref())
+            .map_or_else(PassedOver::default, |dataset| dataset.passed_over.clone()),
         last_commit: last.map(|(number, commit)| LastCommit {
             number,
             epoch: commit.epoch,
@@ -96,6 +100,9 @@ pub struct ExportStatus {
     /// Of exports of tables only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<TableState>,
+    /// Records of kinds that no table has; of exports of tables only.
+    #[serde(skip_serializing_if = "PassedOver::is_empty")]
+    pub passed_over: PassedOver,
 }
 
 /// How an export is.
@@ -298,6 +305,11 @@ pub fn render(exports: &[ExportStatus], json: bool) -> String {
     for stopped in exports.iter().flat_map(|export| &export.tables).filter_map(|table| table.stopped.as_ref()) {
         write!(text, "\n{}\n", printable(stopped)).expect("a String takes everything");
     }
+    for export in exports.iter().filter(|export| !export.passed_over.is_empty()) {
+        let passed_over = printable(&export.passed_over.to_string());
+        writeln!(text, "\n{}: passed over: {passed_over}, which no table has", export.export)
+            .expect("a String takes everything");
+    }
     for export in exports.iter().filter(|export| !export.position.is_empty()) {
         let mut positions = Table::new([("read", Align::Right), ("", Align::Left)]);
         for reached in export.position.iter().take(MOST_ORIGINS) {
@@ -355,6 +367,7 @@ mod tests {
             commits: 3,
             documents: None,
             tables: Vec::new(),
+            passed_over: PassedOver::default(),
             last_commit: Some(LastCommit { number: 7, epoch: 2, time: "2019-09-10T11:12:13.000001Z".into() }),
             position: (0..origins)
                 .map(|number| Reached { origin: format!("/data/{number}.ndjson"), next: number as u64 * 1_000 })

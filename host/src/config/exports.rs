@@ -299,6 +299,7 @@ fn settings(plan: &ExportPlan, section: &Section<'_>, defaults: &Defaults) -> Re
 fn place(place: &Place) -> Value {
     match place {
         Place::Envelope => "envelope".into(),
+        Place::Within(pointer) => format!("envelope:{pointer}").into(),
         Place::Body(pointer) => pointer.as_str().into(),
         Place::Nowhere => Value::Null,
     }

@@ -47,6 +47,8 @@ pub enum Form {
     Pointers,
     /// A path or an array of them.
     Paths,
+    /// A kind of records, or an array of them.
+    Kinds,
     Plugin(Role),
     Plugins(Role),
     Table(&'static Group),
@@ -85,6 +87,7 @@ impl Form {
             Form::Pointers => "a JSON pointer or an array of them".into(),
             Form::Pointer => "a JSON pointer or `false`".into(),
             Form::Paths => "a path or an array of paths".into(),
+            Form::Kinds => "text or an array of texts".into(),
             Form::Plugin(role) => format!("a {role} plugin"),
             Form::Plugins(role) => format!("an array of {role} plugins"),
             Form::Table(_) | Form::Tables(_) => "a table".into(),
@@ -106,6 +109,7 @@ impl Form {
             Form::Choice(known) => known[0],
             Form::Pointer | Form::Pointers => "\"/name\"",
             Form::Paths => "\"signals/*.ndjson\"",
+            Form::Kinds => "\"sales.order\"",
             Form::Plugin(Role::Format) => "{ plugin = \"ndjson\" }",
             Form::Plugin(_) => "{ plugin = \"select\" }",
             Form::Plugins(_) => "[{ plugin = \"select\", kinds = [\"Brew*\"] }]",
@@ -175,7 +179,12 @@ pub static SOURCE: Group = Group {
             Is("changed"),
             "What a row of an OData feed has. `changed`: what it leaves out stays; `whole`: what it leaves out is null. With `envelope = \"odata-delta\"` only.",
         ),
-        key("kind", Form::Pointer, Is("/name"), "What the record is: a signal's name."),
+        key(
+            "kind",
+            Form::Pointer,
+            Is("/name"),
+            "What the record is: a signal's name. `envelope:/source/db` points into the envelope instead of the body.",
+        ),
         key("time", Form::Pointer, Is("/signalTime"), "When it happened."),
         key(
             "time-unit",

@@ -243,6 +243,24 @@ impl<'a> Section<'a> {
         self.parsed(name, |text| value::pointer(text).map(|()| Some(text.to_owned())))
     }
 
+    /// Texts, one or several; none where absent.
+    pub fn texts(&self, name: &str) -> Result<Vec<At<&'a str>>> {
+        let Some((value, span)) = self.written(name) else { return Ok(Vec::new()) };
+        let one = |value: &'a DeValue<'a>, span: Range<usize>| match value {
+            DeValue::String(text) => Ok(At { value: text.as_ref(), span }),
+            other => Err(self.wrong_type(self.key(name), other, span)),
+        };
+        match value {
+            DeValue::Array(values) if values.is_empty() => {
+                let error = self.cx.doc.fail(span, format!("`{name}` names nothing"));
+                Err(error
+                    .with_help(format!("for example `{name} = {}`, or take it out", self.key(name).form.example())))
+            }
+            DeValue::Array(values) => values.iter().map(|value| one(value.get_ref(), value.span())).collect(),
+            other => Ok(vec![one(other, span)?]),
+        }
+    }
+
     /// JSON pointers, one or several; none where absent.
     pub fn pointers(&self, name: &str) -> Result<Vec<String>> {
         let Some((value, span)) = self.written(name) else { return Ok(Vec::new()) };

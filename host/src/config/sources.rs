@@ -7,6 +7,7 @@ use std::sync::Arc;
 use toml::de::DeValue;
 
 use super::section::Section;
+use super::value;
 use crate::error::Result;
 use crate::plan::{Envelope, Input, Mapping, Place, SourcePlan, TimeUnit};
 
@@ -67,7 +68,7 @@ fn source(name: &str, section: &Section<'_>) -> Result<Source> {
     let place = |key: &str| place(section, envelope, key);
     let mapping = Mapping {
         envelope,
-        kind: place("kind")?,
+        kind: kind(section, envelope)?,
         time: place("time")?,
         time_unit,
         whole_rows,
@@ -89,6 +90,21 @@ fn source(name: &str, section: &Section<'_>) -> Result<Source> {
         subject: value_span("subject"),
         input: section.key_span(if stdin { "stdin" } else { "files" }),
     })
+}
+
+/// Where the kind is: as any attribute, or anywhere in the envelope.
+fn kind(section: &Section<'_>, envelope: Envelope) -> Result<Place> {
+    let Some((DeValue::String(text), span)) = section.written("kind") else { return place(section, envelope, "kind") };
+    let Some(pointer) = text.strip_prefix("envelope:") else { return place(section, envelope, "kind") };
+    if matches!(envelope, Envelope::Plain | Envelope::Avro) {
+        let error = section
+            .cx
+            .doc
+            .fail(span, format!("`kind` points into an envelope, and there is none in `{}`", envelope.name()));
+        return Err(error.with_help("write a pointer into the record: `kind = \"/name\"`"));
+    }
+    value::pointer(pointer).map_err(|complaint| section.cx.complain(span, "`kind`", complaint))?;
+    Ok(Place::Within(pointer.to_owned()))
 }
 
 /// Where an attribute is: a pointer that was written, the envelope's place, or without an envelope the key's default.

@@ -47,9 +47,10 @@ pub fn resolve(name: &str, section: &Section<'_>, lake: &LakePlan) -> Result<Tab
             let error = keys.fail(format!("tables `{other}` and `{table}` differ in letter case only"));
             return Err(error.with_help("not every store and reader tells them apart: take one of them out"));
         }
-        if let Some((other, _)) = tables.iter().find(|(_, other)| other.kind == plan.kind) {
+        let shared = |other: &TablePlan| plan.kinds.iter().find(|kind| other.kinds.contains(kind)).cloned();
+        if let Some((other, kind)) = tables.iter().find_map(|(name, other)| Some((name, shared(other)?))) {
             let at = keys.written("kind").map_or(keys.span.clone(), |(_, span)| span);
-            let message = format!("tables `{other}` and `{table}` hold the same kind of records, `{}`", plan.kind);
+            let message = format!("tables `{other}` and `{table}` hold the same kind of records, `{kind}`");
             let error = keys.cx.doc.fail(at, message);
             return Err(error.with_help("take one of them out, or make two exports"));
         }
@@ -106,7 +107,7 @@ pub fn settings(tables: &TablesPlan) -> serde_json::Map<String, Value> {
             "linked": table.linked,
             "link": table.link,
             "unlinked-files": if table.remove_files { "remove" } else { "keep" },
-            "kind": table.kind,
+            "kind": if let [kind] = &*table.kinds { json!(kind) } else { json!(table.kinds) },
             "key": table.key,
             "created": table.created,
             "write": match table.write {
@@ -147,14 +148,6 @@ fn table(name: &str, section: &Section<'_>) -> Result<TablePlan> {
         let error = section.cx.doc.fail(section.key_span("partition"), "append-only tables are partitioned by year");
         return Err(error.with_help("take `partition` out, or set `write = \"in-place\"`"));
     }
-    let kind = match section.text("kind")? {
-        Some(At { value: "", span }) => {
-            let error = section.cx.doc.fail(span, "`kind` is empty");
-            return Err(error.with_help("write the kind that the table's records have, or take it out"));
-        }
-        Some(kind) => kind.value,
-        None => name,
-    };
     let columns = match section.written("columns") {
         None => Columns::Stream,
         Some((DeValue::Array(rows), span)) => Columns::Given(columns::resolve(section, rows, span)?),
@@ -174,13 +167,33 @@ fn table(name: &str, section: &Section<'_>) -> Result<TablePlan> {
         linked: section.flag("linked")?,
         link: section.count_within("link", 1, u64::MAX)?.unwrap_or(1),
         remove_files: section.choice("unlinked-files")? == "remove",
-        kind: kind.to_owned(),
+        kinds: kinds(name, section)?,
         key: key(section)?,
         created: section.pointer("created")?,
         write,
         partition,
         columns,
     })
+}
+
+/// The kinds of a table's records: its name where none is written.
+fn kinds(name: &str, section: &Section<'_>) -> Result<Vec<String>> {
+    let written = section.texts("kind")?;
+    let mut kinds: Vec<String> = Vec::new();
+    for At { value, span } in written {
+        let fail = |message: String, help: &str| section.cx.doc.fail(span.clone(), message).with_help(help);
+        if value.is_empty() {
+            return Err(fail("`kind` is empty".into(), "write the kind that the table's records have, or take it out"));
+        }
+        if kinds.iter().any(|known| known == value) {
+            return Err(fail(format!("`kind` names `{value}` twice"), "name each kind once"));
+        }
+        kinds.push(value.to_owned());
+    }
+    if kinds.is_empty() {
+        kinds.push(name.to_owned());
+    }
+    Ok(kinds)
 }
 
 /// Where rows have their key; each member once.

@@ -184,7 +184,7 @@ fn a_table_resolves_to_the_documented_defaults() {
         linked: true,
         link: 1,
         remove_files: false,
-        kind: "account".into(),
+        kinds: vec!["account".into()],
         key: Vec::new(),
         created: None,
         write: Write::InPlace,
@@ -226,7 +226,10 @@ fn everything_can_be_said_of_a_table() {
     assert_eq!(plan.public_url, "s3://bucket/a%20b/business/crm/");
     assert_eq!((plan.root.as_str(), plan.description.as_str()), ("business/crm", "ours"));
     let (order, account) = (&plan.tables["Sales order"], &plan.tables["account"]);
-    assert_eq!((order.linked, order.link, order.remove_files, order.kind.as_str()), (false, 3, true, "public.order"));
+    assert_eq!(
+        (order.linked, order.link, order.remove_files, order.kinds.join(" ")),
+        (false, 3, true, "public.order".to_owned())
+    );
     assert_eq!((&order.key[..], order.created.as_deref()), (&["/id".into(), "/region".into()][..], Some("/createdon")));
     assert_eq!((order.write, &order.columns), (Write::AppendOnly, &Columns::Infer));
     assert_eq!(account.partition, Partition::Month);

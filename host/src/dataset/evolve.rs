@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::state::file_key;
 use super::versions::Told;
-use super::{DatasetState, Retired, SchemaNews, Sync, TableEntry, TableSchema, TypeChanged, unify};
+use super::{DatasetState, Retired, SchemaNews, Sync, TableEntry, TableName, TableSchema, TypeChanged, unify};
 use crate::error::{Error, Result};
 use crate::plan::{Columns, Partition, TablePlan, TablesPlan, Write};
 use crate::table::TableState;
@@ -126,7 +126,7 @@ impl TableEntry {
         };
         TableEntry {
             link: plan.link,
-            kind: plan.kind.clone(),
+            kind: plan.kinds_text(),
             key: plan.key.clone(),
             schema: TableSchema { table: name.to_owned(), history, columns },
             versions: history.then(TableState::default),
@@ -178,6 +178,25 @@ impl TableEntry {
                 "set it back, or link the table anew to write them again: `lakeport tables link CONFIG {name} --again`"
             ),
         ))
+    }
+
+    /// Notes that rows of the table `name` come from `origin`, which its `kind` stands for. Where the kind has stood for another table
+    /// the rows of two tables would become one: the table stops.
+    pub fn take_origin(&mut self, name: &str, kind: &str, origin: &TableName) {
+        let Some(known) = self.origins.get_mut(kind) else {
+            self.origins.insert(kind.to_owned(), origin.clone());
+            return;
+        };
+        if known.agrees(origin) {
+            return known.complete(origin);
+        }
+        let stopped = format!(
+            "records of kind `{kind}` come from two tables, `{known}` and `{origin}`; set `kind` of table `{name}` to one of these \
+             names, or to both, `kind = [\"{known}\", \"{origin}\"]`, if their keys differ; then link it anew: \
+             `lakeport tables link CONFIG {name} --again`"
+        );
+        tracing::warn!("{stopped}");
+        self.stopped = Some(stopped);
     }
 
     /// Takes in what a record says of the columns of the table `name`, which may have to stop. Answers whether rows that were written
@@ -257,7 +276,7 @@ mod tests {
             linked: true,
             link: 1,
             remove_files: false,
-            kind: "t".into(),
+            kinds: vec!["t".into()],
             key: Vec::new(),
             created: None,
             write: Write::InPlace,
@@ -279,7 +298,7 @@ mod tests {
 
     fn news(data_type: DataType) -> SchemaNews {
         SchemaNews {
-            kind: "t".into(),
+            kind: TableName::plain("t"),
             columns: vec![Column::new("a", data_type)],
             complete: true,
             version: None,

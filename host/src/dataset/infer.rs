@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::row::{parse_time, text_of};
-use super::{Column, DataType, SchemaNews};
+use super::{Column, DataType, SchemaNews, TableName};
 use crate::decode::is_guid;
 use crate::table::Patcher;
 
@@ -32,7 +32,8 @@ impl Inference {
                 columns.push(Column::new(name, unified));
             }
         }
-        let news = |columns| SchemaNews { kind: kind.to_owned(), columns, complete: false, version: None, offset: 0 };
+        let news =
+            |columns| SchemaNews { kind: TableName::plain(kind), columns, complete: false, version: None, offset: 0 };
         (!columns.is_empty()).then(|| news(columns))
     }
 }

@@ -4,6 +4,8 @@
 
 mod evolve;
 mod infer;
+mod name;
+mod passed;
 mod row;
 mod schema;
 mod state;
@@ -11,6 +13,8 @@ mod versions;
 
 pub use evolve::Format;
 pub use infer::{Inference, unify};
+pub use name::TableName;
+pub use passed::PassedOver;
 pub use row::{parse_time, text_of};
 pub use schema::{Choice, Column, DataType, SchemaNews, TableSchema, TypeChanged};
 pub use state::{DatasetState, FileEntry, Joining, Retired, TableEntry, file_key, partition_of, period, rfc3339};

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::TableName;
+
 /// A table's columns, in the order of its files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -74,8 +76,8 @@ pub enum DataType {
 /// What a record said of a table's columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaNews {
-    /// The kind of the table's records.
-    pub kind: String,
+    /// What the table is called where its records come from.
+    pub kind: TableName,
     pub columns: Vec<Column>,
     /// These are all columns: one that is not among them is gone.
     pub complete: bool,

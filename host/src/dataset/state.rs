@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Datelike, SecondsFormat};
 use serde::{Deserialize, Serialize};
 
-use super::{SchemaVersions, Sync, TableSchema};
+use super::{PassedOver, SchemaVersions, Sync, TableName, TableSchema};
 use crate::layout::encode_segment;
 use crate::plan::Partition;
 use crate::source::Position;
@@ -35,6 +35,9 @@ pub struct DatasetState {
     /// Stands for what the catalog says, but for when it was written; empty where there is no catalog yet.
     #[serde(default)]
     pub catalog: String,
+    /// Records that no table takes, since the export began.
+    #[serde(default, skip_serializing_if = "PassedOver::is_empty")]
+    pub passed_over: PassedOver,
     /// Tables that were linked when the source had been read already: they are read from its beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joining: Option<Joining>,
@@ -58,7 +61,7 @@ pub struct Joining {
 pub struct TableEntry {
     /// [`crate::plan::TablePlan::link`] when it began.
     pub link: u64,
-    /// [`crate::plan::TablePlan::kind`] and [`crate::plan::TablePlan::key`] when it began.
+    /// [`crate::plan::TablePlan::kinds_text`] and [`crate::plan::TablePlan::key`] when it began.
     pub kind: String,
     pub key: Vec<String>,
     pub sync: Sync,
@@ -68,6 +71,9 @@ pub struct TableEntry {
     /// Why nothing of it is exported any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
+    /// The table that each of its kinds has turned out to be, by kind; patterns stand for several and are not among them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub origins: BTreeMap<String, TableName>,
     /// The columns, as of the last record.
     pub schema: TableSchema,
     /// The versions of what is known of the columns.

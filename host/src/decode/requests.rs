@@ -44,6 +44,8 @@ pub struct Wanted {
     slots: [Option<Slot>; ATTRIBUTES],
     /// The body where it is text.
     pub body_text: Option<Slot>,
+    /// The full name of the row's table.
+    pub table: Option<Slot>,
 }
 
 const ATTRIBUTES: usize = Attribute::Body as usize + 1;
@@ -73,10 +75,13 @@ impl Column {
         let as_type = request.as_type;
         let from = match &request.selector {
             Selector::Pointer(pointer) => From::Pointer(fields.add(pointer)?),
+            Selector::Table => {
+                From::Attribute(*wanted.table.get_or_insert_with(|| fields.reserve()), TimeUnit::Rfc3339)
+            }
             Selector::Attribute(Attribute::Body) => body(as_type, mapping.envelope, fields, wanted)?,
             Selector::Attribute(attribute) => match mapping.place(*attribute) {
                 Place::Body(pointer) => From::Attribute(fields.add(pointer)?, unit(*attribute, mapping)),
-                Place::Envelope => {
+                Place::Envelope | Place::Within(_) => {
                     let slot = wanted.slots[*attribute as usize].get_or_insert_with(|| fields.reserve());
                     From::Attribute(*slot, TimeUnit::Rfc3339)
                 }

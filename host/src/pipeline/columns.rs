@@ -84,7 +84,7 @@ impl Layout {
         let mapping = &plan.source.mapping;
         let place = |place: &Place| match place {
             Place::Body(pointer) => format!("at `{pointer}`"),
-            Place::Envelope | Place::Nowhere => "in the envelope".to_owned(),
+            Place::Envelope | Place::Within(_) | Place::Nowhere => "in the envelope".to_owned(),
         };
         if mapping.time == Place::Nowhere {
             let enqueued = place(&mapping.enqueued_time);

@@ -17,6 +17,7 @@ mod columns;
 mod committer;
 mod encoder;
 mod feed;
+mod kinds;
 mod lane;
 mod lanes;
 mod lookup;

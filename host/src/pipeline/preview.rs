@@ -18,7 +18,7 @@ use super::table_changes::TableChanges;
 use super::{PARTITION, changes};
 use crate::clock::Surroundings;
 use crate::commit::{FileTable, Published, read_last};
-use crate::dataset::{DatasetState, Format, file_key, partition_of};
+use crate::dataset::{DatasetState, Format, PassedOver, file_key, partition_of};
 use crate::error::Result;
 use crate::lake::Lake;
 use crate::plan::{ExportPlan, Exports, TablesPlan};
@@ -34,6 +34,8 @@ pub struct Preview {
     pub files: Vec<PreviewFile>,
     /// Reasons, and how many records each refused.
     pub dead_letters: BTreeMap<String, u64>,
+    /// Records of kinds that no table has.
+    pub passed_over: PassedOver,
 }
 
 /// One object that would be written.
@@ -118,6 +120,7 @@ pub fn preview(
 
 impl Preview {
     fn note(&mut self, processed: Processed, files: &mut BTreeMap<String, PreviewFile>) {
+        self.passed_over.add_all(&processed.passed_over);
         for dead in processed.dead {
             *self.dead_letters.entry(dead.reason).or_default() += 1;
         }
@@ -166,7 +169,7 @@ async fn first_snapshot(
             match change {
                 RowChange::Row(change) => changes.push(change),
                 RowChange::Moved { gone, change, .. } => changes.extend([gone, change]),
-                RowChange::Truncate(_) | RowChange::Schema(_) => {}
+                _ => {}
             }
         }
         let partition = partition_of(write_time, plan.partition).unwrap_or_default();

@@ -9,6 +9,7 @@ use super::lookup::Tables;
 use super::rows::RowChange;
 use super::run::Takes;
 use crate::commit::{File, FileTable};
+use crate::dataset::PassedOver;
 use crate::plan::PluginUse;
 use crate::plugin::{Moment, Rejection};
 use crate::record::{Batch, DeadLetter};
@@ -42,6 +43,8 @@ pub struct Processed {
     pub changes: Vec<Change>,
     /// What an export of tables makes instead: changes of rows and columns with their tables' names, in order.
     pub rows: Vec<(Arc<str>, RowChange)>,
+    /// Records of kinds that no table has.
+    pub passed_over: PassedOver,
     /// The latest event time met. Microseconds since 1970-01-01T00:00:00Z.
     pub latest: Option<i64>,
     /// Nanoseconds, by stage.

@@ -14,8 +14,11 @@ use bytes::Bytes;
 
 use super::changes::{VersionColumn, has_own_versions};
 use super::columns::ColumnTable;
+use super::kinds::{Found, Kinds};
 use super::processed::{Processed, letter};
-use crate::dataset::{Column, DataType, Inference, SchemaNews, TableSchema, parse_time, partition_of, text_of};
+use crate::dataset::{
+    Column, DataType, Inference, SchemaNews, TableName, TableSchema, parse_time, partition_of, text_of,
+};
 use crate::decode::{fold_guid, is_guid, key_text, nulls, values_at};
 use crate::plan::{Columns, Envelope, SourcePlan, TablePlan, TablesPlan};
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType, Selector};
@@ -33,21 +36,30 @@ pub enum RowChange {
     },
     /// All rows of up to a version went; without one, all that were read before.
     Truncate(Option<i64>),
+    /// A new row whose unchanged values are those of the row that was deleted just before: the rest of it, as a patch.
+    Continued(Change),
     /// The columns that the rows from here on have.
     Schema(SchemaNews),
+    /// Rows from here on that the table's `kind` stands for come from this table.
+    Origin {
+        kind: String,
+        origin: TableName,
+    },
 }
 
 /// Where the parts of rows' changes stand in a batch.
 pub struct RowColumns {
     kind: usize,
+    table: usize,
     subject: usize,
     operation: usize,
     version: VersionColumn,
     has_own_versions: bool,
     time: usize,
     system: usize,
-    /// By the kind of its records.
-    tables: HashMap<String, Columned>,
+    kinds: Kinds,
+    /// The linked ones, by name.
+    tables: HashMap<Arc<str>, Columned>,
     export: String,
     /// A record's subject is the key of its row, whatever members of the row the table calls its key.
     names_rows: bool,
@@ -85,7 +97,7 @@ impl Columned {
 impl RowChange {
     /// Says whether no two changes of a row have one version.
     fn set_own_version(&mut self, own: bool) {
-        if let RowChange::Row(change) | RowChange::Moved { change, .. } = self {
+        if let RowChange::Row(change) | RowChange::Continued(change) | RowChange::Moved { change, .. } = self {
             change.set_own_version(own);
         }
     }
@@ -93,9 +105,9 @@ impl RowChange {
     /// Bytes of memory.
     pub fn size(&self) -> usize {
         match self {
-            RowChange::Row(change) => change.size(),
+            RowChange::Row(change) | RowChange::Continued(change) => change.size(),
             RowChange::Moved { gone, change, .. } => gone.size() + change.size(),
-            RowChange::Truncate(_) => size_of::<RowChange>(),
+            RowChange::Truncate(_) | RowChange::Origin { .. } => size_of::<RowChange>(),
             RowChange::Schema(news) => size_of::<RowChange>() + news.columns.len() * size_of::<Column>(),
         }
     }
@@ -114,18 +126,21 @@ impl RowColumns {
                 created: plan.created.as_ref().map(&mut ask),
                 plan: plan.clone(),
             };
-            linked.insert(plan.kind.clone(), columned);
+            linked.insert(columned.name.clone(), columned);
         }
         let version = VersionColumn::new(source, table);
+        let named = table.add(ColumnRequest { selector: Selector::Table, as_type: ColumnType::Json });
         let mut ask = |attribute, as_type| table.add(ColumnRequest::attribute(attribute, as_type));
         RowColumns {
             kind: ask(Attribute::Kind, ColumnType::Text),
+            table: named,
             subject: ask(Attribute::Subject, ColumnType::Text),
             operation: ask(Attribute::Operation, ColumnType::Text),
             version,
             has_own_versions: has_own_versions(source),
             time: ask(Attribute::Time, ColumnType::Timestamp),
             system: ask(Attribute::SystemProperties, ColumnType::TextMap),
+            kinds: Kinds::new(tables),
             tables: linked,
             export: export.to_owned(),
             // The subject of wal2json is the database's key, which another key of the table is not.
@@ -138,30 +153,38 @@ impl RowColumns {
     pub fn take(&self, batch: &Batch, news: &mut Peekable<IntoIter<SchemaNews>>, out: &mut Processed) {
         // Anew for each batch: which reader a batch is of decides whether what is said here is heard.
         let mut inferences: HashMap<&str, Inference> = HashMap::new();
+        let mut resolved: HashMap<(&str, &[u8]), Resolved<'_>> = HashMap::new();
         let kinds = batch.columns[self.kind].as_string_view();
+        let here = Here { columns: self, batch };
         for row in 0..batch.rows() {
             while let Some(said) = news.next_if(|said| said.offset <= batch.offsets.value(row)) {
                 self.say(said, out);
             }
             let kind = if kinds.is_valid(row) { kinds.value(row) } else { "" };
-            let Some((kind, table)) = self.tables.get_key_value(kind) else {
-                if kind.is_empty() {
-                    let reason =
-                        "no table: the record's kind is absent or empty; set `kind` in the source to where it is";
-                    out.dead.push(letter(batch, row, reason.into()));
+            let full = here.json(self.table, row).unwrap_or_default();
+            let resolved = resolved.entry((kind, full)).or_insert_with(|| self.resolve(kind, full, out));
+            let table = match resolved {
+                Resolved::Table(table) => table,
+                Resolved::PassedOver(kind) => {
+                    out.passed_over.add(kind, 1);
+                    continue;
                 }
-                continue;
+                Resolved::Unlinked => continue,
+                Resolved::Refused(reason) => {
+                    out.dead.push(letter(batch, row, reason.clone()));
+                    continue;
+                }
             };
-            match (Here { columns: self, batch }).change(row, table) {
+            match here.change(row, table) {
                 Ok(mut change) => {
                     change.set_own_version(self.has_own_versions);
                     if table.plan.columns == Columns::Infer
                         && !matches!(change, RowChange::Truncate(_))
                         && batch.bodies.is_valid(row)
                     {
-                        let inference = inferences.entry(kind).or_default();
-                        let found = inference.look(kind, batch.bodies.value(row));
-                        found.into_iter().for_each(|found| self.say(found, out));
+                        let inference = inferences.entry(&table.name).or_default();
+                        let found = inference.look(&table.name, batch.bodies.value(row));
+                        out.rows.extend(found.map(|found| (table.name.clone(), RowChange::Schema(found))));
                     }
                     out.rows.push((table.name.clone(), change));
                 }
@@ -169,15 +192,58 @@ impl RowColumns {
             }
         }
     }
-}
 
-impl RowColumns {
+    /// Finds the table of a kind. `full`: the table's full name, as JSON, or nothing.
+    fn resolve(&self, kind: &str, full: &[u8], out: &mut Processed) -> Resolved<'_> {
+        if kind.is_empty() {
+            let reason = "no table: the record's kind is absent or empty; set `kind` in the source to where it is";
+            return Resolved::Refused(reason.into());
+        }
+        // A transform may have given the record another kind than its table's.
+        let named: Option<TableName> = serde_json::from_slice(full).ok().filter(|name: &TableName| name.kind() == kind);
+        let name = named.unwrap_or_else(|| TableName::plain(kind));
+        match self.kinds.find(&name) {
+            Found::Table(found) => match self.tables.get(&found.table) {
+                Some(table) => {
+                    if !found.is_pattern() && name != TableName::plain(kind) {
+                        let origin = RowChange::Origin { kind: found.kind.clone(), origin: name };
+                        out.rows.push((table.name.clone(), origin));
+                    }
+                    Resolved::Table(table)
+                }
+                None => Resolved::Unlinked,
+            },
+            Found::Several(tables) => Resolved::Refused(format!(
+                "records of `{name}` match the `kind` of tables `{}`; make one of them name it without a `*`",
+                tables.join("` and `")
+            )),
+            Found::Nothing => Resolved::PassedOver(kind.to_owned()),
+        }
+    }
+
     /// Adds what was said of the columns of a linked table.
-    pub fn say(&self, news: SchemaNews, out: &mut Processed) {
-        if let Some(table) = self.tables.get(&news.kind) {
+    pub fn say(&self, mut news: SchemaNews, out: &mut Processed) {
+        let Found::Table(found) = self.kinds.find(&news.kind) else { return };
+        if let Some(table) = self.tables.get(&found.table) {
+            if !found.is_pattern() && news.kind != TableName::plain(news.kind.table.as_str()) {
+                let origin = RowChange::Origin { kind: found.kind.clone(), origin: news.kind.clone() };
+                out.rows.push((table.name.clone(), origin));
+            }
+            // What one of several has not may be a column of the others.
+            news.complete &= !table.plan.has_several_kinds();
             out.rows.push((table.name.clone(), RowChange::Schema(news)));
         }
     }
+}
+
+/// What becomes of the records of a kind.
+enum Resolved<'k> {
+    Table(&'k Columned),
+    /// No table has them.
+    PassedOver(String),
+    /// Their table is not linked.
+    Unlinked,
+    Refused(String),
 }
 
 /// Tells whether the column at `pointer` holds GUIDs: by its type in the configuration, or where rows tell the types; rows of
@@ -215,11 +281,20 @@ impl Here<'_> {
     fn change(&self, row: usize, table: &Columned) -> Result<RowChange, String> {
         let version = self.columns.version.get(self.batch, row)?;
         let operation = match self.text(self.columns.operation, row) {
+            Some("truncate") if table.plan.has_several_kinds() => {
+                return Err(format!(
+                    "one of the tables whose rows table `{}` holds was truncated: which of its rows went is not known, so all stay; \
+                     link it anew once its source has a new copy",
+                    table.name
+                ));
+            }
             Some("truncate") => return Ok(RowChange::Truncate(version)),
             Some(text) => text.parse()?,
             // What does not say what it does is the row.
             None => Operation::Update,
         };
+        let is_continued = operation == Operation::Create && self.property(row, "unavailable").is_some();
+        let operation = if is_continued { Operation::Patch } else { operation };
         let times = self.batch.columns[self.columns.time].as_primitive::<TimestampMicrosecondType>();
         let time = times.is_valid(row).then(|| times.value(row));
         let body = if self.batch.bodies.is_valid(row) { self.batch.bodies.value(row) } else { &[] };
@@ -239,6 +314,7 @@ impl Here<'_> {
                 let gone = change(Operation::Delete, from.clone(), &[])?;
                 RowChange::Moved { from, gone, change: changed }
             }
+            _ if is_continued => RowChange::Continued(changed),
             _ => RowChange::Row(changed),
         })
     }

@@ -3,6 +3,7 @@
 use super::rows::RowChange;
 use crate::dataset::TableEntry;
 use crate::plan::TablePlan;
+use crate::table::Change;
 
 /// So many changes of columns are told apart in a commit: the write times of two commits are at least a millisecond apart, and each
 /// change takes a microsecond of it.
@@ -49,6 +50,18 @@ impl TableChanges {
                         return TableChanges::default();
                     }
                 }
+                RowChange::Origin { kind, origin } => {
+                    entry.take_origin(name, &kind, &origin);
+                    if entry.stopped.is_some() {
+                        return TableChanges::default();
+                    }
+                }
+                RowChange::Continued(change) => {
+                    entry.begin();
+                    if !is_below(change.version(), entry.truncated) {
+                        taken.go_on(name, change, divisions);
+                    }
+                }
                 RowChange::Truncate(version) => {
                     entry.begin();
                     taken.truncate(entry, version);
@@ -73,6 +86,29 @@ impl TableChanges {
         taken
     }
 
+    /// Adds a new row that lacks values which did not change: those of the row whose deletion came just before, with its version.
+    fn go_on(&mut self, name: &str, mut change: Change, divisions: u32) {
+        change.set_after(divisions);
+        let is_before = |last: &mut RowChange| match last {
+            RowChange::Row(gone) => gone.is_delete() && gone.version().is_some() && gone.version() == change.version(),
+            _ => false,
+        };
+        match self.rows.pop_if(is_before) {
+            Some(RowChange::Row(gone)) if gone.subject() != change.subject() => {
+                self.rows.push(RowChange::Moved { from: gone.subject().to_owned(), gone, change });
+            }
+            gone => {
+                tracing::warn!(
+                    "table `{name}`: row `{}` came without values that did not change, and not directly behind the deletion of what \
+                     it was before; they stay as they are, or null where the row is new",
+                    change.subject()
+                );
+                self.rows.extend(gone);
+                self.rows.push(RowChange::Row(change));
+            }
+        }
+    }
+
     fn truncate(&mut self, entry: &mut TableEntry, version: Option<i64>) {
         // What an older one takes has gone already; and a table of versions has recorded the same one.
         let is_repeated = version.is_some() && version == entry.truncated;
@@ -90,7 +126,7 @@ impl TableChanges {
 fn version_of(change: &RowChange) -> Option<i64> {
     match change {
         RowChange::Row(change) | RowChange::Moved { change, .. } => change.version(),
-        RowChange::Truncate(_) | RowChange::Schema(_) => None,
+        _ => None,
     }
 }
 

@@ -301,6 +301,8 @@ impl Envelope {
 pub enum Place {
     /// Where the envelope has it.
     Envelope,
+    /// In the line of the record, envelope included: an RFC 6901 pointer.
+    Within(String),
     /// In the body: an RFC 6901 pointer.
     Body(String),
     /// Records have no such attribute.
@@ -373,7 +375,7 @@ impl Mapping {
     /// Whether records may have the attribute.
     pub fn may_have(&self, attribute: Attribute) -> bool {
         match self.place(attribute) {
-            Place::Body(_) => true,
+            Place::Body(_) | Place::Within(_) => true,
             Place::Envelope => self.envelope.may_give(attribute),
             Place::Nowhere => false,
         }

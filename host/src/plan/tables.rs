@@ -31,8 +31,8 @@ pub struct TablePlan {
     pub link: u64,
     /// Its files go when it is not linked any more.
     pub remove_files: bool,
-    /// The kind that its records have.
-    pub kind: String,
+    /// The kinds that its records have; `*` in one stands for any characters but a dot.
+    pub kinds: Vec<String>,
     /// Where a row has its key, JSON pointers; the record's subject is the key where there are none.
     pub key: Vec<String>,
     /// Where a row has the time of its creation, a JSON pointer; the time of its first writing counts where there is none.
@@ -40,6 +40,21 @@ pub struct TablePlan {
     pub write: Write,
     pub partition: Partition,
     pub columns: Columns,
+}
+
+impl TablePlan {
+    /// Tells whether its rows may come from several tables.
+    pub fn has_several_kinds(&self) -> bool {
+        self.kinds.len() > 1 || self.kinds.iter().any(|kind| kind.contains('*'))
+    }
+
+    /// Its kinds as one text: of one kind that kind.
+    pub fn kinds_text(&self) -> String {
+        match &*self.kinds {
+            [kind] => kind.clone(),
+            kinds => serde_json::json!(kinds).to_string(),
+        }
+    }
 }
 
 /// What becomes of a changed row.

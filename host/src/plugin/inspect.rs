@@ -142,6 +142,7 @@ fn column(request: &ColumnRequest) -> String {
     };
     match &request.selector {
         Selector::Attribute(attribute) => format!("{as_type}({})", attribute_name(*attribute)),
+        Selector::Table => format!("{as_type}(table)"),
         Selector::Pointer(pointer) => format!("{as_type}({pointer:?})"),
         Selector::Lookup { table, pointer } => format!("{as_type}(lookup({table:?}, {pointer:?}))"),
     }

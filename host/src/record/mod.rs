@@ -58,6 +58,8 @@ pub enum ColumnType {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Selector {
     Attribute(Attribute),
+    /// The full name of the table that a row is of, as the JSON of a [`crate::dataset::TableName`]; null where its kind is all there is.
+    Table,
     /// RFC 6901 pointer into the body; an empty string is the whole body.
     Pointer(String),
     /// What a pointer finds in the document of an export's table whose key is the record's subject, as last committed.

@@ -144,6 +144,11 @@ impl Change {
         self.after = count;
     }
 
+    /// Tells whether the document goes.
+    pub fn is_delete(&self) -> bool {
+        self.operation == Operation::Delete
+    }
+
     /// The newest version that the document had when the change was made.
     pub fn version(&self) -> Option<i64> {
         self.version

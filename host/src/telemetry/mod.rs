@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::dataset::PassedOver;
 use crate::error::Error;
 use crate::pipeline::Stages;
 use crate::plugin::Usage;
@@ -59,6 +60,9 @@ pub struct ExportReport {
     pub files: u64,
     pub commits: u64,
     pub dead_letters: u64,
+    /// Records of kinds that no table has; of exports of tables only.
+    #[serde(skip_serializing_if = "PassedOver::is_empty")]
+    pub passed_over: PassedOver,
     /// By the name that the configuration uses.
     pub plugins: BTreeMap<String, Usage>,
     pub seconds: f64,

@@ -112,6 +112,7 @@ mod tests {
 
     fn report() -> ExportReport {
         ExportReport {
+            passed_over: Default::default(),
             export: "signals".into(),
             bytes_read: 294_123_456,
             records_read: 1_000_000,

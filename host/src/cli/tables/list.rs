@@ -69,7 +69,7 @@ async fn tables(export: &ExportPlan) -> Result<Vec<Listed>> {
     let mut states: BTreeMap<_, _> = states.into_iter().map(|state| (state.table.clone(), state)).collect();
     let listed = |(name, table): (&String, &TablePlan)| Listed {
         export: export.name.clone(),
-        kind: table.kind.clone(),
+        kind: table.kinds.join(", "),
         linked: table.linked,
         write: match table.write {
             Write::InPlace => "in-place",

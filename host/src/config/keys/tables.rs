@@ -23,7 +23,12 @@ pub static TABLE: Group = Group {
             Is("keep"),
             "What becomes of its files when it is not linked any more.",
         ),
-        key("kind", Form::Text, Means("the table's name"), "The kind of the records that hold its rows."),
+        key(
+            "kind",
+            Form::Kinds,
+            Means("the table's name"),
+            "The kinds of the records that hold its rows, one or several: `order`, `sales.order`, `shop.sales.order`; `*` stands for any characters but a dot.",
+        ),
         key(
             "key",
             Form::Pointers,

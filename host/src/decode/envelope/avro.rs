@@ -115,7 +115,7 @@ impl Avro {
             self.held += self.scratch.json.len() + EACH;
             let opened = match raw.len() as u64 {
                 size if size > limit => Err(reason::too_large(size, limit, 0)),
-                _ => whole.and_then(|()| gathered.take(inherited, |row| self.open(header, data, row))),
+                _ => whole.and_then(|()| gathered.take(inherited, None, |row| self.open(header, data, row))),
             };
             match opened {
                 Ok(()) => gathered.keep_copy(raw, offset(at)),

@@ -11,7 +11,7 @@ use super::Outer;
 use super::content::text_of;
 use super::news::Saying;
 use super::row::Row;
-use crate::dataset::Column;
+use crate::dataset::{Column, TableName};
 use crate::decode::columns::int64;
 use crate::decode::fields::Slot;
 use crate::decode::reason;
@@ -151,6 +151,6 @@ fn say_schema(data: &[u8], (kind, version): (&str, Option<i64>), body: Span, row
         return Err("the schema has no columns: expected at least one".into());
     }
     let saying = Saying { signature: xxh3_64(body.of(data)), complete: schema.complete, version };
-    row.news.say(kind, saying, || Some(columns));
+    row.say(&TableName::plain(kind), saying, || Some(columns));
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::decode::columns::Rows;
 use crate::decode::lines::keep;
 use crate::decode::scan::Span;
 use crate::decode::{Decoded, Decoder, reason};
-use crate::record::{Batch, DeadLetter, MAX_ROWS};
+use crate::record::{Attribute, Batch, DeadLetter, MAX_ROWS};
 use crate::source::Chunk;
 
 /// A batch whose bodies have this many bytes is full.
@@ -70,6 +70,7 @@ impl<'a> Gathered<'a> {
     pub fn take(
         &mut self,
         inherited: &Inherited,
+        kind: Option<&str>,
         open: impl FnOnce(&mut Row<'_>) -> Result<(), String>,
     ) -> Result<(), String> {
         let slots = self.decoder.fields.slots();
@@ -83,10 +84,14 @@ impl<'a> Gathered<'a> {
             body: Span::ABSENT,
             content: Known::Nothing,
             inherits: Inherits::Nothing,
+            kind,
             skipped: false,
             news: &mut self.news,
         };
         let mut opened = open(&mut row);
+        if let Some(kind) = kind {
+            row.text(Attribute::Kind, kind);
+        }
         let size = u64::from(row.body.end - row.body.start);
         if opened.is_ok() && size > self.decoder.max_record_size {
             opened = Err(reason::too_large(size, self.decoder.max_record_size, 0));

@@ -25,17 +25,20 @@ mod row;
 mod sql;
 mod wal2json;
 
+use std::borrow::Cow;
+
 use super::fields::{Fields, Slot};
 use super::lines::{self, Line, span};
 use super::requests::Wanted;
 use super::scan::{Scanner, Span};
 use super::stops::Stops;
 use super::{Decoded, Decoder, reason};
-use crate::plan::{Envelope, Mapping};
+use crate::plan::{Envelope, Mapping, Place};
 use crate::source::{Chunk, Framing};
 
 use avro::Avro;
 use change::Change;
+use content::text_of;
 use dataverse::Dataverse;
 use debezium::Debezium;
 use events::Events;
@@ -53,6 +56,8 @@ const MOST_ELEMENTS: usize = 1 << 16;
 pub struct Opener {
     kind: Kind,
     inherited: Inherited,
+    /// Where in the envelope a record's kind is, where the configuration says so.
+    named: Option<(Outer, Slot)>,
 }
 
 enum Kind {
@@ -89,7 +94,15 @@ impl Opener {
             Envelope::ODataDelta => Kind::OData(Box::new(OData::new(source, mapping.whole_rows)?)),
             Envelope::Dataverse => Kind::Dataverse(Box::new(Dataverse::new(source)?)),
         };
-        Ok(Some(Opener { kind, inherited: Inherited::new(mapping, wanted, fields)? }))
+        let named = match &mapping.kind {
+            Place::Within(pointer) => {
+                let mut outer = Outer::default();
+                let slot = outer.fields.add(pointer)?;
+                Some((outer, slot))
+            }
+            _ => None,
+        };
+        Ok(Some(Opener { kind, inherited: Inherited::new(mapping, wanted, fields)?, named }))
     }
 }
 
@@ -180,7 +193,7 @@ pub fn decode(decoder: &mut Decoder, opener: &mut Opener, chunk: &Chunk, write_t
     match &chunk.framing {
         Framing::Lines => decode_lines(&mut gathered, opener),
         Framing::Avro(header) => {
-            let Opener { kind, inherited } = opener;
+            let Opener { kind, inherited, .. } = opener;
             if let Kind::Avro(avro) = kind {
                 avro.decode(&mut gathered, inherited, header);
             }
@@ -213,9 +226,14 @@ fn decode_lines(gathered: &mut Gathered<'_>, opener: &mut Opener) {
 
 fn decode_one(gathered: &mut Gathered<'_>, opener: &mut Opener, start: usize, end: usize) {
     let data = &gathered.chunk.data;
-    let Opener { kind, inherited } = opener;
+    let Opener { kind, inherited, named } = opener;
     gathered.begin(start);
-    match gathered.take(inherited, |row| kind.open(data, start, end, row)) {
+    // What is not JSON is refused below.
+    let named = named.as_mut().map(|(named, slot)| match named.scan(data, start, end) {
+        Ok(()) => text_of(data, named.get(data, *slot)).unwrap_or_default(),
+        Err(_) => Cow::default(),
+    });
+    match gathered.take(inherited, named.as_deref(), |row| kind.open(data, start, end, row)) {
         Ok(()) => gathered.keep(span(start, end), start),
         Err(reason) => gathered.refuse(reason, start, end),
     }

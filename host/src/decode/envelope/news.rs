@@ -5,12 +5,12 @@
 
 use std::collections::HashMap;
 
-use crate::dataset::{Column, SchemaNews};
+use crate::dataset::{Column, SchemaNews, TableName};
 
 /// What has been said of a chunk's tables.
 #[derive(Default)]
 pub struct News {
-    said: HashMap<String, Said>,
+    said: HashMap<TableName, Said>,
     news: Vec<SchemaNews>,
     /// Where the record begins that says something now.
     offset: u64,
@@ -46,10 +46,10 @@ impl News {
     }
 
     /// Says what columns the records of `kind` have, unless that is what was said last.
-    pub fn say(&mut self, kind: &str, saying: Saying, columns: impl FnOnce() -> Option<Vec<Column>>) {
+    pub fn say(&mut self, kind: &TableName, saying: Saying, columns: impl FnOnce() -> Option<Vec<Column>>) {
         let Saying { signature, complete, version } = saying;
         if !self.said.contains_key(kind) {
-            self.said.insert(kind.to_owned(), Said::default());
+            self.said.insert(kind.clone(), Said::default());
         }
         let Some(said) = self.said.get_mut(kind) else { return };
         let known = match complete {
@@ -79,7 +79,7 @@ impl News {
             }
         }
         if let Some(columns) = columns {
-            self.news.push(SchemaNews { kind: kind.to_owned(), columns, complete, version, offset: self.offset });
+            self.news.push(SchemaNews { kind: kind.clone(), columns, complete, version, offset: self.offset });
         }
     }
 

@@ -5,7 +5,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::news::News;
+use super::news::{News, Saying};
+use crate::dataset::{Column, TableName};
 use crate::decode::fields::{Fields, Slot};
 use crate::decode::lines::span;
 use crate::decode::requests::Wanted;
@@ -28,6 +29,8 @@ pub struct Row<'a> {
     pub content: Known,
     /// Which attributes are taken from the body, once it is scanned.
     pub inherits: Inherits,
+    /// The record's kind, where the configuration says where in the envelope it is.
+    pub kind: Option<&'a str>,
     /// It is no row: it says something else.
     pub skipped: bool,
     pub news: &'a mut News,
@@ -120,6 +123,27 @@ impl Row<'_> {
         let start = self.buffer.len();
         self.buffer.extend_from_slice(number.to_string().as_bytes());
         self.written(attribute, start);
+    }
+
+    /// The table that the row is of, which gives the kind.
+    pub fn table(&mut self, name: &TableName) {
+        self.text(Attribute::Kind, &name.kind());
+        if let Some(slot) = self.wanted.table
+            && self.kind.is_none()
+            && *name != TableName::plain(name.table.as_str())
+        {
+            let start = self.buffer.len();
+            serde_json::to_writer(&mut *self.buffer, name).expect("writing to memory cannot fail");
+            self.found[slot] = span(start, self.buffer.len());
+        }
+    }
+
+    /// Says what columns the rows of a table have.
+    pub fn say(&mut self, name: &TableName, saying: Saying, columns: impl FnOnce() -> Option<Vec<Column>>) {
+        match self.kind {
+            Some(kind) => self.news.say(&TableName::plain(kind), saying, columns),
+            None => self.news.say(name, saying, columns),
+        }
     }
 
     /// A text among the system properties.

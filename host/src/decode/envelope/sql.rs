@@ -1,17 +1,9 @@
-//! The types of columns as databases name them, and what tables are called.
+//! The types of columns as databases name them.
 //!
 //! The names are those of PostgreSQL's `format_type`, with and without what is in parentheses; of other databases as Debezium
 //! gives them in what it says of schemas. A type that is not known is text.
 
 use crate::dataset::{Column, DataType};
-
-/// What the records of a table are called: the table alone where its schema is the one that tables are in by default.
-pub fn table_kind(schema: Option<&str>, table: &str) -> String {
-    match schema {
-        None | Some("" | "public" | "dbo") => table.to_owned(),
-        Some(schema) => format!("{schema}.{table}"),
-    }
-}
 
 /// A column of one of PostgreSQL's types: `character varying(160)`, `numeric(38,10)`, `timestamp(3) without time zone`.
 pub fn column(name: String, written: &str) -> Column {
@@ -171,13 +163,5 @@ mod tests {
         ] {
             assert_eq!(described("c".into(), connector, written, length, scale), expected, "{connector} {written}");
         }
-    }
-
-    #[test]
-    fn tables_of_the_default_schema_are_called_by_their_name() {
-        assert_eq!(table_kind(None, "t"), "t");
-        assert_eq!(table_kind(Some("public"), "t"), "t");
-        assert_eq!(table_kind(Some("dbo"), "t"), "t");
-        assert_eq!(table_kind(Some("sales"), "t"), "sales.t");
     }
 }

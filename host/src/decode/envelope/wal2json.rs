@@ -4,6 +4,8 @@
 //! and `pk` where the options `include-lsn`, `include-timestamp` and `include-pk` ask for them. An update lacks the columns whose
 //! values are stored apart (TOAST) and did not change, so it is a patch. Values are copied byte for byte.
 
+use std::borrow::Cow;
+
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Outer;
@@ -11,7 +13,7 @@ use super::content::text_of;
 use super::news::Saying;
 use super::row::Row;
 use super::sql;
-use crate::dataset::Column;
+use crate::dataset::{Column, TableName};
 use crate::decode::fields::Slot;
 use crate::decode::key_text;
 use crate::decode::reason;
@@ -101,8 +103,8 @@ impl Wal2Json {
         let schema = text_of(data, outer.get(data, slots.schema));
         let name =
             text_of(data, table).ok_or_else(|| reason::no_text("table", data, table, "expected Unicode text"))?;
-        let kind = sql::table_kind(schema.as_deref(), &name);
-        row.text(Attribute::Kind, &kind);
+        let name = TableName { schema: schema.map(Cow::into_owned), ..TableName::plain(name) };
+        row.table(&name);
         row.text(Attribute::Source, source);
         row.text(Attribute::Operation, operation);
         let version = put_version(data, outer.get(data, slots.lsn), row)?;
@@ -134,7 +136,7 @@ impl Wal2Json {
         if columns.all.iter().all(|column| !column.data_type.is_absent()) {
             columns.sign(data, scratch);
             let saying = Saying { signature: xxh3_64(scratch), complete: operation == "create", version };
-            row.news.say(&kind, saying, || columns.described(data));
+            row.say(&name, saying, || columns.described(data));
         }
         Ok(())
     }

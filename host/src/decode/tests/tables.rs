@@ -29,7 +29,7 @@ pub fn told(news: &[SchemaNews]) -> Vec<(String, bool, String)> {
                 format!("{}:{}{limits}", column.name, column.data_type.name())
             })
             .collect();
-        (news.kind.clone(), news.complete, columns.join(" "))
+        (news.kind.kind(), news.complete, columns.join(" "))
     };
     news.iter().map(one).collect()
 }

@@ -9,9 +9,12 @@ use std::sync::Arc;
 use super::moves::Together;
 use super::table::state_object;
 use crate::commit::Object;
-use crate::dataset::{DatasetState, Format, Sync, TableEntry, TableSchema, file_key, partition_of, rfc3339};
+use crate::dataset::{
+    DatasetState, Format, PassedOver, Sync, TableEntry, TableName, TableSchema, file_key, partition_of, rfc3339,
+};
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
+use crate::pipeline::kinds::{Found, Kinds};
 use crate::pipeline::rows::RowChange;
 use crate::pipeline::table_changes::{TableChanges, Truncation};
 use crate::plan::{ExportPlan, Input, PluginUse, TablesPlan};
@@ -34,6 +37,8 @@ pub struct Dataset {
     pub(super) obsolete: Vec<String>,
     /// The state holds something that no commit does.
     pub(super) unsaved: bool,
+    /// What this run has passed over.
+    passed_over: PassedOver,
 }
 
 /// What a span adds to the lake besides its files.
@@ -81,6 +86,8 @@ impl Dataset {
             state.tables.iter().map(|(name, entry)| (name.clone(), entry.link)).collect();
         let PluginUse { plugin, config } = &export.format;
         let format = Format { plugin: &plugin.name, config, extension: &extension };
+        let kinds = Kinds::new(&plan);
+        state.passed_over.retain(|kind| kinds.find(&TableName::plain(kind)) == Found::Nothing);
         let (obsolete, changed) = state.follow(&plan, format, moment.write_time)?;
         refuse_to_reread(&export, &linked, &state, &read)?;
         let unsaved = changed || (full && !state.full);
@@ -90,7 +97,18 @@ impl Dataset {
         let new = state.tables.iter().filter(is_new).map(|(name, _)| name.clone()).collect();
         let source = export.source.clone();
         let accepted = BTreeMap::new();
-        let mut dataset = Dataset { plan, export, toolbox, state, cache, accepted, extension, obsolete, unsaved };
+        let mut dataset = Dataset {
+            plan,
+            export,
+            toolbox,
+            state,
+            cache,
+            accepted,
+            extension,
+            obsolete,
+            unsaved,
+            passed_over: PassedOver::default(),
+        };
         dataset.let_join(new, &source, &read, moment.write_time);
         if dataset.state.joining.is_some() && !matches!(source.input, Input::Files(_)) {
             return Err(Error::config(format!(
@@ -181,6 +199,36 @@ impl Dataset {
             }
             _ => format!("{what}: run again, or use --follow"),
         })
+    }
+
+    /// Counts records that no table has.
+    pub(super) fn pass_over(&mut self, records: &PassedOver) {
+        self.passed_over.add_all(records);
+        self.state.passed_over.add_all(records);
+    }
+
+    /// What this run has passed over.
+    pub(super) fn passed_over(&self) -> &PassedOver {
+        &self.passed_over
+    }
+
+    /// What this run has passed over, for people; `None` where that is nothing. A linked table that has seen no record yet may be meant.
+    pub(super) fn note_passed_over(&self) -> Option<String> {
+        if self.passed_over.is_empty() {
+            return None;
+        }
+        let unseen = |name: &&String| self.state.tables.get(*name).is_some_and(|entry| entry.sync == Sync::NotStarted);
+        let meant = self.plan.tables.keys().filter(unseen).find_map(|name| {
+            let kinds = self.passed_over.kinds.keys().map(String::as_str);
+            let nearest = kinds.max_by(|one, other| {
+                let near = |kind: &str| strsim::jaro_winkler(kind.rsplit('.').next().unwrap_or(kind), name);
+                near(one).total_cmp(&near(other))
+            })?;
+            Some(format!(
+                "; table `{name}` had no record: to give it those of `{nearest}`, set `kind = \"{nearest}\"` in it"
+            ))
+        });
+        Some(format!("passed over: {}, which no table has{}", self.passed_over, meant.unwrap_or_default()))
     }
 
     /// Whether a table's initial sync is complete once the source was read to its end.

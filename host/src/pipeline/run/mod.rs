@@ -30,6 +30,7 @@ use super::lookup::Tables;
 use super::processed::Stages;
 use crate::clock::Surroundings;
 use crate::commit::{Commit, Identity, Outcome, Partition, Published, newest_owner, read_last};
+use crate::dataset::PassedOver;
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
 use crate::plan::{ExportPlan, Exports, Files, PluginUse};
@@ -80,11 +81,12 @@ pub async fn run(job: Job) -> ExportReport {
     let (report, counts) = watch::channel(ExportReport { export: name.clone(), ..ExportReport::default() });
     let mut stages = Stages::default();
     let mut warnings = Vec::new();
+    let mut passed_over = PassedOver::default();
     let (lake, nonce) = (job.lake.clone(), job.surroundings.nonce());
     let is_of_events = job.export.exports == Exports::Events;
     // Whoever says how many may be refused has thought of them.
     let judges = !job.options.follow && job.export.max_dead_letters.is_none();
-    let mut result = export(job, nonce, report, &mut stages, &mut warnings).await;
+    let mut result = export(job, nonce, report, &mut stages, (&mut warnings, &mut passed_over)).await;
     // An owner that was replaced meets files that it did not write, before it meets the log.
     if let Err(Error { kind: Kind::Lake | Kind::Fenced, .. }) = &result
         && let Ok(Some((owner, writer))) = newest_owner(&lake, &name, PARTITION).await
@@ -99,6 +101,7 @@ pub async fn run(job: Job) -> ExportReport {
     report.seconds = started.elapsed().as_secs_f64();
     report.stages = stages;
     report.warnings = warnings;
+    report.passed_over = passed_over;
     report.error = result.err();
     report
 }
@@ -108,7 +111,7 @@ async fn export(
     nonce: u128,
     report: watch::Sender<ExportReport>,
     stages: &mut Stages,
-    warnings: &mut Vec<String>,
+    (warnings, passed_over): (&mut Vec<String>, &mut PassedOver),
 ) -> Result<()> {
     // Before the owner of an export of the other type is overtaken.
     check_type(&job.export, read_last(&job.lake, &job.export.name, PARTITION).await?.as_ref().map(|(_, last)| last))?;
@@ -209,6 +212,10 @@ async fn export(
     let now = run.surroundings.clock.now();
     warnings.extend(run.table.as_ref().and_then(|table| table.note(now)));
     warnings.extend(run.dataset.as_ref().and_then(|dataset| dataset.note(now)));
+    if let Some(dataset) = &run.dataset {
+        warnings.extend(dataset.note_passed_over());
+        *passed_over = dataset.passed_over().clone();
+    }
     let stopped = run.dataset.as_ref().and_then(Dataset::stopped);
     drop(feed);
     let is_interrupted = run.is_interrupted;

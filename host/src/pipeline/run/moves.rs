@@ -24,8 +24,8 @@ impl Together {
         for change in changes {
             let last = parts.last_mut().expect("there is one from the beginning");
             match change {
-                RowChange::Truncate(_) | RowChange::Schema(_) => {}
-                RowChange::Row(change) => {
+                RowChange::Truncate(_) | RowChange::Schema(_) | RowChange::Origin { .. } => {}
+                RowChange::Row(change) | RowChange::Continued(change) => {
                     if let Some(changed) = &mut changed {
                         changed.insert(change.subject().to_owned());
                     }

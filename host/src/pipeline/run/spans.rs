@@ -318,6 +318,9 @@ impl Run<'_> {
         }
         span.change_bytes += processed.changes.iter().map(Change::size).sum::<usize>();
         span.changes.extend(processed.changes);
+        if let Some(dataset) = self.dataset.as_mut().filter(|_| processed.takes != Takes::Joining) {
+            dataset.pass_over(&processed.passed_over);
+        }
         let takes = |table: &str| self.dataset.as_ref().is_some_and(|dataset| dataset.takes(table, processed.takes));
         for (table, change) in processed.rows.into_iter().filter(|(table, _)| takes(table)) {
             span.change_bytes += change.size();

@@ -41,7 +41,7 @@ fn table(kind: &str, write: WriteMode) -> TablePlan {
         linked: true,
         link: 1,
         remove_files: false,
-        kind: kind.into(),
+        kinds: vec![kind.into()],
         key: Vec::new(),
         created: Some("/created".into()),
         write,

@@ -11,11 +11,13 @@ mod tables;
 mod unavailable;
 mod values;
 
+use std::borrow::Cow;
+
 use super::Outer;
 use super::content::text_of;
 use super::news::Saying;
 use super::row::Row;
-use super::sql;
+use crate::dataset::TableName;
 use crate::decode::columns::int64;
 use crate::decode::fields::Slot;
 use crate::decode::reason;
@@ -47,6 +49,8 @@ struct Slots {
     op: Slot,
     before: Slot,
     after: Slot,
+    name: Slot,
+    database: Slot,
     schema: Slot,
     table: Slot,
     collection: Slot,
@@ -71,6 +75,8 @@ impl Debezium {
             op: add("/op")?,
             before: add("/before")?,
             after: add("/after")?,
+            name: add("/source/name")?,
+            database: add("/source/db")?,
             schema: add("/source/schema")?,
             table: add("/source/table")?,
             collection: add("/source/collection")?,
@@ -142,7 +148,13 @@ impl Debezium {
         reason::check_text("source.table", data, table)?;
         let name = text_of(data, table)
             .ok_or_else(|| reason::no_text("source.table", data, table, "expected Unicode text"))?;
-        let kind = sql::table_kind(text_of(data, get(slots.schema)).as_deref(), &name);
+        let place = |slot| text_of(data, get(slot)).map(Cow::into_owned);
+        let name = TableName {
+            server: place(slots.name),
+            database: place(slots.database),
+            schema: place(slots.schema),
+            table: name.into_owned(),
+        };
         let (version, time) = (version(data, event, slots)?, whole("source.ts_ms", data, get(slots.time))?);
         // Embedded engines write 0 for a time that they do not know.
         let time = time.filter(|millis| *millis != 0);
@@ -179,7 +191,7 @@ impl Debezium {
                 }
             }
         }
-        row.text(Attribute::Kind, &kind);
+        row.table(&name);
         row.text(Attribute::Operation, operation);
         row.text(Attribute::Source, &self.source);
         if let Some(version) = version {
@@ -195,7 +207,7 @@ impl Debezium {
         }
         if let Some((signature, table)) = known {
             let saying = Saying { signature, complete: true, version };
-            row.news.say(&kind, saying, || Some(table.columns.clone()));
+            row.say(&name, saying, || Some(table.columns.clone()));
         }
         Ok(())
     }
@@ -207,7 +219,7 @@ impl Debezium {
         if !get(slots.ddl).is_absent() || !get(slots.tables).is_absent() {
             let connector = text_of(data, get(slots.connector)).unwrap_or_default();
             let version = version(data, &self.event, slots)?;
-            return tables::say(data, get(slots.tables), (&connector, version), row.news);
+            return tables::say(data, get(slots.tables), (&connector, version), row);
         }
         let status = text_of(data, get(slots.status));
         if matches!(status.as_deref(), Some("BEGIN" | "END")) && !get(slots.id).is_absent() {

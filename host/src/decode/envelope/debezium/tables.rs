@@ -3,8 +3,9 @@
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::dataset::Column;
-use crate::decode::envelope::news::{News, Saying};
+use crate::dataset::{Column, TableName};
+use crate::decode::envelope::news::Saying;
+use crate::decode::envelope::row::Row;
 use crate::decode::envelope::sql;
 use crate::decode::scan::Span;
 
@@ -16,7 +17,7 @@ pub fn say(
     data: &[u8],
     changes: Span,
     (connector, version): (&str, Option<i64>),
-    news: &mut News,
+    row: &mut Row<'_>,
 ) -> Result<(), String> {
     let wrong =
         |found: String| format!("the `tableChanges` are {found}, expected an array of tables with `id` and `columns`");
@@ -38,7 +39,7 @@ pub fn say(
     }
     for (kind, columns) in tables {
         let saying = Saying { signature: xxh3_64(text), complete: true, version };
-        news.say(&kind, saying, || Some(columns));
+        row.say(&kind, saying, || Some(columns));
     }
     Ok(())
 }
@@ -49,16 +50,20 @@ fn column(described: &Value, connector: &str) -> Option<Column> {
     Some(sql::described(name.to_owned(), connector, written, length, scale))
 }
 
-/// What the rows of `"database"."schema"."table"`, or of `"database"."table"`, are called.
-fn kind(id: &str) -> String {
+/// What `"database"."schema"."table"`, or `"database"."table"`, is called.
+fn kind(id: &str) -> TableName {
     let parts: Vec<&str> = match id.strip_prefix('"').and_then(|id| id.strip_suffix('"')) {
         Some(quoted) => quoted.split("\".\"").collect(),
         None => id.split('.').collect(),
     };
+    let own = |place: &str| Some(place.to_owned());
     match *parts {
-        [.., _, schema, table] => sql::table_kind(Some(schema), table),
-        [.., table] => table.to_owned(),
-        [] => String::new(),
+        [.., database, schema, table] => {
+            TableName { database: own(database), schema: own(schema), ..TableName::plain(table) }
+        }
+        [database, table] => TableName { database: own(database), ..TableName::plain(table) },
+        [table] => TableName::plain(table),
+        [] => TableName::default(),
     }
 }
 
@@ -76,7 +81,7 @@ mod tests {
             ("customers", "customers"),
             ("\"", "\""),
         ] {
-            assert_eq!(kind(id), expected, "{id}");
+            assert_eq!(kind(id).kind(), expected, "{id}");
         }
     }
 }
