@@ -37,6 +37,11 @@ demo: build
 test *ARGS:
     cargo test --workspace "$@"
 
+# Pass all tests with every repetition of the long ones: each fault, each kill, each seed. `just soak 30` runs 30 % of them.
+[group('check')]
+soak SHARE="100" *ARGS:
+    LAKEPORT_SOAK="$1" cargo test --workspace -- "${@:2}"
+
 # Run the tests and accept what they print as the new expected output.
 [group('check')]
 bless *ARGS:

@@ -29,6 +29,9 @@ pub mod plugin;
 pub mod record;
 mod replace;
 pub mod session;
+#[cfg(test)]
+#[path = "../../tests/support/soak.rs"]
+mod soak;
 pub mod source;
 pub mod table;
 pub mod telemetry;

@@ -10,4 +10,5 @@ pub mod postgres;
 pub mod process;
 pub mod servers;
 pub mod shared_data;
+pub mod soak;
 pub mod tools;
