@@ -4,6 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use lakeport::record::KEPT;
+
 use crate::support::lake_folder::{Installation, signal};
 
 /// One line of every kind, and the reason it is refused for.
@@ -69,7 +71,8 @@ fn every_kind_is_kept_with_reason_origin_offset_time_and_bytes() {
     for (letter, (line, reason)) in letters.iter().zip(refused()) {
         assert_eq!(letter["reason"], reason);
         assert_eq!((&letter["export"], &letter["origin"]), (&json!("signals"), &json!(path)));
-        assert!(kept(letter) == line, "{reason}: other bytes were kept");
+        assert!(kept(letter) == line[..line.len().min(KEPT)], "{reason}: other bytes were kept");
+        assert_eq!(letter["length"], line.len(), "{reason}");
         let offset = letter["offset"].as_u64().unwrap() as usize;
         assert!(input[offset..].starts_with(&line), "{reason}: it was not at {offset}");
         let time = chrono::DateTime::parse_from_rfc3339(letter["time"].as_str().unwrap()).unwrap();
@@ -83,7 +86,8 @@ fn the_raw_form_can_be_mended_and_exported_again() {
     let installation = installation("");
     installation.run_ok(&["run"]);
     let raw = installation.run(&["dead-letters", "--raw"]).stdout;
-    let expected: Vec<u8> = refused().into_iter().flat_map(|(line, _)| [line, b"\n".to_vec()].concat()).collect();
+    let kept = |line: Vec<u8>| [&line[..line.len().min(KEPT)], b"\n"].concat();
+    let expected: Vec<u8> = refused().into_iter().flat_map(|(line, _)| kept(line)).collect();
     assert!(raw == expected, "{}", String::from_utf8_lossy(&raw[..1_000]));
 }
 
@@ -168,4 +172,33 @@ fn as_many_dead_letters_as_are_allowed_stop_nothing() {
     installation.write("in.ndjson", "oops\n");
     installation.run_ok(&["run"]);
     assert_eq!(installation.dead_letters().len(), 12);
+}
+
+#[test]
+fn hundreds_of_records_that_a_plugin_fails_on_cost_no_other_record() {
+    let installation = Installation::new(&format!(
+        "[plugins.picky]\npath = \"{}\"\n[sources.signals]\nfiles = \"in.ndjson\"\n[exports.signals]\nsource = \"signals\"\n\
+         filters = [{{ plugin = \"picky\", mode = \"trap-on-some\" }}]\n",
+        test_guests::FILTER
+    ));
+    let line = |id: usize| match id % 20 {
+        3 => signal(id, 0).replacen('{', r#"{"trap":true,"#, 1) + "\n",
+        _ => signal(id, 0) + "\n",
+    };
+    installation.write("in.ndjson", (0..6_000).map(line).collect::<String>());
+    let summary = installation.export();
+    assert_eq!((&summary["records-written"], &summary["dead-letters"]), (&json!(5_700), &json!(300)));
+    let ids = installation.ids();
+    assert!(ids.len() == 5_700 && ids.values().all(|times| *times == 1), "each of the others once");
+}
+
+#[test]
+fn of_a_large_record_the_beginning_and_the_length_are_kept() {
+    let installation = Installation::exporting("in.ndjson", "");
+    installation.write("in.ndjson", format!("{}ä\n", "x".repeat((1 << 20) - 1)) + &"y".repeat(3 << 20) + "\n");
+    assert_eq!(installation.export()["dead-letters"], 2);
+    let letters = installation.dead_letters();
+    let length = |at: usize| letters[at]["record"].as_str().unwrap().len();
+    assert_eq!((length(0), &letters[0]["length"]), ((1 << 20) - 1, &json!((1 << 20) + 1)));
+    assert_eq!((length(1), &letters[1]["length"]), (1 << 20, &json!(3 << 20)));
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 use test_guests::transform;
 
 use super::{MOMENT, bodies, kinds, limits, open_transform, sandbox, texts, used};
+use crate::support::lake_folder::{Installation, signals};
 
 fn apply(mode: transform::Mode, rows: &[&str]) -> Result<Transformed, Failure> {
     open_transform(limits(), mode, MOMENT).apply(rows.len(), &[bodies(rows)])
@@ -21,6 +22,7 @@ fn transforms_that_break_a_rule_fail_alone_and_by_name() {
         Duplicate,
         Split,
         Chance,
+        Number,
         SetAttributes,
         Drop,
         HugeBody,
@@ -67,6 +69,10 @@ fn transforms_that_break_a_rule_fail_alone_and_by_name() {
             }
             Chance => {
                 repeats();
+                continue;
+            }
+            Number => {
+                assert!(texts(&apply(mode, &["{}"; 2]).unwrap().bodies.unwrap())[0].contains("\"number\":\""));
                 continue;
             }
             SetAttributes => {
@@ -161,4 +167,42 @@ fn enrich_asks_for_lookups_and_adds_what_they_find() {
             r#"{"h":6,"device":{"name":"Bad","place":null}}"#
         ]
     );
+}
+
+#[test]
+fn a_transform_that_repeats_large_records_without_end_breaks_a_rule() {
+    let installation = turned("huge-list", "");
+    let large =
+        format!("{{\"name\":\"n\",\"signalTime\":\"2026-03-01T10:00:00Z\",\"p\":\"{}\"}}\n", "x".repeat(400_000));
+    let small = "{\"name\":\"n\",\"signalTime\":\"2026-03-01T10:00:00Z\"}\n";
+    installation.write("in.ndjson", large + small);
+    let summary = installation.export();
+    assert_eq!((&summary["records-written"], &summary["dead-letters"]), (&json!(100), &json!(1)), "{summary}");
+    let reason = installation.dead_letters()[0]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("it repeated records to 40"), "{reason}");
+    assert!(reason.ends_with("more than its limit of 33554432 (`limits.transfer`)"), "{reason}");
+    assert!(summary["plugins"]["turn"]["broken-rules"].as_u64() >= Some(1), "{summary}");
+    assert!(
+        summary["plugins"]["turn"]["first-broken-rule"].as_str().unwrap().contains("repeated records"),
+        "{summary}"
+    );
+}
+
+#[test]
+fn numbers_that_plugins_draw_are_unique_over_lanes_and_instances() {
+    let installation = turned("number", "flush = { bytes = \"1GiB\" }");
+    installation.write("in.ndjson", signals(40_000));
+    installation.run_ok(&["run", "--quiet"]);
+    let lines = installation.lines();
+    let numbers: std::collections::BTreeSet<_> = lines.iter().collect();
+    assert_eq!((lines.len(), numbers.len()), (40_000, 40_000));
+}
+
+/// An export whose records go through the transform of the tests.
+fn turned(mode: &str, more: &str) -> Installation {
+    Installation::new(&format!(
+        "[plugins.turn]\npath = \"{}\"\n[sources.signals]\nfiles = \"in.ndjson\"\n[exports.signals]\nsource = \"signals\"\n{more}\n\
+         transforms = [{{ plugin = \"turn\", mode = \"{mode}\" }}]\n",
+        test_guests::TRANSFORM
+    ))
 }

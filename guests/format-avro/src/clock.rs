@@ -97,7 +97,9 @@ impl Moment<'_> {
         let digit = |at: usize| self.fraction.get(at).map_or(0, |digit| i64::from(digit - b'0'));
         let part = (0..digits as usize).fold(0, |sum, at| sum * 10 + digit(at));
         let cut = self.fraction.iter().skip(digits as usize).any(|&digit| digit != b'0');
-        Some((self.seconds.checked_mul(10_i64.pow(digits))?.checked_add(part)?, !cut))
+        // Wider than a long: at the range's lower end, whole seconds alone lie outside of it.
+        let units = i128::from(self.seconds) * 10_i128.pow(digits) + i128::from(part);
+        Some((i64::try_from(units).ok()?, !cut))
     }
 }
 
@@ -244,6 +246,10 @@ mod tests {
         }
         let nanos = |text: &str| instant(text.as_bytes()).and_then(|moment| moment.units(9));
         assert_eq!(nanos("2262-04-12T00:00:00Z"), None);
+        assert_eq!(nanos("1677-09-21T00:12:43.145224192Z"), Some((i64::MIN, true)));
+        assert_eq!(nanos("1677-09-21T00:12:43.145224191Z"), None);
+        assert_eq!(nanos("2262-04-11T23:47:16.854775807Z"), Some((i64::MAX, true)));
+        assert_eq!(nanos("2262-04-11T23:47:16.854775808Z"), None);
     }
 
     #[test]

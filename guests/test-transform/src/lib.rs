@@ -1,6 +1,7 @@
 //! A transform that does as its settings say: some useful things for tests, and some that the interface forbids.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::SystemTime;
 
 use lakeport_plugin::prelude::*;
@@ -18,6 +19,8 @@ pub enum Mode {
     Split,
     /// New bodies with the time, a random number and the order of a hash map.
     Chance,
+    /// New bodies with a name and a time, and a number of a generator that is seeded when it is first used.
+    Number,
     /// Sets every attribute that a transform may.
     SetAttributes,
     /// Drops every record.
@@ -76,6 +79,10 @@ impl Transform for Test {
                 let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_micros());
                 let map: HashMap<u32, ()> = (0..100).map(|n| (n, ())).collect();
                 output.push(format!(r#"{{"now":{now},"order":{:?}}}"#, map.keys().collect::<Vec<_>>()));
+            }
+            Mode::Number => {
+                let number = RandomState::new().build_hasher().finish();
+                output.push(format!(r#"{{"name":"n","signalTime":"2026-03-01T10:00:00Z","number":"{number:016x}"}}"#));
             }
             Mode::Drop => {}
             _ => output.keep(),
@@ -136,7 +143,7 @@ impl Transform for Test {
                     (Attribute::Properties, pairs(rows, 1)),
                 ];
             }
-            Mode::Keep | Mode::Duplicate | Mode::Split | Mode::Chance | Mode::Drop => {
+            Mode::Keep | Mode::Duplicate | Mode::Split | Mode::Chance | Mode::Number | Mode::Drop => {
                 return rows::apply(self, batch);
             }
         }

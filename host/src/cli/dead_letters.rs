@@ -96,6 +96,7 @@ pub fn write(out: &mut dyn Write, form: Form, export: &str, time: &str, letter: 
                 "origin": letter.origin,
                 "offset": letter.offset,
                 "reason": letter.reason,
+                "length": letter.length,
                 key: record,
             });
             writeln!(out, "{object}")
@@ -103,7 +104,12 @@ pub fn write(out: &mut dyn Write, form: Form, export: &str, time: &str, letter: 
         Form::Text => {
             let (origin, reason) = (printable(&letter.origin), printable(&letter.reason));
             writeln!(out, "{export}: {origin} at {}, {time}: {reason}", letter.offset)?;
-            writeln!(out, "  {}", beginning(&letter.raw))
+            let kept = letter.raw.len();
+            let cut = match letter.length > kept as u64 {
+                true => format!(" (the first {kept} of {} bytes are kept)", letter.length),
+                false => String::new(),
+            };
+            writeln!(out, "  {}{cut}", beginning(&letter.raw))
         }
     }
 }
@@ -124,7 +130,7 @@ mod tests {
     use super::*;
 
     fn shown(form: Form, raw: &'static [u8]) -> String {
-        let letter = DeadLetter { reason: "not JSON".into(), origin: "/data/a".into(), offset: 42, raw: raw.into() };
+        let letter = DeadLetter::new("not JSON".into(), "/data/a".into(), 42, raw.into());
         let mut out = Vec::new();
         write(&mut out, form, "signals", "2019-09-10T11:12:13Z", &letter).unwrap();
         String::from_utf8_lossy(&out).into_owned()

@@ -18,6 +18,9 @@ pub struct Letter {
     pub offset: u64,
     /// When it was refused: the commit's write time.
     pub time: String,
+    /// The record's length, where less of it is kept. Bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_from: Option<u64>,
     /// The bytes that came, where they are text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<String>,
@@ -29,12 +32,13 @@ pub struct Letter {
 impl Letter {
     /// The letter for a record that was refused at `time`.
     pub fn new(letter: &DeadLetter, time: DateTime<Utc>) -> Self {
-        let text = std::str::from_utf8(&letter.raw).ok().map(str::to_owned);
+        let text = text_of(letter).map(str::to_owned);
         Letter {
             reason: letter.reason.clone(),
             origin: letter.origin.to_string(),
             offset: letter.offset,
             time: time.to_rfc3339_opts(SecondsFormat::Millis, true),
+            cut_from: (letter.length > letter.raw.len() as u64).then_some(letter.length),
             record_base64: text.is_none().then(|| STANDARD.encode(&letter.raw)),
             record: text,
         }
@@ -57,8 +61,20 @@ impl Letter {
             reason: self.reason.clone(),
             origin: self.origin.as_str().into(),
             offset: self.offset,
+            length: self.cut_from.unwrap_or(raw.len() as u64),
             raw: raw.into(),
         }
+    }
+}
+
+/// The record as text; of one that was cut, without a character that the cut went through.
+fn text_of(letter: &DeadLetter) -> Option<&str> {
+    match std::str::from_utf8(&letter.raw) {
+        Ok(text) => Some(text),
+        Err(error) if error.error_len().is_none() && letter.length > letter.raw.len() as u64 => {
+            std::str::from_utf8(&letter.raw[..error.valid_up_to()]).ok()
+        }
+        Err(_) => None,
     }
 }
 

@@ -135,12 +135,10 @@ impl Decoder {
                 Ok(()) => rows.bodies.push(span(start, end)),
                 Err(reason) => {
                     rows.found.truncate(rows.bodies.len() * rows.slots);
-                    decoded.dead.push(DeadLetter {
-                        reason,
-                        origin: chunk.extent.origin.name.clone(),
-                        offset: chunk.extent.first + start as u64,
-                        raw: keep(data, start, end),
-                    });
+                    let (origin, offset) = (chunk.extent.origin.name.clone(), chunk.extent.first + start as u64);
+                    let mut dead = DeadLetter::new(reason, origin, offset, keep(data, start, end));
+                    dead.length += dropped;
+                    decoded.dead.push(dead);
                 }
             }
             if rows.bodies.len() == MAX_ROWS {

@@ -1,75 +1,100 @@
-//! Finds the records that a plugin fails on: halves a failing batch until the offenders are alone.
+//! Finds the records that a plugin fails on: cuts a failing batch until the offenders are alone.
+
+use std::time::{Duration, Instant};
 
 use arrow_array::ArrayRef;
 
 use crate::error::{Error, Result};
 use crate::plugin::Failure;
 
-/// Failures in one batch after which the plugin itself is taken to be broken.
-const MAX_FAILURES: usize = 200;
-/// Timeouts in one batch after which it is: each costs the plugin's whole time.
-const MAX_TIMEOUTS: usize = 20;
+/// How long a plugin may fail on one batch, at the least; after it, the rest of the batch is not passed to it.
+const BUDGET: Duration = Duration::from_secs(60);
+/// How many of its longest failures it may take in any case.
+const FAILURES: u32 = 10;
 
 /// A piece of a batch, and how it went.
 #[derive(Debug)]
 pub struct Outcome<T> {
     /// The first row.
     pub start: usize,
-    /// The answer; a failure is of one row.
+    pub rows: usize,
+    /// The answer, or why all of these rows are refused.
     pub answer: Result<T, Failure>,
 }
 
-/// Calls a plugin on rows `0..rows` of `columns`, and again on halves of what it fails on.
+/// Calls a plugin on rows `0..rows` of `columns`, and again on pieces of what it fails on, until the offenders are alone.
 ///
-/// `call` is given the rows of a piece; after a failure `reopen` must put a fresh instance in place. Without `isolate`, the first
-/// failure is an error.
+/// `call` is given the first row and the number of rows of a piece; after a failure `reopen` must put a fresh instance in place.
+/// A piece that fails is halved. One that takes too long is cut into single rows at once, so that each offender costs the
+/// plugin's time once. Failures may take [`BUDGET`] together; then the rest of the batch is refused as well, so that no input can
+/// stop an export or hold it up without end. Without `isolate`, the first failure is an error.
 ///
 /// # Errors
-/// Of kind `Plugin`: the first failure without `isolate`, or too many; whatever `reopen` answers.
+/// Of kind `Plugin`: the first failure without `isolate`; the errors of `reopen`.
 pub fn bisect<P, T>(
     plugin: &mut P,
     rows: usize,
     columns: &[ArrayRef],
     isolate: bool,
-    call: impl Fn(&mut P, usize, &[ArrayRef]) -> Result<T, Failure>,
-    reopen: impl Fn(&mut P) -> Result<()>,
+    call: impl Fn(&mut P, usize, usize, &[ArrayRef]) -> Result<T, Failure>,
+    reopen: impl Fn(&mut P, usize) -> Result<()>,
 ) -> Result<Vec<Outcome<T>>> {
+    bisect_within(BUDGET, plugin, rows, columns, isolate, call, reopen)
+}
+
+fn bisect_within<P, T>(
+    budget: Duration,
+    plugin: &mut P,
+    rows: usize,
+    columns: &[ArrayRef],
+    isolate: bool,
+    call: impl Fn(&mut P, usize, usize, &[ArrayRef]) -> Result<T, Failure>,
+    reopen: impl Fn(&mut P, usize) -> Result<()>,
+) -> Result<Vec<Outcome<T>>> {
+    let all = rows;
     let mut outcomes = Vec::new();
-    let (mut failures, mut timeouts) = (0, 0);
-    // A stack of pieces; the halves of a piece go on it last first, so that outcomes come in order.
+    let (mut spent, mut longest) = (Duration::ZERO, Duration::ZERO);
+    // A stack of pieces; the parts of a piece go on it last first, so that outcomes come in order.
     let mut pieces = vec![(0, rows)];
     while let Some((start, rows)) = pieces.pop() {
-        let answer = if start == 0 && pieces.is_empty() && outcomes.is_empty() {
-            call(plugin, rows, columns)
+        let started = Instant::now();
+        let answer = if rows == all {
+            call(plugin, start, rows, columns)
         } else {
             let slices: Vec<_> = columns.iter().map(|column| column.slice(start, rows)).collect();
-            call(plugin, rows, &slices)
+            call(plugin, start, rows, &slices)
         };
         let failure = match answer {
             Ok(answer) => {
-                outcomes.push(Outcome { start, answer: Ok(answer) });
+                outcomes.push(Outcome { start, rows, answer: Ok(answer) });
                 continue;
             }
             Err(failure) => failure,
         };
-        failures += 1;
-        timeouts += usize::from(matches!(failure, Failure::Timeout(_)));
         if !isolate {
-            return Err(Error::plugin(failure.to_string()).with_help(
-                "mend the plugin, or set `on-error = \"dead-letter\"` to put such records aside and go on",
-            ));
+            return Err(Error::plugin(failure.to_string())
+                .with_help("fix the plugin, or set `on-error = \"dead-letter\"` to put such records aside and go on"));
         }
-        if failures > MAX_FAILURES || timeouts > MAX_TIMEOUTS {
-            return Err(Error::plugin(format!("{failure}; it failed {failures} times on one batch"))
-                .with_help("the plugin looks broken altogether: mend or replace it"));
+        reopen(plugin, start)?;
+        let took = started.elapsed();
+        (spent, longest) = (spent + took, longest.max(took));
+        if spent > budget.max(longest * FAILURES) {
+            let why = format!(
+                "{failure}; it had failed for {} s on one batch, and the rest of the batch was not passed to it",
+                spent.as_secs()
+            );
+            tracing::error!(reason = why, records = all - start, "records are refused together");
+            outcomes.push(Outcome { start, rows: all - start, answer: Err(failure.because(why)) });
+            break;
         }
-        reopen(plugin)?;
-        if rows == 1 {
-            outcomes.push(Outcome { start, answer: Err(failure) });
-        } else {
-            let half = rows / 2;
-            pieces.push((start + half, rows - half));
-            pieces.push((start, half));
+        match failure {
+            failure if rows == 1 => outcomes.push(Outcome { start, rows, answer: Err(failure) }),
+            Failure::Timeout(_) => pieces.extend((start..start + rows).rev().map(|row| (row, 1))),
+            _ => {
+                let half = rows / 2;
+                pieces.push((start + half, rows - half));
+                pieces.push((start, half));
+            }
         }
     }
     Ok(outcomes)
@@ -85,8 +110,8 @@ mod tests {
 
     use super::*;
 
-    fn fails_on(bad: &'static [i64]) -> impl Fn(&mut u32, usize, &[ArrayRef]) -> Result<Vec<i64>, Failure> {
-        move |calls, _, columns| {
+    fn fails_on(bad: &'static [i64]) -> impl Fn(&mut u32, usize, usize, &[ArrayRef]) -> Result<Vec<i64>, Failure> {
+        move |calls, _, _, columns| {
             *calls += 1;
             let values = columns[0].as_primitive::<Int64Type>().values().to_vec();
             match values.iter().find(|value| bad.contains(value)) {
@@ -102,7 +127,7 @@ mod tests {
 
     #[test]
     fn offenders_end_up_alone_and_everything_else_is_answered_in_order() {
-        let outcomes = bisect(&mut 0, 1000, &column(1000), true, fails_on(&[0, 7, 8, 999]), |_| Ok(())).unwrap();
+        let outcomes = bisect(&mut 0, 1000, &column(1000), true, fails_on(&[0, 7, 8, 999]), |_, _| Ok(())).unwrap();
         let (mut good, mut bad) = (Vec::new(), Vec::new());
         let mut next = 0;
         for outcome in outcomes {
@@ -125,20 +150,62 @@ mod tests {
     #[test]
     fn a_healthy_plugin_is_called_once() {
         let mut calls = 0;
-        bisect(&mut calls, 8192, &column(8192), true, fails_on(&[]), |_| Ok(())).unwrap();
+        bisect(&mut calls, 8192, &column(8192), true, fails_on(&[]), |_, _| Ok(())).unwrap();
         assert_eq!(calls, 1);
     }
 
     #[test]
     fn without_isolation_the_first_failure_stops() {
-        let error = bisect(&mut 0, 10, &column(10), false, fails_on(&[3]), |_| Ok(())).unwrap_err();
+        let error = bisect(&mut 0, 10, &column(10), false, fails_on(&[3]), |_, _| Ok(())).unwrap_err();
         assert_eq!(error.message, "trapped on 3");
     }
 
     #[test]
-    fn a_plugin_that_fails_on_everything_is_given_up() {
-        let broken = |_: &mut (), _: usize, _: &[ArrayRef]| Err::<(), _>(Failure::Trap("always".into()));
-        let error = bisect(&mut (), 8192, &column(8192), true, broken, |_| Ok(())).unwrap_err();
-        assert!(error.message.contains("it failed 201 times on one batch"), "{}", error.message);
+    fn hundreds_of_scattered_offenders_cost_no_other_record() {
+        let is_bad = |value: i64| value % 20 == 3;
+        let call = |_: &mut (), _, _, columns: &[ArrayRef]| {
+            let values = columns[0].as_primitive::<Int64Type>().values();
+            match values.iter().any(|value| is_bad(*value)) {
+                true => Err(Failure::Trap("trapped".into())),
+                false => Ok(values.len()),
+            }
+        };
+        let outcomes = bisect(&mut (), 8192, &column(8192), true, call, |_, _| Ok(())).unwrap();
+        let refused: usize = outcomes.iter().filter(|one| one.answer.is_err()).map(|one| one.rows).sum();
+        let passed: usize = outcomes.iter().filter_map(|one| one.answer.as_ref().ok()).sum();
+        assert_eq!((refused, passed), ((0..8192).filter(|value| is_bad(*value)).count(), 8192 - refused));
+    }
+
+    #[test]
+    fn each_record_that_takes_too_long_costs_the_plugins_time_once() {
+        let timeouts = std::cell::Cell::new(0);
+        let call = |_: &mut (), _, _, columns: &[ArrayRef]| {
+            let values = columns[0].as_primitive::<Int64Type>().values();
+            if values.iter().any(|value| [5, 6000].contains(value)) {
+                timeouts.set(timeouts.get() + 1);
+                return Err(Failure::Timeout("too long".into()));
+            }
+            Ok(())
+        };
+        let outcomes = bisect(&mut (), 8192, &column(8192), true, call, |_, _| Ok(())).unwrap();
+        let refused: Vec<_> = outcomes.iter().filter(|one| one.answer.is_err()).map(|one| one.start).collect();
+        assert_eq!(refused, [5, 6000]);
+        assert_eq!(timeouts.get(), 3, "for the batch, and for each of the two");
+    }
+
+    #[test]
+    fn a_plugin_that_fails_on_everything_is_left_alone_after_a_while() {
+        let slow = |calls: &mut u32, _, _, _: &[ArrayRef]| {
+            *calls += 1;
+            std::thread::sleep(Duration::from_millis(1));
+            Err::<(), _>(Failure::Trap("always".into()))
+        };
+        let mut calls = 0;
+        let budget = Duration::from_millis(30);
+        let outcomes = bisect_within(budget, &mut calls, 8192, &column(8192), true, slow, |_, _| Ok(())).unwrap();
+        assert!(calls < 8192, "{calls} calls");
+        assert_eq!(outcomes.iter().map(|one| one.rows).sum::<usize>(), 8192, "every row is refused once");
+        let last = outcomes.last().unwrap().answer.as_ref().unwrap_err().to_string();
+        assert!(last.starts_with("always; it had failed for "), "{last}");
     }
 }

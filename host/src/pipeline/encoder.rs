@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::bisect::bisect;
 use super::columns::ColumnTable;
-use super::processed::{Processed, SpanContext, letter};
+use super::processed::Processed;
 use super::stage::Stage;
 use crate::commit::File;
 use crate::error::{Error, Result};
@@ -78,7 +79,11 @@ impl Encoder {
     ///
     /// # Errors
     /// Of kind `Plugin` where the format fails and the export says stop, or fails altogether.
-    pub fn encode(&mut self, batch: &Batch, file: &Arc<File>, span: &SpanContext, out: &mut Processed) -> Result<()> {
+    ///
+    /// `moment` is the batch's.
+    pub fn encode(&mut self, batch: &Batch, file: &Arc<File>, moment: Moment, out: &mut Processed) -> Result<()> {
+        let moment = moment.at(&[xxh3_64(file.key.as_bytes())]);
+        self.format.instance.set_moment(moment);
         if !self.begun.contains_key(&file.id) {
             let header = self
                 .format
@@ -98,9 +103,12 @@ impl Encoder {
             batch.rows(),
             &columns,
             isolate && appendable,
-            |stage, rows, columns| stage.instance.encode(file.id, rows, columns),
-            |stage| {
-                stage.instance = open(span.moment)?;
+            |stage, start, rows, columns| {
+                stage.instance.set_moment(moment.at(&[start as u64]));
+                stage.instance.encode(file.id, rows, columns)
+            },
+            |stage, start| {
+                stage.instance = open(moment.at(&[start as u64]))?;
                 // The fresh instance goes on with every file that the failed one had begun.
                 for file in begun.values() {
                     let again = stage.instance.begin(file.id, file.seed, true);
@@ -115,7 +123,7 @@ impl Encoder {
                     out.refuse(batch, outcome.start, &segment.rejected, &self.format.plugin);
                     out.segments.push((file.clone(), segment.bytes.into(), segment.rows));
                 }
-                Err(failure) => out.dead.push(letter(batch, outcome.start, failure.to_string())),
+                Err(failure) => out.fail(batch, outcome.start..outcome.start + outcome.rows, &failure),
             }
         }
         Ok(())

@@ -11,12 +11,13 @@ use std::time::Instant;
 use arrow_array::{Array, UInt32Array};
 use bytes::Bytes;
 use tokio::runtime::Handle;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::bisect::bisect;
 use super::changes::ChangeColumns;
 use super::columns::ColumnTable;
 use super::lookup::{Lookups, Tables};
-use super::processed::{Processed, SpanContext, letter, nanos, timed, u32_of};
+use super::processed::{Processed, SpanContext, nanos, timed, u32_of};
 use super::row_writer::{Portion, RowWriter};
 use super::rows::RowColumns;
 use super::stage::Stage;
@@ -109,12 +110,12 @@ impl Lane {
         out.records = decoded.records;
         out.dead = decoded.dead;
         let mut news = decoded.news.into_iter().peekable();
-        for mut batch in decoded.batches {
+        for (mut batch, moment) in with_moments(decoded.batches, chunk, span) {
             timed(&mut out.stages.decode, || self.lookups.fill(&mut batch, span))?;
-            let batch = self.filter(batch, span, &mut out)?;
-            let batch = self.transform(batch, span, &mut out)?;
+            let batch = self.filter(batch, moment, &mut out)?;
+            let batch = self.transform(batch, moment, &mut out)?;
             match &mut self.end {
-                End::Files(writer) => writer.write(&batch, span, &mut out)?,
+                End::Files(writer) => writer.write(&batch, span, moment, &mut out)?,
                 End::Table { columns, .. } => columns.take(&batch, &mut out),
                 End::Rows { columns, .. } => columns.take(&batch, &mut news, &mut out),
             }
@@ -137,9 +138,9 @@ impl Lane {
         };
         let decoded = timed(&mut out.stages.decode, || documents.decode(chunk, span.moment.write_time));
         out.dead = decoded.dead;
-        for mut batch in decoded.batches {
+        for (mut batch, moment) in with_moments(decoded.batches, chunk, span) {
             timed(&mut out.stages.decode, || self.lookups.fill(&mut batch, span))?;
-            writer.write(&batch, span, &mut out)?;
+            writer.write(&batch, span, moment, &mut out)?;
         }
         Ok(out)
     }
@@ -183,34 +184,32 @@ impl Lane {
             return;
         }
         self.span = span.number;
-        for filter in &mut self.filters {
-            filter.instance.set_moment(span.moment);
-        }
-        for transform in &mut self.transforms {
-            transform.instance.set_moment(span.moment);
-        }
         match &mut self.end {
             End::Files(writer) | End::Table { writer, .. } => writer.enter(span.moment),
             End::Rows { writers, .. } => writers.values_mut().for_each(|writer| writer.enter(span.moment)),
         }
     }
 
-    fn filter(&mut self, mut batch: Batch, span: &SpanContext, out: &mut Processed) -> Result<Batch> {
+    fn filter(&mut self, mut batch: Batch, moment: Moment, out: &mut Processed) -> Result<Batch> {
         let isolate = self.plan.on_error == OnError::DeadLetter;
         let started = Instant::now();
-        for stage in &mut self.filters {
+        for (number, stage) in self.filters.iter_mut().enumerate() {
             if batch.rows() == 0 {
                 break;
             }
+            let moment = moment.at(&[number as u64]);
             let toolbox = &self.toolbox;
             let outcomes = bisect(
                 stage,
                 batch.rows(),
                 &stage.pick(&batch),
                 isolate,
-                |stage, rows, columns| stage.instance.evaluate(rows, columns),
-                |stage| {
-                    stage.instance = toolbox.filter(&stage.plugin, span.moment)?;
+                |stage, start, rows, columns| {
+                    stage.instance.set_moment(moment.at(&[start as u64]));
+                    stage.instance.evaluate(rows, columns)
+                },
+                |stage, start| {
+                    stage.instance = toolbox.filter(&stage.plugin, moment.at(&[start as u64]))?;
                     Ok(())
                 },
             )?;
@@ -229,7 +228,7 @@ impl Lane {
                             }
                         }
                     }
-                    Err(failure) => out.dead.push(letter(&batch, outcome.start, failure.to_string())),
+                    Err(failure) => out.fail(&batch, outcome.start..outcome.start + outcome.rows, &failure),
                 }
             }
             if kept.len() < batch.rows() {
@@ -240,22 +239,31 @@ impl Lane {
         Ok(batch)
     }
 
-    fn transform(&mut self, mut batch: Batch, span: &SpanContext, out: &mut Processed) -> Result<Batch> {
+    fn transform(&mut self, mut batch: Batch, moment: Moment, out: &mut Processed) -> Result<Batch> {
         let isolate = self.plan.on_error == OnError::DeadLetter;
         let started = Instant::now();
-        for stage in &mut self.transforms {
+        let filters = self.filters.len();
+        for (number, stage) in self.transforms.iter_mut().enumerate() {
             if batch.rows() == 0 {
                 break;
             }
+            let moment = moment.at(&[(filters + number) as u64]);
             let toolbox = &self.toolbox;
             let outcomes = bisect(
                 stage,
                 batch.rows(),
                 &stage.pick(&batch),
                 isolate,
-                |stage, rows, columns| stage.instance.apply(rows, columns),
-                |stage| {
-                    stage.instance = toolbox.transform(&stage.plugin, span.moment)?;
+                |stage, start, rows, columns| {
+                    stage.instance.set_moment(moment.at(&[start as u64]));
+                    let transformed = stage.instance.apply(rows, columns)?;
+                    match check_fan_out(&batch, start, &transformed.origins, stage.plugin.plugin.limits.transfer) {
+                        Ok(()) => Ok(transformed),
+                        Err(rule) => Err(stage.instance.broke(rule)),
+                    }
+                },
+                |stage, start| {
+                    stage.instance = toolbox.transform(&stage.plugin, moment.at(&[start as u64]))?;
                     Ok(())
                 },
             )?;
@@ -269,7 +277,7 @@ impl Lane {
                         out.refuse(&shaped.0, 0, &shaped.1, &stage.plugin);
                         pieces.push(without(shaped.0, &shaped.1));
                     }
-                    Err(failure) => out.dead.push(letter(&batch, outcome.start, failure.to_string())),
+                    Err(failure) => out.fail(&batch, outcome.start..outcome.start + outcome.rows, &failure),
                 }
             }
             batch = Batch::concat(&pieces).unwrap_or_else(|| batch.take(&UInt32Array::from(Vec::<u32>::new())));
@@ -306,6 +314,29 @@ impl End {
                 End::Rows { columns, writers: HashMap::new() }
             }
         })
+    }
+}
+
+/// The batches of a chunk, each with the moment that its plugins see.
+fn with_moments(batches: Vec<Batch>, chunk: &Chunk, span: &SpanContext) -> impl Iterator<Item = (Batch, Moment)> {
+    let place = [xxh3_64(chunk.extent.origin.name.as_bytes()), chunk.extent.first];
+    let moment = span.moment.at(&place);
+    batches.into_iter().enumerate().map(move |(number, batch)| (batch, moment.at(&[number as u64])))
+}
+
+/// Refuses records that stand for more than `most` bytes of the rows that they repeat: a repeated row is shared here, and copied
+/// by what comes after. Every row once is always in order.
+fn check_fan_out(batch: &Batch, start: usize, origins: &[u32], most: u64) -> Result<(), String> {
+    if origins.windows(2).all(|pair| pair[0] < pair[1]) {
+        return Ok(());
+    }
+    let mut total = 0_u64;
+    for chunk in origins.chunk_by(|a, b| a == b) {
+        total = total.saturating_add(batch.bytes(start + chunk[0] as usize).saturating_mul(chunk.len() as u64));
+    }
+    match total <= most {
+        true => Ok(()),
+        false => Err(format!("repeated records to {total} bytes, more than its limit of {most} (`limits.transfer`)")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What becomes of a chunk in a lane, and what all lanes of a span share.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,8 +12,8 @@ use super::run::Takes;
 use crate::commit::{File, FileTable};
 use crate::dataset::PassedOver;
 use crate::plan::PluginUse;
-use crate::plugin::{Moment, Rejection};
-use crate::record::{Batch, DeadLetter};
+use crate::plugin::{Failure, Moment, Rejection};
+use crate::record::{Batch, DeadLetter, KEPT};
 use crate::table::Change;
 
 /// What every chunk of one span shares.
@@ -81,16 +82,19 @@ impl Processed {
             self.dead.push(letter(batch, start + rejection.row as usize, reason));
         }
     }
+
+    /// Notes the rows of `batch` that a plugin failed on.
+    pub fn fail(&mut self, batch: &Batch, rows: Range<usize>, failure: &Failure) {
+        self.dead.extend(rows.map(|row| letter(batch, row, failure.to_string())));
+    }
 }
 
 /// The dead letter for a row of a batch.
 pub fn letter(batch: &Batch, row: usize, reason: String) -> DeadLetter {
-    DeadLetter {
-        reason,
-        origin: batch.origin.clone(),
-        offset: batch.offsets.value(row),
-        raw: Bytes::copy_from_slice(batch.raw.value(row)),
-    }
+    let (origin, offset) = (batch.origin.clone(), batch.offsets.value(row));
+    let raw = batch.raw.value(row);
+    let kept = Bytes::copy_from_slice(&raw[..raw.len().min(KEPT)]);
+    DeadLetter { length: raw.len() as u64, ..DeadLetter::new(reason, origin, offset, kept) }
 }
 
 /// A row's number as Arrow indices have it.

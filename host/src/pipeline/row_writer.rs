@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::columns::ColumnTable;
 use super::encoder::Encoder;
 use super::processed::{Processed, SpanContext, timed};
@@ -81,7 +83,9 @@ impl RowWriter {
             batch.columns = self.decoder.extract(&batch.bodies, &batch.columns).columns;
             batch
         });
-        timed(&mut stages.encode, || self.encoder.encode(&batch, &portion.file, span, out))?;
+        let first = portion.rows.first().map_or(0, |row| xxh3_64(row.key.subject.as_bytes()));
+        let moment = span.moment.at(&[first]);
+        timed(&mut stages.encode, || self.encoder.encode(&batch, &portion.file, moment, out))?;
         out.stages = stages;
         Ok(())
     }

@@ -70,7 +70,9 @@ impl Writer {
     /// # Errors
     /// Of kind `Plugin` where the format fails and the export says stop, or fails altogether; of kind `Lake` where it cannot be
     /// found out which object a period's records go to.
-    pub fn write(&mut self, batch: &Batch, span: &SpanContext, out: &mut Processed) -> Result<()> {
+    ///
+    /// `moment` is the batch's.
+    pub fn write(&mut self, batch: &Batch, span: &SpanContext, moment: Moment, out: &mut Processed) -> Result<()> {
         if batch.rows() == 0 {
             return Ok(());
         }
@@ -87,7 +89,7 @@ impl Writer {
                 taken = batch.take(&UInt32Array::from(rows));
                 &taken
             };
-            self.encoder.encode(part, &file, span, out)?;
+            self.encoder.encode(part, &file, moment, out)?;
         }
         out.stages.encode += nanos(started);
         Ok(())

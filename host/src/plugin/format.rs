@@ -24,6 +24,9 @@ use crate::record::ColumnRequest;
 /// in a core's own cache, which is worth more than the further calls cost.
 const RUN: u64 = 256 << 10;
 
+/// The most memory that is set aside for the runs of a batch before they are encoded. Bytes.
+const RESERVED: usize = 8 << 20;
+
 /// One open format.
 pub(super) struct SandboxFormat {
     instance: Instance,
@@ -124,6 +127,7 @@ impl Format for SandboxFormat {
 
     fn encode(&mut self, file: FileId, rows: usize, columns: &[ArrayRef]) -> Result<Segment, Failure> {
         let runs = self.instance.runs("encode", columns, rows, RUN)?;
+        let later_runs = runs.len() - 1;
         let encoder = self.encoder(file)?;
         let mut whole: Option<Segment> = None;
         for run in runs {
@@ -131,9 +135,8 @@ impl Format for SandboxFormat {
             whole = Some(match whole {
                 None => {
                     let mut first = part;
-                    if run.end < rows {
-                        first.bytes.reserve_exact(first.bytes.len() * rows.div_ceil(run.end));
-                    }
+                    // Runs are alike in bytes, not in rows: one large record may be a run by itself.
+                    first.bytes.reserve_exact((first.bytes.len() * later_runs).min(RESERVED));
                     first
                 }
                 Some(mut whole) => {

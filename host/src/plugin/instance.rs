@@ -213,19 +213,18 @@ impl Instance {
         }
         answer.map_err(|error| {
             let failure = self.explain(function, &error);
-            if matches!(failure, Failure::Trap(_) | Failure::Timeout(_)) {
-                self.meter.add(|usage| usage.traps += 1);
-            }
             self.fail(failure)
         })
     }
 
     /// Checks an answer: what it broke becomes this instance's failure.
     pub(super) fn check<R>(&mut self, function: &str, answer: Result<R, String>) -> Result<R, Failure> {
-        answer.map_err(|broken| {
-            let broken = format!("plugin `{}` broke the interface in `{function}`: it {broken}", self.name);
-            self.fail(Failure::BrokeRule(broken))
-        })
+        answer.map_err(|broken| self.broke(function, &broken))
+    }
+
+    /// Makes a rule that the plugin broke this instance's failure.
+    pub(super) fn broke(&mut self, function: &str, rule: &str) -> Failure {
+        self.fail(Failure::BrokeRule(format!("plugin `{}` broke the interface in `{function}`: it {rule}", self.name)))
     }
 
     /// Adds to what the plugin did.
@@ -238,6 +237,14 @@ impl Instance {
 
     /// Makes `failure` what every later call gives.
     pub(super) fn fail(&mut self, failure: Failure) -> Failure {
+        self.meter.add(|usage| match &failure {
+            Failure::Trap(_) | Failure::Timeout(_) => usage.traps += 1,
+            Failure::BrokeRule(rule) => {
+                usage.broken_rules += 1;
+                usage.first_broken_rule.get_or_insert_with(|| rule.clone());
+            }
+            Failure::Refused(_) => {}
+        });
         self.failed = Some(failure.clone());
         failure
     }

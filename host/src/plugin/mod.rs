@@ -35,6 +35,7 @@ use crate::error::{Error, Result};
 use crate::plan::PluginUse;
 use crate::record::{Attribute, ColumnRequest};
 use arrow_array::{ArrayRef, BinaryViewArray, BooleanArray};
+use xxhash_rust::xxh3::Xxh3;
 
 /// What a plugin is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
@@ -67,6 +68,18 @@ pub struct Moment {
     pub write_time: i64,
     /// From the span's commit.
     pub seed: u64,
+}
+
+impl Moment {
+    /// Returns the same time with a seed of its own, which follows from this one and `place` alone.
+    ///
+    /// Each call of a plugin gets one, by the record that it starts with: what it draws is unique within the span, and the same
+    /// whichever lane runs the batch and however often.
+    pub fn at(self, place: &[u64]) -> Moment {
+        let mut hash = Xxh3::with_seed(self.seed);
+        place.iter().for_each(|part| hash.update(&part.to_le_bytes()));
+        Moment { seed: hash.digest(), ..self }
+    }
 }
 
 /// Opens plugins: one instance for each lane of the pipeline.
@@ -116,6 +129,18 @@ pub enum Failure {
     /// It answered with an error of its own; the text names plugin and error.
     #[error("{0}")]
     Refused(String),
+}
+
+impl Failure {
+    /// Returns a failure of the same kind with another text.
+    pub fn because(self, text: String) -> Failure {
+        match self {
+            Failure::Trap(_) => Failure::Trap(text),
+            Failure::Timeout(_) => Failure::Timeout(text),
+            Failure::BrokeRule(_) => Failure::BrokeRule(text),
+            Failure::Refused(_) => Failure::Refused(text),
+        }
+    }
 }
 
 /// A row that a plugin refuses, and why.
@@ -187,6 +212,10 @@ pub trait Transform: Send {
     fn columns(&self) -> &[ColumnRequest];
     /// Rewrites the `rows` rows of `columns`.
     fn apply(&mut self, rows: usize, columns: &[ArrayRef]) -> Result<Transformed, Failure>;
+    /// Makes a rule that the last answer broke this instance's failure. `rule`: what it did, and what was expected.
+    fn broke(&mut self, rule: String) -> Failure {
+        Failure::BrokeRule(format!("the transform broke the interface in `apply`: it {rule}"))
+    }
     /// Sets the clock and chance of later calls.
     fn set_moment(&mut self, moment: Moment);
 }
@@ -254,7 +283,13 @@ pub struct Usage {
     /// The largest linear memory of one instance. Bytes.
     pub peak_memory: u64,
     pub rejected: u64,
+    /// Calls that trapped or went over their time.
     pub traps: u64,
+    /// Answers that the interface forbids.
+    pub broken_rules: u64,
+    /// The first of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_broken_rule: Option<String>,
     /// Log lines cut for length or number.
     pub log_lines_cut: u64,
 }
@@ -269,6 +304,23 @@ impl Usage {
         self.peak_memory = self.peak_memory.max(other.peak_memory);
         self.rejected += other.rejected;
         self.traps += other.traps;
+        self.broken_rules += other.broken_rules;
+        if self.first_broken_rule.is_none() {
+            self.first_broken_rule.clone_from(&other.first_broken_rule);
+        }
         self.log_lines_cut += other.log_lines_cut;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_has_a_seed_of_its_place_alone() {
+        let span = Moment { write_time: 1, seed: 7 };
+        assert_eq!(span.at(&[1, 2]), span.at(&[1, 2]));
+        let others = [span.at(&[2, 1]), span.at(&[1]), span.at(&[1, 3]), Moment { seed: 8, ..span }.at(&[1, 2])];
+        assert!(others.iter().all(|other| other.seed != span.at(&[1, 2]).seed && other.write_time == 1));
     }
 }

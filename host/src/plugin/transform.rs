@@ -75,6 +75,10 @@ impl Transform for SandboxTransform {
         Ok(whole)
     }
 
+    fn broke(&mut self, rule: String) -> Failure {
+        self.instance.broke("apply", &rule)
+    }
+
     fn set_moment(&mut self, moment: Moment) {
         self.instance.set_moment(moment);
     }

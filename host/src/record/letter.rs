@@ -13,6 +13,21 @@ pub struct DeadLetter {
     pub origin: Arc<str>,
     /// Its offset in `origin`.
     pub offset: u64,
-    /// The record as it was received, envelope included, line terminator excluded.
+    /// The record as it was received, envelope included, line terminator excluded: its first [`KEPT`] bytes.
     pub raw: Bytes,
+    /// The record's length. Bytes.
+    pub length: u64,
+}
+
+/// The most that a dead letter keeps of its record. Bytes.
+pub const KEPT: usize = 1 << 20;
+
+impl DeadLetter {
+    /// Makes a dead letter of a record, of which it keeps the first [`KEPT`] bytes.
+    pub fn new(reason: String, origin: Arc<str>, offset: u64, record: Bytes) -> DeadLetter {
+        let length = record.len() as u64;
+        // A copy: the rest of a large record does not stay in memory.
+        let raw = if record.len() > KEPT { Bytes::copy_from_slice(&record[..KEPT]) } else { record };
+        DeadLetter { reason, origin, offset, raw, length }
+    }
 }

@@ -7,10 +7,10 @@ mod letter;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, BinaryViewArray, UInt32Array, UInt64Array};
+use arrow_array::{Array, ArrayRef, BinaryViewArray, StructArray, UInt32Array, UInt64Array};
 use serde::{Deserialize, Serialize};
 
-pub use letter::DeadLetter;
+pub use letter::{DeadLetter, KEPT};
 
 /// The most rows of one [`Batch`].
 pub const MAX_ROWS: usize = 8192;
@@ -112,6 +112,15 @@ impl Batch {
         self.offsets.len()
     }
 
+    /// Returns the bytes that a row stands for: the record as it came, its body, and its text maps.
+    pub fn bytes(&self, row: usize) -> u64 {
+        let body = if self.same_raw() { 0 } else { self.bodies.value(row).len() };
+        let map = |column: &ArrayRef| {
+            column.as_map_opt().filter(|map| map.is_valid(row)).map_or(0, |map| text_bytes(&map.value(row)))
+        };
+        (self.raw.value(row).len() + body) as u64 + self.columns.iter().map(map).sum::<u64>()
+    }
+
     /// The batch of the rows that `indices` names, in that order. Views are copied, bytes are shared.
     pub fn take(&self, indices: &UInt32Array) -> Batch {
         let take =
@@ -151,4 +160,15 @@ impl Batch {
     fn same_raw(&self) -> bool {
         self.raw.views().ptr_eq(self.bodies.views())
     }
+}
+
+/// The bytes of a text map's keys and values.
+fn text_bytes(pairs: &StructArray) -> u64 {
+    let bytes = |column: &ArrayRef| {
+        column.as_string_opt::<i32>().map_or(0, |texts| {
+            let offsets = texts.value_offsets();
+            (offsets[texts.len()] - offsets[0]) as u64
+        })
+    };
+    pairs.columns().iter().map(bytes).sum()
 }

@@ -93,7 +93,14 @@ fn notes(report: &ExportReport) -> Vec<String> {
     let cut = report.plugins.iter().filter(|(_, usage)| usage.log_lines_cut > 0).map(|(name, usage)| {
         format!("warning: {export}: {} log lines of `{name}` were cut", count(usage.log_lines_cut))
     });
-    stopped.chain(restarts).chain(warnings).chain(cut).collect()
+    let broken = report.plugins.iter().filter_map(|(name, usage)| {
+        let first = printable(usage.first_broken_rule.as_ref()?);
+        let times = count(usage.broken_rules);
+        Some(format!(
+            "warning: {export}: `{name}` broke the rules of the interface {times} times; the first time: {first}"
+        ))
+    });
+    stopped.chain(restarts).chain(warnings).chain(cut).chain(broken).collect()
 }
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ impl<'a> Gathered<'a> {
     pub fn refuse_copy(&mut self, reason: String, raw: Bytes, offset: u64) {
         self.decoded.records += 1;
         let origin = self.chunk.extent.origin.name.clone();
-        self.decoded.dead.push(DeadLetter { reason, origin, offset, raw });
+        self.decoded.dead.push(DeadLetter::new(reason, origin, offset, raw));
     }
 
     /// What became of the chunk.

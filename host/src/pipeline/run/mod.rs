@@ -13,6 +13,7 @@ mod table_letters;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
@@ -147,7 +148,12 @@ async fn export(
     let (read_before, untold) = (position.clone(), partition.has_passed_over());
     // Plugins may block while they are opened.
     let lanes = tokio::task::spawn_blocking(move || {
-        let open = || Lane::open(plan.clone(), toolbox.clone(), &tables, runtime.clone(), moment);
+        // A plugin that seeds a generator of its own when it starts must not repeat another lane's.
+        let opened = AtomicU64::new(0);
+        let open = || {
+            let moment = moment.at(&[opened.fetch_add(1, Ordering::Relaxed)]);
+            Lane::open(plan.clone(), toolbox.clone(), &tables, runtime.clone(), moment)
+        };
         let dataset = match &plan.exports {
             Exports::Tables(tables) => {
                 let at = (kept, read_before);
