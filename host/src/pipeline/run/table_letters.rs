@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_table_has_so_many_dead_letters_and_the_others_are_counted() {
-        let dead = DeadLetter { reason: "r".into(), origin: "table t".into(), offset: 0, raw: "row".into() };
+        let dead = DeadLetter::new("r".into(), "table t".into(), 0, "row".into());
         let mut letters = TableLetters { start: 100, passed_over: None };
         assert!(letters.takes(&dead, 100) && letters.takes(&dead, 99 + MAX_TABLE_LETTERS));
         assert!(!letters.takes(&dead, 100 + MAX_TABLE_LETTERS) && !letters.takes(&dead, 100 + MAX_TABLE_LETTERS));
