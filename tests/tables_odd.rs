@@ -36,6 +36,8 @@ fn members_that_no_column_can_be_are_left_out_of_inferred_tables() {
     let rows =
         [row("good", "g", &json!({ "name": "G" })), row("bad", "b1", &odd), row("bad", "b2", &json!({ "name": "no" }))];
     installation.write("crm.ndjson", rows.concat());
+    let checked = installation.run_ok(&["check"]);
+    assert!(checked.contains("crm/bad/Snapshot/"), "{checked}");
     let output = installation.run(&["run"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && said.contains("table `bad` leaves out 5 members"), "{said}");
@@ -92,7 +94,10 @@ fn rows_that_are_refused_by_the_thousand_are_counted_and_the_other_tables_are_wr
     // More than the eight megabytes that one table's dead letters may have.
     (0..6000).for_each(|n| rows += &row("bad", &format!("b{n}"), &json!({ "name": long })));
     installation.write("crm.ndjson", rows);
-    installation.run_ok(&["run"]);
+    // Most records were refused, which a run says with its exit code.
+    let output = installation.run(&["run"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("more rows were refused, too many to be kept one by one"), "{said}");
     let cdm = read(&installation);
     assert_eq!((cdm.rows("good").len(), cdm.rows("bad").len()), (1, 1));
     let letters = installation.dead_letters();

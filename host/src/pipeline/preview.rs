@@ -13,7 +13,7 @@ use super::portions::Portions;
 use super::processed::{Processed, SpanContext};
 use super::row_writer::Portion;
 use super::rows::RowChange;
-use super::run::encoding_of;
+use super::run::{Answer, Asking, encoding_of};
 use super::table_changes::TableChanges;
 use super::{PARTITION, changes};
 use crate::clock::Surroundings;
@@ -21,7 +21,7 @@ use crate::commit::{FileTable, Published, read_last};
 use crate::dataset::{DatasetState, Format, PassedOver, file_key, partition_of};
 use crate::error::Result;
 use crate::lake::Lake;
-use crate::plan::{ExportPlan, Exports, TablesPlan};
+use crate::plan::{Columns, ExportPlan, Exports, TablesPlan};
 use crate::plugin::{Moment, Toolbox};
 use crate::source::{Read, Reader};
 use crate::table::{self, Apply, Cache, Change, Document, Emit, RowTerms, TableState};
@@ -85,6 +85,7 @@ pub fn preview(
         0,
     );
     let span = SpanContext { number: 1, moment, files, tables: tables.clone() };
+    let asking = Asking::new(&plan, &toolbox, moment);
     let mut lane = Lane::open(plan.clone(), toolbox, &tables, runtime.clone(), moment)?;
     let mut preview = Preview::default();
     let mut files = BTreeMap::new();
@@ -107,7 +108,7 @@ pub fn preview(
         }
     }
     if let Exports::Tables(tables) = &plan.exports {
-        for portion in runtime.block_on(first_snapshot(tables, rows, &span))? {
+        for portion in first_snapshot(tables, rows, &span, (&asking, &runtime))? {
             preview.note(lane.write_rows(&portion, &span)?, &mut files);
         }
     }
@@ -145,10 +146,11 @@ async fn snapshot(changes: Vec<Change>, mark_deletes: bool) -> Result<Vec<Vec<Do
 }
 
 /// The first snapshot of tables that hold nothing but what `rows` made.
-async fn first_snapshot(
+fn first_snapshot(
     tables: &TablesPlan,
     rows: Vec<(Arc<str>, RowChange)>,
     span: &SpanContext,
+    (asking, runtime): (&Asking, &tokio::runtime::Handle),
 ) -> Result<Vec<Portion>> {
     let memory = Lake::with_store(Arc::new(InMemory::new()), "preview", "_lakeport");
     let cache = Cache::default();
@@ -164,6 +166,10 @@ async fn first_snapshot(
     for (name, changes) in by_table {
         let (Some(plan), Some(entry)) = (tables.tables.get(&*name), state.tables.get_mut(&*name)) else { continue };
         let taken = TableChanges::take(entry, (&name, plan), changes, write_time);
+        match asking.about(entry.schema.clone(), plan.columns == Columns::Infer, None)? {
+            Answer::Accepted { schema, .. } => entry.schema = schema,
+            Answer::Refused(refusal) => return Err(refusal),
+        }
         let mut changes = Vec::with_capacity(taken.rows.len());
         for change in taken.rows {
             match change {
@@ -181,7 +187,9 @@ async fn first_snapshot(
             staged_key: format!("table-{name}"),
             rows: RowTerms { write_time, partition, versions, ..RowTerms::default() },
         };
-        let (_, documents) = table::apply_and_collect(&memory, &cache, &TableState::default(), request).await?;
+        let state = TableState::default();
+        let applied = table::apply_and_collect(&memory, &cache, &state, request);
+        let (_, documents) = runtime.block_on(applied)?;
         let mut ready = Portions::new(Arc::new(entry.schema.clone()), entry.gone().into());
         for documents in documents {
             let key = |partition| file_key(&name, partition, entry.monthly, write_time, "csv");

@@ -17,15 +17,14 @@ use crate::plugin::{Moment, Toolbox};
 const MOST_LEFT_OUT: usize = 1000;
 
 /// Asks the format of an export about columns.
-#[derive(Clone)]
-struct Asking {
+pub struct Asking {
     export: Arc<ExportPlan>,
     toolbox: Arc<dyn Toolbox>,
     moment: Moment,
 }
 
 /// What the format says of columns.
-enum Answer {
+pub enum Answer {
     /// It writes these; those that are left out stand with the reason.
     Accepted {
         schema: TableSchema,
@@ -45,21 +44,12 @@ impl Dataset {
         };
         let names: Vec<String> = self.state.tables.iter().filter(is_new).map(|(name, _)| name.clone()).collect();
         for name in names {
-            let asking = self.asking(moment);
+            let asking = Asking::new(&self.export, &self.toolbox, moment);
             let Some(entry) = self.state.tables.get_mut(&name) else { continue };
             let infers = self.plan.tables.get(&name).is_some_and(|plan| plan.columns == Columns::Infer);
-            let known = self.accepted.get(&name).or(entry.published.as_ref());
-            let (old, new): (Vec<Column>, Vec<Column>) = match infers {
-                true => entry
-                    .schema
-                    .columns
-                    .iter()
-                    .cloned()
-                    .partition(|column| known.is_some_and(|known| known.has(&column.name))),
-                false => (entry.schema.columns.clone(), Vec::new()),
-            };
-            let base = TableSchema { columns: old, ..entry.schema.clone() };
-            match blocking(move || asking.accepted(base, &new)).await? {
+            let known = self.accepted.get(&name).or(entry.published.as_ref()).cloned();
+            let schema = entry.schema.clone();
+            match blocking(move || asking.about(schema, infers, known.as_ref())).await? {
                 Answer::Accepted { schema, left_out } => {
                     entry.schema = schema.clone();
                     self.accepted.insert(name.clone(), schema);
@@ -70,13 +60,23 @@ impl Dataset {
         }
         Ok(())
     }
-
-    fn asking(&self, moment: Moment) -> Asking {
-        Asking { export: self.export.clone(), toolbox: self.toolbox.clone(), moment }
-    }
 }
 
 impl Asking {
+    pub fn new(export: &Arc<ExportPlan>, toolbox: &Arc<dyn Toolbox>, moment: Moment) -> Asking {
+        Asking { export: export.clone(), toolbox: toolbox.clone(), moment }
+    }
+
+    /// What the format says of a table's columns. `infers`: they were found out from rows; `known`: those that it is known to write.
+    ///
+    /// # Errors
+    /// Of kind `Plugin`, where it fails.
+    pub fn about(&self, schema: TableSchema, infers: bool, known: Option<&TableSchema>) -> Result<Answer> {
+        let is_old = |column: &Column| !infers || known.is_some_and(|known| known.has(&column.name));
+        let (columns, new): (Vec<_>, Vec<_>) = schema.columns.iter().cloned().partition(is_old);
+        self.accepted(TableSchema { columns, ..schema }, &new)
+    }
+
     /// Why the format cannot write such a table; `None` where it can.
     ///
     /// # Errors

@@ -39,6 +39,7 @@ use crate::plugin::{Moment, Toolbox};
 use crate::source::{self, Position, ReadOptions};
 use crate::telemetry::{CommitLog, ExportReport, Live, Pace, human, is_mostly_refused};
 
+pub use self::columns::{Answer, Asking};
 pub use self::joining::Takes;
 pub use self::table::{Kept, Tabled};
 
