@@ -198,7 +198,12 @@ async fn look(session: &Session, export: &ExportPlan, sample: Option<&Path>) -> 
     let digests = plugins.iter().map(|(name, plugin)| (name.clone(), plugin.digest.clone())).collect();
     let (opened, export, surroundings) = (toolbox.clone(), Arc::new(export.clone()), session.surroundings.clone());
     let previewed = tokio::task::spawn_blocking(move || {
-        let options = ReadOptions { follow: false, live: Arc::default(), run: "preview".to_owned() };
+        let options = ReadOptions {
+            follow: false,
+            live: Arc::default(),
+            run: "preview".to_owned(),
+            longest: source::longest_line(source.mapping.envelope, export.max_record_size),
+        };
         let reader = source::open(&source, &position, options)?;
         pipeline::preview(export, &lake, opened, &digests, tables, Sample { reader, limit }, &surroundings)
     });

@@ -4,14 +4,13 @@
 
 use super::scan::{Fault, MAX_DEPTH, Span, unescape};
 
-/// A record that is too long; `dropped` bytes of it were never held.
+/// A record that is too large; `dropped` bytes of it were never held.
 #[cold]
 pub fn too_large(size: u64, limit: u64, dropped: u64) -> String {
     match dropped {
         0 => format!("larger than max-record-size: {size} bytes, at most {limit} are allowed"),
         _ => format!(
-            "too long to be held: {size} bytes, of which the first {} are kept here and {dropped} were dropped; \
-             max-record-size is {limit}",
+            "larger than max-record-size: {size} bytes, at most {limit} are allowed; the first {} are kept here",
             size - dropped
         ),
     }

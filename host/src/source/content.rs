@@ -1,10 +1,13 @@
 //! What is in a file: plain, gzip or zstd, told apart by its first bytes, read as plain bytes.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use flate2::read::MultiGzDecoder;
+
+use super::Tail;
 
 /// How a file's bytes are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +28,19 @@ impl Encoding {
             // A skippable frame may come first (RFC 8878, section 3.1.2).
             [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Encoding::Zstd,
             _ => Encoding::Plain,
+        }
+    }
+
+    /// What a file that begins with `head` is, where it is something else that cannot be read: a name with its article.
+    pub fn foreign(head: &[u8]) -> Option<&'static str> {
+        match head {
+            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Some("a zip archive"),
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, ..] => Some("a bzip2 file"),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some("an xz file"),
+            [b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c, ..] => Some("a 7z archive"),
+            [0x04, 0x22, 0x4d, 0x18, ..] => Some("an lz4 file"),
+            [b'P', b'A', b'R', b'1', ..] => Some("a Parquet file"),
+            _ => None,
         }
     }
 
@@ -97,13 +113,27 @@ impl Content {
         }
     }
 
-    /// Goes on at `offset`, having read `read` bytes so far; not back, where it is compressed.
-    pub fn skip_to(&mut self, offset: u64, read: u64) -> io::Result<()> {
+    /// Goes on at `offset`, having read `read` bytes so far; not back, where it is compressed. `last` gets the last bytes that
+    /// were decompressed on the way. False where it ends before.
+    pub fn skip_to(&mut self, offset: u64, read: u64, last: &mut VecDeque<u8>) -> io::Result<bool> {
         if let Stream::Plain(file) = &mut self.stream {
-            return file.seek(SeekFrom::Start(offset)).map(drop);
+            return file.seek(SeekFrom::Start(offset)).map(|_| true);
         }
-        let distance = offset.saturating_sub(read);
-        io::copy(&mut self.take(distance), &mut io::sink()).map(drop)
+        let mut distance = offset.saturating_sub(read);
+        let mut buffer = vec![0; 64 << 10];
+        while distance > 0 {
+            let most = usize::try_from(distance).unwrap_or(usize::MAX).min(buffer.len());
+            match self.read(&mut buffer[..most]) {
+                Ok(0) => return Ok(false),
+                Ok(read) => {
+                    Tail::extend(last, &buffer[..read]);
+                    distance -= read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 }
 

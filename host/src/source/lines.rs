@@ -2,7 +2,7 @@
 //!
 //! Between a file and its chunks. Nothing here looks at a line: a buffer is filled with one large read, cut after its last line
 //! feed and handed on as it is; only the few bytes after that are copied. A line that does not fit makes the buffer double, so
-//! that reading it stays linear, up to a limit, after which the rest of the line is counted and dropped.
+//! that reading it stays linear, up to the largest record that is taken, after which the rest of the line is counted and dropped.
 
 use std::io::{self, Read};
 
@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 /// Bytes of a usual chunk.
 pub const CHUNK: usize = 1 << 20;
-/// A line is held whole up to this many bytes.
+/// Most bytes of a line that holds many records, and of a block.
 pub const LONGEST_LINE: usize = 128 << 20;
 
 /// A buffer of bytes that are not handed on yet.
@@ -36,9 +36,9 @@ pub struct Run {
 }
 
 impl Lines {
-    /// An empty buffer for what is read from `offset` on.
-    pub fn new(offset: u64) -> Self {
-        Self::with_sizes(offset, CHUNK, LONGEST_LINE)
+    /// An empty buffer for what is read from `offset` on. A line is held up to `longest` bytes.
+    pub fn new(offset: u64, longest: usize) -> Self {
+        Self::with_sizes(offset, CHUNK, longest)
     }
 
     fn with_sizes(offset: u64, chunk: usize, longest: usize) -> Self {
@@ -70,6 +70,13 @@ impl Lines {
     /// Adds bytes that were read elsewhere.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Counts bytes of the current line that were dropped elsewhere.
+    pub fn skip(&mut self, bytes: u64) {
+        let surplus = self.buffer.len().saturating_sub(self.longest);
+        self.buffer.truncate(self.longest);
+        self.dropped += surplus as u64 + bytes;
     }
 
     /// Whole lines: all there are, but that one which lost its end comes alone.
@@ -180,7 +187,7 @@ mod tests {
         }
         let mut input = vec![b'x'; 64 << 20];
         input.push(b'\n');
-        let (mut lines, mut source, mut fills) = (Lines::new(0), Counted(&input, 0), 0);
+        let (mut lines, mut source, mut fills) = (Lines::new(0, LONGEST_LINE), Counted(&input, 0), 0);
         let run = loop {
             if let Some(run) = lines.take() {
                 break run;

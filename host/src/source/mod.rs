@@ -11,6 +11,8 @@ mod lines;
 mod spool;
 mod stdin;
 
+use std::collections::VecDeque;
+use std::io::ErrorKind::NotFound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +20,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::plan::{Input, SourcePlan};
+use crate::plan::{Envelope, Input, SourcePlan};
 use crate::telemetry::Live;
 
 use self::avro::Header;
 pub(crate) use self::cutter::Fault;
+use self::lines::LONGEST_LINE;
 
 /// How a source is read.
 #[derive(Debug, Clone)]
@@ -33,6 +36,18 @@ pub struct ReadOptions {
     pub live: Arc<Live>,
     /// Tells one run's standard input from another's.
     pub run: String,
+    /// Bytes of a line that are held; of a longer one the rest is counted. See [`longest_line`].
+    pub longest: usize,
+}
+
+/// How many bytes of a line to hold, where records have up to `max_record_size`: enough to show that a record is larger.
+pub fn longest_line(envelope: Envelope, max_record_size: u64) -> usize {
+    match envelope {
+        // Such a line may hold many records.
+        Envelope::EventGrid | Envelope::ODataDelta => LONGEST_LINE,
+        // A byte order mark, a carriage return and one byte more.
+        _ => usize::try_from(max_record_size).unwrap_or(usize::MAX).saturating_add(16),
+    }
 }
 
 /// Opens a source to read on from `from`.
@@ -41,14 +56,9 @@ pub struct ReadOptions {
 /// Of kind `Source`, where a spool cannot be opened; files are looked at by the first [`Reader::read`].
 pub fn open(plan: &SourcePlan, from: &Position, options: ReadOptions) -> Result<Box<dyn Reader>> {
     Ok(match &plan.input {
-        Input::Files(inputs) => {
-            Box::new(files::Files::new(inputs.clone(), plan.mapping.envelope, from, options.follow, options.live))
-        }
-        Input::Stdin { spool: None } => Box::new(stdin::Stdin::new(std::io::stdin(), &options.run)),
-        Input::Stdin { spool: Some(folder) } => {
-            let stdin = stdin::Stdin::new(std::io::stdin(), &options.run);
-            Box::new(spool::Spool::open(folder, stdin, from, options)?)
-        }
+        Input::Files(inputs) => Box::new(files::Files::new(inputs.clone(), plan.mapping.envelope, from, options)),
+        Input::Stdin { spool: None } => Box::new(stdin::Stdin::new(std::io::stdin(), &options.run, options.longest)),
+        Input::Stdin { spool: Some(folder) } => Box::new(spool::Spool::open(folder, std::io::stdin(), from, options)?),
     })
 }
 
@@ -131,7 +141,8 @@ impl Chunk {
             extent: Extent { first: at, ..self.extent.clone() },
             framing: self.framing.clone(),
         };
-        (self.extent.next, self.extent.dropped) = (at, 0);
+        let tail = Tail::of(&self.data);
+        (self.extent.next, self.extent.dropped, self.extent.tail) = (at, 0, tail);
         (self, Some(rest))
     }
 
@@ -165,6 +176,50 @@ pub struct Extent {
     /// Bytes dropped at the end of a line that was too long to be held, before its terminator; `next` counts them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropped: u64,
+    /// The last bytes before `next`, where they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<Tail>,
+}
+
+/// The last bytes before an offset of an origin: they tell a file that grew from another one that begins alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Tail {
+    /// How many there are: up to 1,024.
+    pub hashed: u32,
+    /// XXH3-64 of them, decompressed, in hexadecimal.
+    pub hash: String,
+}
+
+impl Tail {
+    /// Most bytes that a tail covers.
+    const LONGEST: usize = 1024;
+
+    /// The tail of what ends with `bytes`.
+    pub fn of(bytes: &[u8]) -> Option<Tail> {
+        let last = &bytes[bytes.len().saturating_sub(Tail::LONGEST)..];
+        (!last.is_empty()).then(|| Tail { hashed: last.len() as u32, hash: files::hash(last) })
+    }
+
+    /// Adds `bytes` to the last ones so far, and returns the tail after them.
+    pub fn push(last: &mut VecDeque<u8>, bytes: &[u8]) -> Option<Tail> {
+        Tail::extend(last, bytes);
+        Tail::of(last.make_contiguous())
+    }
+
+    /// Adds `bytes` to the last ones so far.
+    pub fn extend(last: &mut VecDeque<u8>, bytes: &[u8]) {
+        let new = &bytes[bytes.len().saturating_sub(Tail::LONGEST)..];
+        let surplus = (last.len() + new.len()).saturating_sub(Tail::LONGEST);
+        last.drain(..surplus.min(last.len()));
+        last.extend(new);
+    }
+
+    /// Whether `bytes`, which end where this did, are the same.
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        let from = bytes.len().checked_sub(self.hashed as usize);
+        from.is_some_and(|from| files::hash(&bytes[from..]) == self.hash)
+    }
 }
 
 fn is_zero(n: &u64) -> bool {
@@ -213,15 +268,20 @@ pub struct Position {
 pub struct Cursor {
     pub origin: Arc<Origin>,
     pub next: u64,
+    /// The last bytes before `next`. Cursors of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<Tail>,
 }
 
-/// The most cursors of a [`Position`].
+/// The most files of a source, and the most cursors of a [`Position`] but for those of files that exist.
 pub const MAX_CURSORS: usize = 10_000;
+/// So many cursors of files that are gone are dropped at once.
+const DROPPED: usize = MAX_CURSORS / 10;
 
 impl Position {
     /// Moves on past `extent`. Its cursor takes the place of the one of the same name, and of the one that the origin had under
-    /// another name (the same inode, at `extent.first`). Cursors are ordered by when they moved; the newest [`MAX_CURSORS`] stay,
-    /// those of files that are gone among them: they may come back.
+    /// another name (the same inode, at `extent.first`). Cursors are ordered by when they moved. Those of files that are gone stay,
+    /// for they may come back, until there are more than [`MAX_CURSORS`]: then the oldest of them go, and of files that exist none.
     pub fn advance(&mut self, extent: &Extent) {
         let origin = &extent.origin;
         // Almost always the newest: look from the end.
@@ -231,8 +291,25 @@ impl Position {
             let renamed = |known: &Cursor| known.origin.inode == origin.inode && known.next == extent.first;
             self.cursors.iter().rposition(renamed).map(|at| self.cursors.remove(at));
         }
-        self.cursors.push(Cursor { origin: origin.clone(), next: extent.next });
-        let surplus = self.cursors.len().saturating_sub(MAX_CURSORS);
+        self.cursors.push(Cursor { origin: origin.clone(), next: extent.next, tail: extent.tail.clone() });
+        if self.cursors.len() > MAX_CURSORS {
+            self.drop_gone();
+        }
+    }
+
+    /// Drops the oldest cursors of files that are gone.
+    fn drop_gone(&mut self) {
+        let mut left = DROPPED;
+        let mut keeps = |cursor: &Cursor| {
+            // What cannot be looked at is there.
+            let keeps = left == 0
+                || std::fs::metadata(&*cursor.origin.name).map_or_else(|error| error.kind() != NotFound, |_| true);
+            left -= usize::from(!keeps);
+            keeps
+        };
+        self.cursors.retain(|cursor| keeps(cursor));
+        // A configuration that names other files with every run.
+        let surplus = self.cursors.len().saturating_sub(2 * MAX_CURSORS);
         self.cursors.drain(..surplus);
     }
 }

@@ -14,8 +14,8 @@ use super::{Chunk, Extent, Framing, Origin, Position, Read, Reader};
 use crate::error::{Error, Result};
 
 /// Bytes that are read at once, and how many such blocks may wait.
-const BLOCK: usize = 256 << 10;
-const BLOCKS: usize = 8;
+pub(super) const BLOCK: usize = 256 << 10;
+pub(super) const BLOCKS: usize = 8;
 
 /// Reads a stream; see the module.
 pub struct Stdin {
@@ -28,16 +28,17 @@ pub struct Stdin {
 }
 
 impl Stdin {
-    /// Reads `stream` to its end, on a thread that it starts. `run` tells this run's input from that of others.
-    pub fn new(stream: impl io::Read + Send + 'static, run: &str) -> Self {
+    /// Reads `stream` to its end, on a thread that it starts. `run` tells this run's input from that of others; a line is held up to `longest`
+    /// bytes.
+    pub fn new(stream: impl io::Read + Send + 'static, run: &str, longest: usize) -> Self {
         let (sender, blocks) = sync_channel(BLOCKS);
         thread::spawn(move || pump(stream, &sender));
         let origin = Origin { name: format!("stdin:{run}").into(), inode: 0, hashed: 0, hash: String::new() };
-        Stdin { blocks, lines: Lines::new(0), origin: Arc::new(origin), ended: false, unsaid: false }
+        Stdin { blocks, lines: Lines::new(0, longest), origin: Arc::new(origin), ended: false, unsaid: false }
     }
 
     /// What there is, waiting for it until `deadline`.
-    pub(super) fn next(&mut self, deadline: Instant) -> Result<Read<Run>> {
+    fn next(&mut self, deadline: Instant) -> Result<Read<Run>> {
         Ok(match self.run(deadline)? {
             Some(run) => {
                 self.unsaid = true;
@@ -50,7 +51,7 @@ impl Stdin {
     }
 
     /// Whether everything was read.
-    pub(super) fn has_ended(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.ended && self.lines.rest().is_empty()
     }
 
@@ -83,7 +84,7 @@ impl Reader for Stdin {
     fn read(&mut self, wait: Duration) -> Result<Read> {
         Ok(match self.next(Instant::now() + wait)? {
             Read::Chunk(Run { data, first, next, dropped }) => {
-                let extent = Extent { origin: self.origin.clone(), first, next, dropped };
+                let extent = Extent { origin: self.origin.clone(), first, next, dropped, tail: None };
                 Read::Chunk(Chunk { data, extent, framing: Framing::Lines })
             }
             Read::Reached => Read::Reached,
@@ -101,7 +102,7 @@ impl Reader for Stdin {
     }
 }
 
-fn unreadable(error: io::Error) -> Error {
+pub(super) fn unreadable(error: io::Error) -> Error {
     Error::source(format!("cannot read standard input: {error}"))
 }
 
@@ -129,8 +130,10 @@ fn pump(mut stream: impl io::Read, blocks: &SyncSender<io::Result<Vec<u8>>>) {
 mod tests {
     use super::*;
 
+    const LONGEST: usize = 1 << 20;
+
     fn read_all(input: &'static [u8]) -> Vec<Chunk> {
-        let mut stdin = Stdin::new(input, "r1");
+        let mut stdin = Stdin::new(input, "r1", LONGEST);
         let mut chunks = Vec::new();
         loop {
             match stdin.read(Duration::from_secs(5)).unwrap() {
@@ -155,7 +158,7 @@ mod tests {
     #[test]
     fn waiting_for_a_silent_stream_ends() {
         let (reader, mut writer) = io::pipe().unwrap();
-        let mut stdin = Stdin::new(reader, "r");
+        let mut stdin = Stdin::new(reader, "r", LONGEST);
         assert!(matches!(stdin.read(Duration::from_millis(20)).unwrap(), Read::Idle));
         io::Write::write_all(&mut writer, b"one\ntw").unwrap();
         let Read::Chunk(chunk) = stdin.read(Duration::from_secs(5)).unwrap() else { panic!("bytes are there") };
@@ -176,7 +179,7 @@ mod tests {
                 Err(io::Error::other("the wire was cut"))
             }
         }
-        let error = Stdin::new(Broken, "r").read(Duration::from_secs(5)).unwrap_err();
+        let error = Stdin::new(Broken, "r", LONGEST).read(Duration::from_secs(5)).unwrap_err();
         assert_eq!(error.message, "cannot read standard input: the wire was cut");
     }
 }

@@ -2,7 +2,7 @@ use super::*;
 
 fn extent(name: &str, inode: u64, first: u64, next: u64) -> Extent {
     let origin = Origin { name: name.into(), inode, hashed: 0, hash: String::new() };
-    Extent { origin: Arc::new(origin), first, next, dropped: 0 }
+    Extent { origin: Arc::new(origin), first, next, dropped: 0, tail: None }
 }
 
 fn cursors(position: &Position) -> Vec<(&str, u64, u64)> {
@@ -46,13 +46,19 @@ fn another_file_with_a_reused_inode_leaves_the_cursor_alone() {
 }
 
 #[test]
-fn the_cursors_that_moved_last_are_kept() {
+fn cursors_of_files_that_exist_are_kept_and_the_oldest_of_the_others_go() {
+    let there = tempfile::NamedTempFile::new().unwrap();
+    let there = there.path().to_str().unwrap();
     let mut position = Position::default();
-    for i in 0..MAX_CURSORS as u64 + 5 {
-        position.advance(&extent(&format!("f{i}"), i + 1, 0, 1));
+    position.advance(&extent(there, 1, 0, 10));
+    for i in 0..2 * MAX_CURSORS as u64 {
+        position.advance(&extent(&format!("/no/f{i}"), i + 2, 0, 1));
+        assert!(position.cursors.len() <= MAX_CURSORS);
     }
-    assert_eq!(position.cursors.len(), MAX_CURSORS);
-    assert_eq!(&*position.cursors[0].origin.name, "f5");
+    assert_eq!(&*position.cursors[0].origin.name, there);
+    let newest = &position.cursors.last().unwrap().origin.name;
+    assert_eq!(**newest, format!("/no/f{}", 2 * MAX_CURSORS - 1));
+    assert!(position.cursors.len() > MAX_CURSORS - 2 * DROPPED);
 }
 
 #[test]
@@ -68,7 +74,8 @@ fn a_chunk_in_pieces_is_the_chunk() {
     let origin = Arc::new(Origin { name: "x".into(), inode: 0, hashed: 0, hash: String::new() });
     let data = Bytes::from_static(b"one\ntwo\nthree, which is long\n\nfour");
     for limit in 1..40 {
-        let extent = Extent { origin: origin.clone(), first: 100, next: 100 + data.len() as u64, dropped: 0 };
+        let extent =
+            Extent { origin: origin.clone(), first: 100, next: 100 + data.len() as u64, dropped: 0, tail: None };
         let pieces: Vec<_> = Chunk { data: data.clone(), extent, framing: Framing::Lines }.pieces(limit).collect();
         let (mut joined, mut next) = (Vec::new(), 100);
         for piece in &pieces {

@@ -143,7 +143,7 @@ fn dropped_bytes_make_a_dead_letter_that_says_so() {
     assert_eq!((decoded.records, rows(&decoded)), (2, 1));
     assert_eq!(
         decoded.dead[0].reason,
-        "too long to be held: 112 bytes, of which the first 12 are kept here and 100 were dropped; max-record-size is 1048576"
+        "larger than max-record-size: 112 bytes, at most 1048576 are allowed; the first 12 are kept here"
     );
 }
 

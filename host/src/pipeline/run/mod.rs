@@ -171,6 +171,7 @@ async fn export(
         follow: job.options.follow,
         live: job.live.clone(),
         run: format!("{:032x}", job.surroundings.nonce()),
+        longest: source::longest_line(job.export.source.mapping.envelope, job.export.max_record_size),
     };
     let reader = source::open(&job.export.source, &position, read.clone())?;
     let mut feed = Feed::start(reader, final_positions, job.export.flush.bytes)?;

@@ -1,10 +1,13 @@
 //! How far each file was exported, and recognising it again.
 
 use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::copies::Rotated;
 use crate::source::{Cursor, Extent, Origin, Position};
 
 /// A file's first bytes are looked at up to here; those of an Avro container file up to its header's end, where that is later.
@@ -21,20 +24,40 @@ pub struct Known {
 pub enum Recognised {
     /// Nothing of it was exported.
     New,
-    /// It goes on here.
-    At(u64),
+    /// It goes on here, if the bytes before that are those which were exported.
+    At(Cursor),
     /// Something else was exported under this name; the sentence says how that shows.
     Replaced(String),
 }
 
-/// The hash of a file's first bytes, as an [`Origin`] holds it.
-pub fn hash(head: &[u8]) -> String {
-    format!("{:016x}", xxh3_64(head))
+/// The hash of some bytes, as an [`Origin`] holds it.
+pub fn hash(bytes: &[u8]) -> String {
+    format!("{:016x}", xxh3_64(bytes))
 }
 
 /// Whether a file that begins with `head` is what `origin` was.
 pub fn is_same(origin: &Origin, head: &[u8]) -> bool {
     head.get(..origin.hashed as usize).is_some_and(|first| hash(first) == origin.hash)
+}
+
+/// The name of the file at `path`: the path, where that is UTF-8; else with every byte that is not, and `%`, percent-encoded.
+pub fn name_of(path: &Path) -> Arc<str> {
+    if let Some(name) = path.to_str() {
+        return name.into();
+    }
+    let mut name = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        name.push_str(&chunk.valid().replace('%', "%25"));
+        chunk.invalid().iter().for_each(|byte| name.push_str(&format!("%{byte:02X}")));
+    }
+    name.into()
+}
+
+/// Says that a file does not hold what was exported under its name.
+pub fn replaced(name: &str, next: u64) -> String {
+    format!(
+        "`{name}` is no longer what was exported up to byte {next}: it was truncated or replaced, and is read from its start"
+    )
 }
 
 impl Known {
@@ -46,7 +69,7 @@ impl Known {
 
     /// Moves on past `extent`, as [`Position::advance`] does.
     pub fn advance(&mut self, extent: &Extent) {
-        self.insert(Cursor { origin: extent.origin.clone(), next: extent.next });
+        self.insert(Cursor { origin: extent.origin.clone(), next: extent.next, tail: extent.tail.clone() });
     }
 
     /// How far the file of this name, inode and first bytes was exported under this name. `size`: its length, where that counts
@@ -66,13 +89,9 @@ impl Known {
             return Recognised::New;
         }
         if size.is_some_and(|size| size < cursor.next) || !is_same(&cursor.origin, head) {
-            return Recognised::Replaced(format!(
-                "`{name}` is no longer what was exported up to byte {}: it was truncated or replaced, and is read from its \
-                 start",
-                cursor.next
-            ));
+            return Recognised::Replaced(replaced(name, cursor.next));
         }
-        Recognised::At(cursor.next)
+        Recognised::At(cursor.clone())
     }
 
     /// The cursor of a file that now has `name`, if it was exported under another one.
@@ -85,6 +104,15 @@ impl Known {
     /// The newest cursor of this name.
     pub fn cursor(&self, name: &str) -> Option<&Cursor> {
         self.by_name.get(name)
+    }
+
+    /// All cursors, by what rotations leave of their files' names.
+    pub fn by_base(&self) -> HashMap<&str, Vec<&Cursor>> {
+        let mut cursors: HashMap<&str, Vec<&Cursor>> = HashMap::new();
+        for cursor in self.by_name.values().chain(self.by_inode.values()).filter(|cursor| cursor.next > 0) {
+            cursors.entry(Rotated::of(&cursor.origin.name).base).or_default().push(cursor);
+        }
+        cursors
     }
 
     /// The file of this name was read to its end and left: what has its name now is something new.

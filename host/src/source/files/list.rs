@@ -1,11 +1,13 @@
 //! Which files a source has now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, FileType, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::glob;
 use crate::error::{Error, Result};
 
 /// What a file looked like from outside. One that looks the same was not written to.
@@ -13,43 +15,84 @@ use crate::error::{Error, Result};
 pub struct Stamp {
     pub inode: u64,
     pub size: u64,
+    device: u64,
     modified: (i64, i64),
+    /// When anything of it changed last; nobody can set that.
+    changed: i64,
 }
 
 impl Stamp {
     /// The stamp of what `metadata` describes.
     pub fn of(metadata: &Metadata) -> Stamp {
         let modified = (metadata.mtime(), metadata.mtime_nsec());
-        Stamp { inode: metadata.ino(), size: metadata.size(), modified }
+        let (inode, size, device) = (metadata.ino(), metadata.size(), metadata.dev());
+        Stamp { inode, size, device, modified, changed: metadata.ctime() }
+    }
+
+    /// Whether it changed within the last `time`.
+    pub fn is_recent(&self, time: Duration) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
+        now.abs_diff(self.changed) < time.as_secs()
     }
 }
 
-/// The files of `inputs` in the order of their paths, each once: files, every file below folders, and what globs match.
+/// Collects files.
+pub struct Found<'w> {
+    pub files: BTreeMap<PathBuf, Stamp>,
+    /// What cannot be looked at is a warning, for it is looked at again.
+    follow: bool,
+    warnings: &'w mut Vec<String>,
+}
+
+/// The files of `inputs` in the order of their paths: files, every file below folders, and what globs match. A file that has
+/// several paths there has one here: its own rather than that of a link, else one that is `known`, else the first.
 ///
-/// Below a folder and for a glob, names that begin with a dot are skipped, links to files are followed and links to folders are
-/// not. With `may_be_missing`, a file or folder that is not there and a glob that matches nothing have no files yet.
+/// Below a folder and for a glob, names that begin with a dot are skipped and links to files are followed. With `follow`, a file or
+/// folder that is not there and a glob that matches nothing have no files yet, and what cannot be read is looked at again.
 ///
 /// # Errors
 /// Of kind `Source`, naming the path or pattern. What lies below a folder and is no file is a warning.
-pub fn list(inputs: &[String], may_be_missing: bool, warnings: &mut Vec<String>) -> Result<BTreeMap<PathBuf, Stamp>> {
-    let mut files = BTreeMap::new();
+pub fn list(
+    inputs: &[String],
+    follow: bool,
+    known: impl Fn(&Path) -> bool,
+    warnings: &mut Vec<String>,
+) -> Result<BTreeMap<PathBuf, Stamp>> {
+    let mut found = Found { files: BTreeMap::new(), follow, warnings };
     for input in inputs {
         let path = Path::new(input);
         match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => below(path, &mut files, warnings)?,
-            Ok(metadata) => add(path, &metadata, &mut files)?,
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unreadable(path, &error)),
+            Ok(metadata) if metadata.is_dir() => below(path, &mut found)?,
+            Ok(metadata) => found.add(path, &metadata)?,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => found.failed(path, &error)?,
             Err(_) if is_glob(input) => {
-                if matching(input, &mut files, warnings)? == 0 && !may_be_missing {
+                if glob::matching(input, &mut found)? == 0 && !follow {
                     return Err(Error::source(format!("nothing matches `{input}`"))
-                        .with_help("mend `files`, or wait for files to appear with `--follow`"));
+                        .with_help("correct `files`, or wait for files to appear with `--follow`"));
                 }
             }
-            Err(_) if may_be_missing => {}
+            Err(_) if follow => {}
             Err(error) => return Err(unreadable(path, &error)),
         }
     }
-    Ok(files)
+    Ok(without_links(found.files, known))
+}
+
+/// Leaves each file one path.
+fn without_links(files: BTreeMap<PathBuf, Stamp>, known: impl Fn(&Path) -> bool) -> BTreeMap<PathBuf, Stamp> {
+    let mut paths: HashMap<(u64, u64), Vec<&PathBuf>> = HashMap::with_capacity(files.len());
+    for (path, stamp) in &files {
+        paths.entry((stamp.device, stamp.inode)).or_default().push(path);
+    }
+    let is_own = |path: &PathBuf| fs::canonicalize(path).is_ok_and(|own| own == *path);
+    let mut surplus = HashSet::new();
+    for paths in paths.into_values().filter(|paths| paths.len() > 1) {
+        let best = paths.iter().min_by_key(|path| (!is_own(path), !known(path), **path)).copied();
+        surplus.extend(paths.into_iter().filter(|path| Some(*path) != best).cloned());
+    }
+    let mut files = files;
+    files.retain(|path, _| !surplus.contains(path));
+    files
 }
 
 /// An error of kind `Source` for what happened to `path`.
@@ -62,7 +105,7 @@ pub fn unreadable(path: &Path, error: &io::Error) -> Error {
     }
     match error.kind() {
         io::ErrorKind::NotFound => Error::source(format!("`{path}` does not exist"))
-            .with_help("mend `files`, or wait for it to appear with `--follow`"),
+            .with_help("correct `files`, or wait for it to appear with `--follow`"),
         io::ErrorKind::PermissionDenied => Error::source(format!("cannot read `{path}`: permission denied"))
             .with_help("allow the user that runs Lakeport to read it"),
         _ => Error::source(format!("cannot read `{path}`: {error}")),
@@ -71,14 +114,6 @@ pub fn unreadable(path: &Path, error: &io::Error) -> Error {
 
 fn is_glob(input: &str) -> bool {
     input.contains(['*', '?', '['])
-}
-
-fn add(path: &Path, metadata: &Metadata, files: &mut BTreeMap<PathBuf, Stamp>) -> Result<()> {
-    if !metadata.is_file() {
-        return Err(no_file(path, metadata.file_type()));
-    }
-    files.insert(path.to_path_buf(), Stamp::of(metadata));
-    Ok(())
 }
 
 fn no_file(path: &Path, file_type: FileType) -> Error {
@@ -92,58 +127,75 @@ fn no_file(path: &Path, file_type: FileType) -> Error {
         .with_help("to read a stream, send it to standard input: `stdin = true`")
 }
 
-fn below(folder: &Path, files: &mut BTreeMap<PathBuf, Stamp>, warnings: &mut Vec<String>) -> Result<()> {
+fn below(folder: &Path, found: &mut Found<'_>) -> Result<()> {
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
-        let entries = match fs::read_dir(&folder) {
-            // It was there a moment ago.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            entries => entries.map_err(|error| unreadable(&folder, &error))?,
-        };
-        for entry in entries {
-            let entry = entry.map_err(|error| unreadable(&folder, &error))?;
+        for entry in found.entries(&folder)? {
             if entry.file_name().as_encoded_bytes().starts_with(b".") {
                 continue;
             }
-            let path = entry.path();
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                folders.push(path);
+                folders.push(entry.path());
             } else {
-                add_found(&path, files, warnings)?;
+                found.add_found(&entry.path())?;
             }
         }
     }
     Ok(())
 }
 
-fn matching(pattern: &str, files: &mut BTreeMap<PathBuf, Stamp>, warnings: &mut Vec<String>) -> Result<usize> {
-    let options =
-        glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
-    let paths = glob::glob_with(pattern, options).map_err(|error| {
-        Error::source(format!("`{pattern}` is no glob: {} at character {}", error.msg, error.pos + 1))
-    })?;
-    let mut matched = 0;
-    for path in paths {
-        let path = path.map_err(|error| unreadable(error.path(), error.error()))?;
-        if !path.is_dir() {
-            matched += 1;
-            add_found(&path, files, warnings)?;
+impl Found<'_> {
+    /// What is in a folder; nothing where it vanished.
+    pub fn entries(&mut self, folder: &Path) -> Result<Vec<fs::DirEntry>> {
+        let mut found = Vec::new();
+        match fs::read_dir(folder) {
+            Ok(entries) => {
+                for entry in entries {
+                    match entry {
+                        Ok(entry) => found.push(entry),
+                        Err(error) => self.failed(folder, &error)?,
+                    }
+                }
+            }
+            Err(error) => self.failed(folder, &error)?,
+        }
+        Ok(found)
+    }
+
+    fn add(&mut self, path: &Path, metadata: &Metadata) -> Result<()> {
+        if !metadata.is_file() {
+            return Err(no_file(path, metadata.file_type()));
+        }
+        self.files.insert(path.to_path_buf(), Stamp::of(metadata));
+        Ok(())
+    }
+
+    /// Adds what was found, not named: that it vanished or is no file stops nothing.
+    pub fn add_found(&mut self, path: &Path) -> Result<()> {
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => Ok(()),
+            Ok(metadata) => {
+                if let Err(error) = self.add(path, &metadata) {
+                    self.warnings.push(format!("skipped: {}", error.message));
+                }
+                Ok(())
+            }
+            Err(error) => self.failed(path, &error),
         }
     }
-    Ok(matched)
-}
 
-/// Adds what was found, not named: that it vanished or is no file stops nothing.
-fn add_found(path: &Path, files: &mut BTreeMap<PathBuf, Stamp>, warnings: &mut Vec<String>) -> Result<()> {
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => Ok(()),
-        Ok(metadata) => {
-            if let Err(error) = add(path, &metadata, files) {
-                warnings.push(format!("skipped: {}", error.message));
+    /// What becomes of an entry that cannot be looked at.
+    fn failed(&mut self, path: &Path, error: &io::Error) -> Result<()> {
+        // A link to itself is no file, now or later.
+        let is_loop = error.raw_os_error() == Some(libc::ELOOP);
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(()),
+            _ if self.follow || is_loop => {
+                let next = if self.follow { "it is looked at again" } else { "skipped" };
+                self.warnings.push(format!("{}: {next}", unreadable(path, error).message));
+                Ok(())
             }
-            Ok(())
+            _ => Err(unreadable(path, error)),
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(unreadable(path, &error)),
     }
 }

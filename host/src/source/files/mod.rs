@@ -5,30 +5,31 @@
 //!
 //! Invariants:
 //! - Chunks of one origin come in order and without a gap.
-//! - A file that was renamed says so, with a chunk without bytes, before anything else is read: a new file under its old name
+//! - A file that was renamed, or is a copy of what was exported, says so, with a chunk without bytes, before anything else is read: a new file under its old name
 //!   can then take that name's cursor.
 //! - A file that was rotated away while it was open is read to its end before the one that took its place.
 
+mod copies;
+mod glob;
 mod known;
 mod list;
+mod look;
 mod open;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::fs;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-pub(super) use self::known::{HEAD, hash};
-use self::known::{Known, Recognised, is_same};
+pub(super) use self::known::{HEAD, hash, name_of};
+use self::known::{Known, Recognised, replaced};
 use self::list::Stamp;
 pub(super) use self::list::unreadable;
 use self::open::Open;
 use super::content::{Damage, Encoding};
-use super::{Chunk, MAX_CURSORS, Position, Read, Reader};
+use super::{Chunk, Cursor, Position, Read, ReadOptions, Reader};
 use crate::decode::is_whole;
 use crate::error::{Error, Result};
 use crate::plan::Envelope;
@@ -44,6 +45,8 @@ pub struct Files {
     inputs: Vec<String>,
     /// Decides what whole records are.
     envelope: Envelope,
+    /// Bytes of a line that are held.
+    longest: usize,
     follow: bool,
     live: Arc<Live>,
     known: Known,
@@ -62,6 +65,8 @@ pub struct Files {
     markers: VecDeque<Chunk>,
     warnings: Vec<String>,
     warned: HashSet<String>,
+    /// How many files had to wait when it was last said that some do: there are more than the log remembers.
+    waiting: usize,
     look_at: Option<Instant>,
     /// Something was read, or nothing yet, since it was last said that everything is.
     unsaid: bool,
@@ -84,12 +89,13 @@ enum Fate {
 
 impl Files {
     /// A reader of `inputs` that goes on from `from`. Nothing is opened yet.
-    pub fn new(inputs: Vec<String>, envelope: Envelope, from: &Position, follow: bool, live: Arc<Live>) -> Self {
+    pub fn new(inputs: Vec<String>, envelope: Envelope, from: &Position, options: ReadOptions) -> Self {
         Files {
             inputs,
             envelope,
-            follow,
-            live,
+            longest: options.longest,
+            follow: options.follow,
+            live: options.live,
             known: Known::new(from),
             fate: Fate::Stays,
             queue: VecDeque::new(),
@@ -100,14 +106,16 @@ impl Files {
             markers: VecDeque::new(),
             warnings: Vec::new(),
             warned: HashSet::new(),
+            waiting: 0,
             look_at: None,
             unsaid: true,
         }
     }
 
     /// A reader of files that nobody writes to any more: their last lines are records, terminated or not.
-    pub fn of_ended(inputs: Vec<String>, from: &Position, live: Arc<Live>) -> Self {
-        Files { fate: Fate::Ends, ..Files::new(inputs, Envelope::Plain, from, false, live) }
+    pub fn of_ended(inputs: Vec<String>, from: &Position, longest: usize, live: Arc<Live>) -> Self {
+        let options = ReadOptions { follow: false, live, run: String::new(), longest };
+        Files { fate: Fate::Ends, ..Files::new(inputs, Envelope::Plain, from, options) }
     }
 
     fn next(&mut self) -> Result<Option<Chunk>> {
@@ -116,7 +124,13 @@ impl Files {
                 return Ok(Some(marker));
             }
             if let Some((mut open, fate)) = self.current.take() {
-                let chunk = open.next().map_err(|error| unreadable(&open.path, &error))?;
+                let chunk = match open.next() {
+                    Ok(chunk) => chunk,
+                    Err(error) => {
+                        self.passes(&open.path, &error)?;
+                        continue;
+                    }
+                };
                 if let Some(chunk) = chunk {
                     self.known.advance(&chunk.extent);
                     self.current = Some((open, fate));
@@ -140,29 +154,68 @@ impl Files {
             let open = self.tails.remove(at);
             return self.resume(open, Fate::Stays);
         }
-        let name: Arc<str> = path.to_string_lossy().into();
+        let name = name_of(&path);
         let mut open = match Open::at(path.clone(), name.clone(), self.envelope) {
+            Ok(open) => open,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.warn(format!("`{name}` vanished before it was read"));
                 return Ok(());
             }
-            open => open.map_err(|error| unreadable(&path, &error))?,
+            Err(error) => return self.passes(&path, &error),
         };
+        if let Some(what) = Encoding::foreign(open.head()) {
+            return self.refuse(&open, what);
+        }
         if open.encoding != Encoding::Plain {
             // How many bytes it stands for is not known.
             self.live.bytes_total.store(0, Ordering::Relaxed);
         }
         let elsewhere = |inode| self.places.get(&inode).is_some_and(|place| *place != path);
-        let start = match self.known.recognise(&name, open.stamp.inode, open.head(), open.size(), elsewhere) {
-            Recognised::New => 0,
-            Recognised::At(offset) => offset,
+        let known = match self.known.recognise(&name, open.stamp.inode, open.head(), open.size(), elsewhere) {
+            Recognised::New => None,
+            Recognised::At(cursor) => Some(cursor),
             Recognised::Replaced(warning) => {
                 self.warn(warning);
-                0
+                None
             }
         };
-        open.start(start, self.envelope).map_err(|error| unreadable(&path, &error))?;
-        self.current = Some((open, self.fate));
+        match self.start(&mut open, known) {
+            Ok(()) => self.current = Some((open, self.fate)),
+            Err(error) => self.passes(&path, &error)?,
+        }
+        Ok(())
+    }
+
+    /// Goes to where `known` says, or to the file's start where it does not hold what was exported.
+    fn start(&mut self, open: &mut Open, known: Option<Cursor>) -> io::Result<()> {
+        if let Some(cursor) = known {
+            if open.start(cursor.next, self.envelope, self.longest, cursor.tail.as_ref())? {
+                return Ok(());
+            }
+            self.warn(replaced(&open.name, cursor.next));
+            *open = Open::at(open.path.clone(), open.name.clone(), self.envelope)?;
+        }
+        open.start(0, self.envelope, self.longest, None).map(drop)
+    }
+
+    /// Whether reading goes on where a file cannot be read: while following, it is looked at again.
+    fn passes(&mut self, path: &Path, error: &io::Error) -> Result<()> {
+        let error = unreadable(path, error);
+        if !self.follow {
+            return Err(error);
+        }
+        self.warn(format!("{}: it is looked at again", error.message));
+        Ok(())
+    }
+
+    /// A file of a kind that is not read: an error where it is named, else skipped with a warning.
+    fn refuse(&mut self, open: &Open, what: &str) -> Result<()> {
+        let message = format!("`{}` is {what}, expected plain, gzip or zstd data", open.name);
+        if !self.follow && self.inputs.iter().any(|input| **input == *open.name) {
+            return Err(Error::source(message).with_help("unpack it, and name what was in it"));
+        }
+        self.warn(format!("skipped: {message}"));
+        self.seen.insert(open.path.clone(), open.stamp);
         Ok(())
     }
 
@@ -243,105 +296,13 @@ impl Files {
         match self.envelope {
             // A block says itself where it ends.
             Envelope::Avro => false,
-            _ if open.encoding != Encoding::Plain || fate == Fate::Ends => true,
-            envelope => !self.follow && is_whole(open.rest(), envelope == Envelope::EventGrid),
-        }
-    }
-
-    /// Looks which files there are, and queues what is to be read.
-    fn look(&mut self) -> Result<()> {
-        let mut warnings = Vec::new();
-        let files = list::list(&self.inputs, self.follow, &mut warnings)?;
-        warnings.into_iter().for_each(|warning| self.warn(warning));
-        if files.len() > MAX_CURSORS {
-            // Beyond it, cursors would be forgotten and files read again.
-            let message = format!(
-                "`{}` are {} files, and the log remembers {MAX_CURSORS}",
-                self.inputs.join("`, `"),
-                files.len()
-            );
-            let help = "move finished files away, or split them over several sources and exports";
-            return Err(Error::source(message).with_help(help));
-        }
-        self.places = files.iter().map(|(path, stamp)| (stamp.inode, path.clone())).collect();
-        self.find_renamed(&files)?;
-        self.find_rotated(&files)?;
-        let mut total = 0;
-        for (path, stamp) in files {
-            if self.seen.get(&path) != Some(&stamp) {
-                let done = self.known.cursor(&path.to_string_lossy()).map_or(0, |cursor| cursor.next);
-                total += stamp.size.saturating_sub(done);
-                self.queue.push_back(Task::Read(path, stamp.inode));
+            _ if fate == Fate::Ends => true,
+            // A whole object that ends a member is a record, whatever comes: a plain file's may be half written.
+            envelope => {
+                (!self.follow || open.encoding != Encoding::Plain)
+                    && is_whole(open.rest(), envelope == Envelope::EventGrid)
             }
         }
-        if !self.follow {
-            self.live.bytes_total.store(total, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Finds exported files that have another name now.
-    fn find_renamed(&mut self, files: &BTreeMap<PathBuf, Stamp>) -> Result<()> {
-        let mut renamed = Vec::new();
-        for (path, stamp) in files {
-            let name: Arc<str> = path.to_string_lossy().into();
-            let Some(cursor) = self.known.renamed(&name, stamp.inode).cloned() else { continue };
-            // With both names there, they are two links to one file.
-            if fs::metadata(Path::new(&*cursor.origin.name)).is_ok_and(|old| old.ino() == stamp.inode) {
-                continue;
-            }
-            let marker = match self.tails.iter_mut().find(|tail| tail.stamp.inode == stamp.inode) {
-                Some(tail) => {
-                    tail.rename(path.clone(), name);
-                    self.seen.insert(path.clone(), tail.stamp);
-                    tail.marker(cursor.next)
-                }
-                None => {
-                    let mut open = match Open::at(path.clone(), name, self.envelope) {
-                        Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                        open => open.map_err(|error| unreadable(path, &error))?,
-                    };
-                    // Another file may have got its inode.
-                    if open.size().is_some_and(|size| size < cursor.next) || !is_same(&cursor.origin, open.head()) {
-                        continue;
-                    }
-                    open.marker(cursor.next)
-                }
-            };
-            renamed.push((cursor.origin.name.clone(), marker));
-        }
-        // `a.1` becomes `a.2` before `a` becomes `a.1`, so that none takes another's cursor.
-        while !renamed.is_empty() {
-            let free = |(_, marker): &(Arc<str>, Chunk)| {
-                !renamed.iter().any(|(old, other)| *old == marker.extent.origin.name && other.extent != marker.extent)
-            };
-            let at = renamed.iter().position(free).unwrap_or(0);
-            let (_, marker) = renamed.remove(at);
-            self.known.advance(&marker.extent);
-            self.markers.push_back(marker);
-        }
-        Ok(())
-    }
-
-    /// Finds open files that are not at their path any more, nor at another one of this source.
-    fn find_rotated(&mut self, files: &BTreeMap<PathBuf, Stamp>) -> Result<()> {
-        for tail in std::mem::take(&mut self.tails) {
-            let now = files.get(&tail.path);
-            if now.is_some_and(|now| now.inode == tail.stamp.inode) {
-                self.tails.push(tail);
-                continue;
-            }
-            let failed = |error| unreadable(&tail.path, &error);
-            // Its writer may go on with it until there is something in the new file.
-            if now.is_some_and(|now| now.size > 0) || tail.is_deleted().map_err(failed)? {
-                self.queue.push_back(Task::Resume(tail, Fate::Ends));
-            } else if tail.has_changed().map_err(failed)? {
-                self.queue.push_back(Task::Resume(tail, Fate::Stays));
-            } else {
-                self.tails.push(tail);
-            }
-        }
-        Ok(())
     }
 
     fn warn(&mut self, warning: String) {

@@ -1,5 +1,6 @@
 //! One open file: its first bytes, its records, where it is.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -15,7 +16,7 @@ use crate::source::avro::{Blocks, Preamble};
 use crate::source::content::{Content, Damage, Encoding};
 use crate::source::cutter::Cutter;
 use crate::source::lines::{Lines, Run};
-use crate::source::{Chunk, Extent, Fault, Framing, Origin};
+use crate::source::{Chunk, Cursor, Extent, Fault, Framing, Origin, Tail};
 
 /// A file that is being read.
 pub struct Open {
@@ -30,6 +31,8 @@ pub struct Open {
     /// How many of them tell it from others.
     telling: usize,
     cutter: Box<dyn Cutter>,
+    /// The last bytes that were handed on, as far as they are known.
+    last: VecDeque<u8>,
     origin: Option<Arc<Origin>>,
 }
 
@@ -53,7 +56,8 @@ impl Open {
             // Not whole yet, or none at all.
             _ => usize::MAX,
         };
-        Ok(Open { path, name, stamp, encoding, content, head, telling, cutter: Box::new(Lines::new(0)), origin: None })
+        let (cutter, last) = (Box::new(Lines::new(0, 0)), VecDeque::new());
+        Ok(Open { path, name, stamp, encoding, content, head, telling, cutter, last, origin: None })
     }
 
     /// Its first bytes, as far as they were read.
@@ -66,22 +70,49 @@ impl Open {
         (self.encoding == Encoding::Plain).then_some(self.stamp.size)
     }
 
-    /// Goes to `offset` to read from there. Once: a container file's header is read first.
-    pub fn start(&mut self, offset: u64, envelope: Envelope) -> io::Result<()> {
+    /// Goes to `offset` to read from there, a line of up to `longest` bytes whole. False where the bytes before `offset` are not
+    /// those of `tail`: it is another file. Once: a container file's header is read first.
+    pub fn start(&mut self, offset: u64, envelope: Envelope, longest: usize, tail: Option<&Tail>) -> io::Result<bool> {
         self.origin = None;
+        self.last.clear();
+        if self.encoding == Encoding::Plain && !self.load_last(offset)? {
+            return Ok(false);
+        }
         if envelope == Envelope::Avro {
-            return self.start_blocks(offset);
-        }
-        let mut lines = Lines::new(offset);
-        let read = self.head.len() as u64;
-        if self.encoding != Encoding::Plain && offset < read {
-            // The decoder is past it already.
-            lines.push(&self.head[offset as usize..]);
+            self.start_blocks(offset)?;
         } else {
-            self.content.skip_to(offset, read)?;
+            let mut lines = Lines::new(offset, longest);
+            let read = self.head.len() as u64;
+            if self.encoding == Encoding::Plain {
+                self.content.skip_to(offset, read, &mut self.last)?;
+            } else if offset < read {
+                // The decoder is past it already.
+                self.last.extend(&self.head[..offset as usize]);
+                lines.push(&self.head[offset as usize..]);
+            } else {
+                self.last.extend(&self.head);
+                let is_there = self.content.skip_to(offset, read, &mut self.last)?;
+                if !is_there {
+                    // What is cut off may be on its way.
+                    return Ok(self.content.damage.is_some());
+                }
+            }
+            self.cutter = Box::new(lines);
         }
-        self.cutter = Box::new(lines);
-        Ok(())
+        // Of a compressed container file, whose header tells it from others, the last bytes are not known.
+        Ok(tail.is_none_or(|tail| self.last.is_empty() || tail.is_of(self.last.make_contiguous())))
+    }
+
+    /// Reads the last bytes before `offset`. False where they are not there.
+    fn load_last(&mut self, offset: u64) -> io::Result<bool> {
+        let mut last = vec![0; offset.min(HEAD as u64) as usize];
+        let from = offset - last.len() as u64;
+        match self.content.file().read_exact_at(&mut last, from) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            read => read?,
+        }
+        self.last = last.into();
+        Ok(true)
     }
 
     fn start_blocks(&mut self, offset: u64) -> io::Result<()> {
@@ -89,7 +120,7 @@ impl Open {
         blocks.read_header(&self.head, &mut self.content)?;
         let read = blocks.end();
         if offset > 0 && blocks.skip_to(offset) {
-            self.content.skip_to(offset, read)?;
+            self.content.skip_to(offset, read, &mut VecDeque::new())?;
         }
         self.cutter = Box::new(blocks);
         Ok(())
@@ -137,9 +168,11 @@ impl Open {
         self.content.damage.as_ref()
     }
 
-    /// A chunk without bytes: it only says that the origin, under its name of now, was exported up to `offset`.
-    pub fn marker(&mut self, offset: u64) -> Chunk {
-        self.chunk(Run { data: Bytes::new(), first: offset, next: offset, dropped: 0 })
+    /// A chunk without bytes: it only says that the origin, under its name of now, was exported as far as `cursor` says.
+    pub fn marker(&mut self, cursor: &Cursor) -> Chunk {
+        let (offset, tail) = (cursor.next, cursor.tail.clone());
+        let extent = Extent { origin: self.origin(offset), first: offset, next: offset, dropped: 0, tail };
+        Chunk { data: Bytes::new(), extent, framing: self.cutter.framing() }
     }
 
     /// Takes another name.
@@ -159,24 +192,38 @@ impl Open {
         Ok(Stamp::of(&self.content.file().metadata()?) != self.stamp)
     }
 
-    /// Looks at the open file again. False where it is not the one that was being read: it lost bytes, or has other first ones.
+    /// Looks at the open file again. False where it is not the one that was being read: it lost bytes, or has other first or
+    /// last ones.
     pub fn refresh(&mut self) -> io::Result<bool> {
         self.stamp = Stamp::of(&self.content.file().metadata()?);
         if self.stamp.size < self.cutter.end() {
             return Ok(false);
         }
         let mut now = vec![0; self.head.len()];
-        match self.content.file().read_exact_at(&mut now, 0) {
+        let mut last = vec![0; self.last.len()];
+        let file = self.content.file();
+        let read = file.read_exact_at(&mut now, 0).and_then(|()| {
+            let from = self.cutter.offset().saturating_sub(last.len() as u64);
+            file.read_exact_at(&mut last, from)
+        });
+        match read {
             // It shrinks while it is looked at.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            read => read.map(|()| now == self.head),
+            read => read.map(|()| now == self.head && self.last == last),
         }
     }
 
     fn chunk(&mut self, run: Run) -> Chunk {
         self.extend_head(&run);
         let origin = self.origin(run.next);
-        let extent = Extent { origin, first: run.first, next: run.next, dropped: run.dropped };
+        let tail = match run.dropped {
+            0 => Tail::push(&mut self.last, &run.data),
+            _ => {
+                self.last.clear();
+                None
+            }
+        };
+        let extent = Extent { origin, first: run.first, next: run.next, dropped: run.dropped, tail };
         Chunk { data: run.data, extent, framing: self.cutter.framing() }
     }
 
@@ -187,11 +234,13 @@ impl Open {
             Framing::Avro(header) => header.len.max(HEAD),
         };
         let known = self.head.len();
+        // A line that lost its end has its terminator elsewhere.
+        let len = run.data.len() - usize::from(run.dropped > 0 && run.data.ends_with(b"\n"));
         if let Framing::Avro(_) = self.cutter.framing() {
             self.telling = wanted;
         }
-        if known < wanted && (run.first..run.first + run.data.len() as u64).contains(&(known as u64)) {
-            let more = &run.data[(known as u64 - run.first) as usize..];
+        if known < wanted && (run.first..run.first + len as u64).contains(&(known as u64)) {
+            let more = &run.data[(known as u64 - run.first) as usize..len];
             self.head.extend_from_slice(&more[..more.len().min(wanted - known)]);
         }
     }

@@ -2,13 +2,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
 use super::*;
+use crate::source::MAX_CURSORS;
 
 mod avro;
 
@@ -48,7 +49,7 @@ impl World {
     }
 
     fn reader(&self, pattern: &str, follow: bool) -> Files {
-        Files::new(self.input(pattern), Envelope::Plain, &self.position, follow, Arc::default())
+        Files::new(self.input(pattern), Envelope::Plain, &self.position, options(follow))
     }
 
     /// Everything that a run of the folder exports: file names with their bytes.
@@ -98,6 +99,10 @@ impl World {
     }
 }
 
+fn options(follow: bool) -> ReadOptions {
+    ReadOptions { follow, live: Arc::default(), run: String::new(), longest: 128 << 20 }
+}
+
 fn pairs(read: &[(String, String)]) -> Vec<(&str, &str)> {
     read.iter().map(|(name, data)| (name.as_str(), data.as_str())).collect()
 }
@@ -136,7 +141,7 @@ fn every_file_below_a_folder_is_read_once_in_the_order_of_paths() {
 fn globs_and_names_that_overlap_give_each_file_once() {
     let mut world = World::new(&[("a.json", b"a\n"), ("b.json", b"b\n"), ("c.txt", b"c\n"), (".d.json", b"d\n")]);
     let inputs = [world.input("*.json"), world.input("a.json"), world.input("?.json")].concat();
-    let mut reader = Files::new(inputs, Envelope::Plain, &Position::default(), false, Arc::default());
+    let mut reader = Files::new(inputs, Envelope::Plain, &Position::default(), options(false));
     assert_eq!(pairs(&world.drain(&mut reader)), [("a.json", "a\n"), ("b.json", "b\n")]);
 }
 
@@ -145,7 +150,12 @@ fn a_large_file_comes_in_chunks_that_end_at_line_ends() {
     let text = lines(40_000);
     let world = World::new(&[("f", text.as_bytes())]);
     let live = Arc::new(Live::default());
-    let mut reader = Files::new(world.input(""), Envelope::Plain, &Position::default(), false, live.clone());
+    let mut reader = Files::new(
+        world.input(""),
+        Envelope::Plain,
+        &Position::default(),
+        ReadOptions { live: live.clone(), ..options(false) },
+    );
     let (mut all, mut chunks) = (String::new(), 0);
     while let Read::Chunk(chunk) = reader.read(Duration::ZERO).unwrap() {
         assert!(chunk.data.ends_with(b"\n") && chunk.data.len() <= 2 << 20);
@@ -177,9 +187,9 @@ fn compression_is_told_by_content_and_resumed_by_decompressed_bytes() {
 }
 
 #[test]
-fn the_last_line_of_a_compressed_file_is_always_a_record() {
-    let mut world = World::new(&[("a", &gzip(b"one\ntwo")), ("b", &zstd(b"{\"half\":")), ("c", &gzip(b""))]);
-    assert_eq!(pairs(&world.run()), [("a", "one\ntwo"), ("b", "{\"half\":")]);
+fn a_whole_object_at_the_end_of_a_compressed_file_is_a_record() {
+    let mut world = World::new(&[("a", &gzip(b"one\n{}")), ("b", &zstd(b"{\"n\":1}")), ("c", &gzip(b""))]);
+    assert_eq!(pairs(&world.run()), [("a", "one\n{}"), ("b", "{\"n\":1}")]);
     assert_eq!(world.warnings().len(), 0);
 }
 
@@ -299,12 +309,190 @@ fn what_was_renamed_and_not_written_to_is_not_read_again_later() {
 }
 
 #[test]
-fn two_links_to_a_file_are_two_files() {
-    let mut world = World::new(&[("a", b"one\n")]);
+fn links_to_a_file_are_one_file() {
+    let mut world = World::new(&[("b", b"one\n")]);
     world.run();
-    fs::hard_link(world.path("a"), world.path("b")).unwrap();
-    assert_eq!(pairs(&world.run()), [("b", "one\n")]);
+    fs::hard_link(world.path("b"), world.path("a")).unwrap();
+    symlink(world.path("b"), world.path("0")).unwrap();
     assert!(world.run().is_empty());
+    world.append("a", b"two\n");
+    assert_eq!(pairs(&world.run()), [("b", "two\n")]);
+    fs::remove_file(world.path("b")).unwrap();
+    assert!(world.run().is_empty(), "the other link goes on where it was");
+    world.write("c", b"three\n");
+    symlink(world.path("c"), world.path("1")).unwrap();
+    assert_eq!(pairs(&world.run()), [("c", "three\n")]);
+    assert_eq!(world.warnings().len(), 0, "{:?}", world.warnings());
+}
+
+#[test]
+fn globs_follow_no_links_to_folders_without_end() {
+    let mut world = World::new(&[("a/b/x.log", b"x\n"), ("a/.git/y.log", b"y\n"), ("a/b/c/z.log", b"z\n")]);
+    symlink(world.path("a"), world.path("a/b/loop")).unwrap();
+    symlink(world.path("a"), world.path("a/b/again")).unwrap();
+    symlink(world.path("a/b"), world.path("a/latest")).unwrap();
+    symlink("self", world.path("a/self")).unwrap();
+    let mut read = |pattern: &str| {
+        world.position = Position::default();
+        let mut reader = world.reader(pattern, false);
+        world.drain(&mut reader).into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(read("a/**/*.log"), ["a/b/c/z.log", "a/b/x.log"]);
+    assert_eq!(read("a/**/**/x.log"), ["a/b/x.log"]);
+    assert_eq!(read("a/**"), ["a/b/c/z.log", "a/b/x.log"]);
+    assert_eq!(read("a/*/*.log"), ["a/b/x.log"]);
+    assert_eq!(read("a/latest/x.l[o]g"), ["a/latest/x.log"]);
+    assert_eq!(read("a"), ["a/b/c/z.log", "a/b/x.log"]);
+}
+
+#[test]
+fn another_file_that_begins_alike_is_read_from_its_start() {
+    let head = format!("{{\"schema\":\"{}\"}}\n", "x".repeat(2 * HEAD));
+    let of = |lines: &[&str]| [head.as_str(), &lines.concat()].concat();
+    let (old, new) = (of(&["{\"n\":1}\n", "{\"n\":2}\n"]), of(&["{\"n\":3}\n", "{\"n\":4}\n", "{\"n\":5}\n"]));
+    // In its place, as another inode, compressed.
+    let mut world = World::new(&[("a", old.as_bytes()), ("b", old.as_bytes()), ("c.gz", &gzip(old.as_bytes()))]);
+    world.run();
+    world.write("a", new.as_bytes());
+    world.write("t", new.as_bytes());
+    world.rename("t", "b");
+    world.write("c.gz", &gzip(new.as_bytes()));
+    let expected = [("a", new.as_str()), ("b", &new), ("c.gz", &new)];
+    assert_eq!(pairs(&world.run()), expected);
+    assert_eq!(world.warnings().len(), 3);
+    // A cursor of an earlier version, which has no last bytes, goes on.
+    world.position.cursors.iter_mut().for_each(|cursor| cursor.tail = None);
+    world.append("a", b"{\"n\":6}\n");
+    assert_eq!(pairs(&world.run()), [("a", "{\"n\":6}\n")]);
+    // A compressed file that is shorter than what was exported.
+    world.write("c.gz", &gzip(old.as_bytes()));
+    assert_eq!(pairs(&world.run()), [("c.gz", old.as_str())]);
+}
+
+#[test]
+fn a_file_that_is_written_anew_while_followed_is_read_from_its_start() {
+    let mut world = World::new(&[("f", lines(100).as_bytes())]);
+    let mut reader = world.reader("f", true);
+    world.drain(&mut reader);
+    let anew = [&lines(50), "{\"n\":1}\n", &lines(100)].concat();
+    world.write("f", anew.as_bytes());
+    assert_eq!(pairs(&world.drain(&mut reader)), [("f", anew.as_str())]);
+}
+
+#[test]
+fn a_rotated_file_that_is_compressed_goes_on_in_its_copy() {
+    let mut world = World::new(&[("app.log", lines(50).as_bytes()), ("old/x.log.1", lines(3).as_bytes())]);
+    world.run();
+    // Renamed, added to, and compressed, all between two runs; another one whose number rose as well.
+    let whole = lines(60);
+    world.write("app.log.1.gz", &gzip(whole.as_bytes()));
+    fs::remove_file(world.path("app.log")).unwrap();
+    world.write("app.log", b"{\"n\":1}\n");
+    world.write("old/x.log.1.zst", &zstd(lines(3).as_bytes()));
+    fs::remove_file(world.path("old/x.log.1")).unwrap();
+    let read = world.run();
+    assert_eq!(pairs(&read), [("app.log", "{\"n\":1}\n"), ("app.log.1.gz", &whole[lines(50).len()..])]);
+    assert!(world.run().is_empty());
+    world.rename("app.log.1.gz", "app.log.2.gz");
+    world.rename("app.log", "app.log.1");
+    world.write("app.log.1.gz", &gzip(b"{\"n\":1}\n"));
+    fs::remove_file(world.path("app.log.1")).unwrap();
+    assert!(world.run().is_empty());
+}
+
+#[test]
+fn a_copy_whose_original_was_truncated_is_not_read_again() {
+    let mut world = World::new(&[("app.log", lines(50).as_bytes())]);
+    let mut reader = world.reader("", true);
+    world.drain(&mut reader);
+    world.write("app.log.1", lines(55).as_bytes());
+    assert!(world.drain(&mut reader).is_empty(), "it may be a copy under way");
+    world.write("app.log", b"{\"n\":1}\n");
+    assert_eq!(
+        pairs(&world.drain(&mut reader)),
+        [("app.log", "{\"n\":1}\n"), ("app.log.1", &lines(55)[lines(50).len()..])]
+    );
+    // Between runs, the original having grown again.
+    world.write("app.log.2", &fs::read(world.path("app.log")).unwrap());
+    world.write("app.log", lines(70).as_bytes());
+    assert_eq!(pairs(&world.run()), [("app.log", lines(70).as_str())]);
+    assert!(world.run().is_empty());
+}
+
+#[test]
+fn files_of_equal_contents_are_files_of_their_own() {
+    let small = b"{\"state\":\"ok\"}\n";
+    let mut world = World::new(&[("10.log", small), ("signals.10", small), ("day-20260301", small)]);
+    assert_eq!(world.run().len(), 3);
+    for (number, name) in
+        ["11.log", "12.log.gz", "signals.11", "signals.12.gz", "day-20260302", "day-20260303.gz"].iter().enumerate()
+    {
+        world.write(name, small);
+        // After the new one, so that none gets another's inode.
+        let old = ["10.log", "signals.10", "day-20260301"].get(number / 2).filter(|_| number % 2 == 0);
+        old.iter().for_each(|old| fs::remove_file(world.path(old)).unwrap());
+        assert_eq!(world.run().len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn names_that_are_not_utf_8_are_files_of_their_own() {
+    let mut world = World::new(&[]);
+    for byte in [0xfe, 0xff] {
+        let name = std::os::unix::ffi::OsStringExt::from_vec(vec![b'a', byte]);
+        let name: std::ffi::OsString = name;
+        fs::write(world.folder.path().join(name), [b'{', b'}', b'\n']).unwrap();
+    }
+    assert_eq!(pairs(&world.run()), [("a%FE", "{}\n"), ("a%FF", "{}\n")]);
+    assert!(world.run().is_empty());
+}
+
+#[test]
+fn a_compressed_file_that_ends_in_the_middle_of_a_line_waits_for_its_other_half() {
+    let mut world = World::new(&[("f.gz", &gzip(b"{\"n\":1}\n{\"n\""))]);
+    assert_eq!(pairs(&world.run()), [("f.gz", "{\"n\":1}\n")]);
+    assert!(world.warnings()[0].starts_with("`f.gz` ends in the middle of a line"), "{:?}", world.warnings());
+    let mut reader = world.reader("", true);
+    assert!(world.drain(&mut reader).is_empty());
+    world.append("f.gz", &gzip(b":2}\n{\"n\":3}"));
+    assert_eq!(pairs(&world.drain(&mut reader)), [("f.gz", "{\"n\":2}\n{\"n\":3}")]);
+}
+
+#[test]
+fn following_goes_on_beside_what_cannot_be_read_for_now() {
+    let mut world = World::new(&[("a", b"a\n")]);
+    symlink("loop", world.path("loop")).unwrap();
+    let mut reader = world.reader("", true);
+    assert_eq!(pairs(&world.drain(&mut reader)), [("a", "a\n")]);
+    assert_eq!(world.warnings().len(), 1, "{:?}", world.warnings());
+    assert!(world.warnings()[0].ends_with(": it is looked at again"), "{:?}", world.warnings());
+    fs::remove_file(world.path("loop")).unwrap();
+    world.write("loop", b"b\n");
+    assert_eq!(pairs(&world.drain(&mut reader)), [("loop", "b\n")]);
+}
+
+#[test]
+fn archives_are_named_as_what_they_are() {
+    let mut world = World::new(&[("x.zip", b"PK\x03\x04\x14\0\0\0"), ("y", b"y\n")]);
+    assert_eq!(world.error("x.zip"), format!("`/x.zip` is a zip archive, expected plain, gzip or zstd data"));
+    assert_eq!(pairs(&world.run()), [("y", "y\n")]);
+    assert_eq!(world.warnings(), ["skipped: `x.zip` is a zip archive, expected plain, gzip or zstd data"]);
+}
+
+#[test]
+fn new_files_beyond_what_the_log_remembers_wait_until_others_are_gone() {
+    let mut world = World::new(&[]);
+    for i in 0..=MAX_CURSORS {
+        world.write(&format!("f{i:05}"), b"");
+    }
+    assert!(world.error("").ends_with("` are 10001 files, and the log remembers 10000"), "{}", world.error(""));
+    world.append("f00000", b"{}\n");
+    world.append(&format!("f{MAX_CURSORS:05}"), b"last\n");
+    let mut reader = world.reader("", true);
+    assert_eq!(pairs(&world.drain(&mut reader)), [("f00000", "{}\n")]);
+    assert!(world.warnings()[0].contains("1 new ones wait until others are gone"), "{:?}", world.warnings());
+    fs::remove_file(world.path("f00001")).unwrap();
+    assert_eq!(pairs(&world.drain(&mut reader)), [(&*format!("f{MAX_CURSORS:05}"), "last\n")]);
 }
 
 #[test]
@@ -315,8 +503,8 @@ fn following_reads_what_is_appended_and_added() {
     world.write("a.log", b"{}\n{\"half");
     assert_eq!(pairs(&world.drain(&mut reader)), [("a.log", "{}\n")]);
     world.append("a.log", b"\":1}\n");
-    world.write("b.log", &gzip(b"zipped"));
-    assert_eq!(pairs(&world.drain(&mut reader)), [("a.log", "{\"half\":1}\n"), ("b.log", "zipped")]);
+    world.write("b.log", &gzip(b"{\"zip\":1}"));
+    assert_eq!(pairs(&world.drain(&mut reader)), [("a.log", "{\"half\":1}\n"), ("b.log", "{\"zip\":1}")]);
     assert!(world.drain(&mut reader).is_empty());
     assert_eq!(world.warnings().len(), 0);
 }

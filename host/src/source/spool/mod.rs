@@ -1,19 +1,29 @@
-//! Standard input with a spool: what was read is on disk before it is handed on, so that a run that dies loses none of it.
+//! Standard input with a spool: what was read is in a file before it is handed on, so that a run that ends loses none of it.
 //!
-//! Lines are appended to a file in the spool and flushed to the disk, many at once; they are exported under that file's name and
-//! offsets, as a file source would read them. What earlier runs left is read first. A file goes when all of it is committed.
+//! A thread appends what it reads to a file in the spool; its lines are flushed to the disk, many at once, and exported under that
+//! file's name and offsets, as a file source would read them. What earlier runs left is read first. A file goes when all of it is
+//! committed.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+mod folder;
+mod pump;
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use super::files::{Files, HEAD, hash, unreadable};
-use super::lines::Run;
-use super::stdin::Stdin;
-use super::{Chunk, Extent, Framing, Origin, Position, Read, ReadOptions, Reader};
+use self::folder::Folder;
+use self::pump::{Block, Pump, Written};
+use super::files::{Files, HEAD, hash, name_of, unreadable};
+use super::lines::{CHUNK, Lines, Run};
+use super::stdin::BLOCKS;
+use super::{Chunk, Extent, Framing, Origin, Position, Read, ReadOptions, Reader, Tail};
 use crate::error::{Error, Result};
 use crate::telemetry::Live;
 
@@ -22,85 +32,158 @@ const ROLL: u64 = 64 << 20;
 
 /// Reads standard input through a spool; see the module.
 pub struct Spool {
-    folder: PathBuf,
-    run: String,
-    stdin: Stdin,
+    folder: Arc<Folder>,
     /// What earlier runs left, until it is read.
     earlier: Option<Files>,
+    blocks: Receiver<Result<Block>>,
+    /// A block of the file after the one whose lines are being taken.
+    waiting: Option<Block>,
+    lines: Lines,
     active: Option<Active>,
-    /// How many files this run has begun.
-    files: u32,
+    ended: bool,
+    /// Something was read since it was last said that everything is.
+    unsaid: bool,
     warnings: Vec<String>,
 }
 
-/// The file that is being written.
+/// The file whose lines are being taken.
 struct Active {
-    path: PathBuf,
-    file: File,
-    size: u64,
+    from: Arc<Written>,
+    /// Bytes of the file that were handed on.
+    offset: u64,
+    /// Bytes of the current line that are not in the file.
+    absent: u64,
     head: Vec<u8>,
+    /// A line lost its end.
+    is_cut: bool,
+    last: VecDeque<u8>,
     origin: Origin,
 }
 
 impl Spool {
-    /// Opens the spool in `folder`, which is made where it is missing.
+    /// Opens the spool in `folder`, which is made where it is missing, and reads `stream` into it on a thread of its own.
     ///
     /// # Errors
-    /// Of kind `Source`, naming the folder.
-    pub fn open(folder: &Path, stdin: Stdin, from: &Position, options: ReadOptions) -> Result<Self> {
-        fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
+    /// Of kind `Source`, naming the folder: it holds other files, or another run uses it.
+    pub fn open(
+        folder: &Path,
+        stream: impl io::Read + Send + 'static,
+        from: &Position,
+        options: ReadOptions,
+    ) -> Result<Self> {
+        let folder = Arc::new(Folder::open(folder)?);
+        let inputs = folder.files()?.iter().map(|path| path.to_string_lossy().into_owned()).collect();
         // Progress counts what comes from the stream, whose length nobody knows.
-        let inputs = vec![folder.to_string_lossy().into_owned()];
-        let earlier = Files::of_ended(inputs, from, Arc::new(Live::default()));
-        let run = options.run;
-        let folder = folder.to_path_buf();
-        Ok(Spool { folder, run, stdin, earlier: Some(earlier), active: None, files: 0, warnings: Vec::new() })
+        let earlier = Files::of_ended(inputs, from, options.longest, Arc::new(Live::default()));
+        let (sender, blocks) = sync_channel(BLOCKS);
+        let pump = Pump::new(folder.clone(), options.run, options.longest as u64);
+        thread::spawn(move || pump.run(stream, &sender));
+        Ok(Spool {
+            folder,
+            earlier: Some(earlier),
+            blocks,
+            waiting: None,
+            lines: Lines::new(0, options.longest),
+            active: None,
+            ended: false,
+            unsaid: false,
+            warnings: Vec::new(),
+        })
     }
 
-    /// Puts lines on the disk, and says where they are now.
-    fn keep(&mut self, run: Run) -> Result<Chunk> {
-        if self.active.as_ref().is_none_or(|active| active.size >= ROLL) {
-            self.active = Some(self.begin()?);
+    /// The next whole lines, waiting until `deadline` for them; at the end also an unterminated one.
+    fn run(&mut self, deadline: Instant) -> Result<Option<Run>> {
+        loop {
+            if let Some(run) = self.lines.take() {
+                return Ok(Some(run));
+            }
+            if let Some(block) = self.waiting.take() {
+                self.begin(&block.to)?;
+                self.push(block);
+                continue;
+            }
+            if self.ended {
+                return Ok(self.lines.finish());
+            }
+            let wait = deadline.saturating_duration_since(Instant::now());
+            match self.blocks.recv_timeout(wait) {
+                Ok(block) => self.take(block?)?,
+                Err(RecvTimeoutError::Timeout) => return Ok(None),
+                Err(RecvTimeoutError::Disconnected) => self.ended = true,
+            }
+            // What is there already makes larger chunks, and fewer flushes of the disk.
+            while self.waiting.is_none()
+                && self.lines.rest().len() < CHUNK
+                && let Ok(block) = self.blocks.try_recv()
+            {
+                self.take(block?)?;
+            }
         }
-        let active = self.active.as_mut().expect("was just begun");
-        let written = active.file.write_all(&run.data).and_then(|()| active.file.sync_data());
-        written.map_err(|error| unwritable(&active.path, &error))?;
+    }
+
+    fn take(&mut self, block: Block) -> Result<()> {
+        match &self.active {
+            Some(active) if Arc::ptr_eq(&active.from, &block.to) => self.push(block),
+            Some(_) => self.waiting = Some(block),
+            None => {
+                self.begin(&block.to)?;
+                self.push(block);
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, block: Block) {
+        if block.dropped > 0 {
+            self.lines.skip(block.dropped);
+            self.active.as_mut().expect("a block's file was begun").absent += block.dropped;
+        }
+        self.lines.push(&block.data);
+    }
+
+    fn begin(&mut self, from: &Arc<Written>) -> Result<()> {
+        let inode = from.file.metadata().map_err(|error| unreadable(&from.path, &error))?.ino();
+        let origin = Origin { name: name_of(&from.path), inode, hashed: 0, hash: String::new() };
+        let (head, last) = (Vec::new(), VecDeque::new());
+        self.active = Some(Active { from: from.clone(), offset: 0, absent: 0, head, is_cut: false, last, origin });
+        Ok(())
+    }
+
+    /// Flushes lines to the disk, and says where they are there.
+    fn keep(&mut self, run: Run) -> Result<Chunk> {
+        let active = self.active.as_mut().expect("lines come from a file");
+        active.from.file.sync_data().map_err(|error| unwritable(&active.from.path, &error))?;
         Ok(active.chunk(run))
     }
 
-    fn begin(&mut self) -> Result<Active> {
-        // Runs must not write into each other's files, even where their IDs are the same.
-        let (path, file) = loop {
-            let path = self.folder.join(format!("{}-{:06}.ndjson", self.run, self.files));
-            self.files += 1;
-            match OpenOptions::new().append(true).create_new(true).open(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                file => break (path.clone(), file.map_err(|error| unwritable(&path, &error))?),
-            }
-        };
-        // The file's name is only kept once its folder is.
-        let synced = File::open(&self.folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|error| unwritable(&self.folder, &error))?;
-        let inode = file.metadata().map_err(|error| unreadable(&path, &error))?.ino();
-        let origin = Origin { name: path.to_string_lossy().into(), inode, hashed: 0, hash: String::new() };
-        Ok(Active { path, file, size: 0, head: Vec::new(), origin })
+    /// Whether everything was read.
+    fn has_ended(&self) -> bool {
+        self.ended && self.waiting.is_none() && self.lines.rest().is_empty()
     }
 }
 
 impl Active {
-    /// What was just written. The file holds only what was kept of a line that was too long: that one's `next` does not count
-    /// what was dropped.
     fn chunk(&mut self, run: Run) -> Chunk {
         let missing = HEAD - self.head.len();
-        if missing > 0 {
-            self.head.extend_from_slice(&run.data[..run.data.len().min(missing)]);
+        // Behind a line that lost its end, the file is not what was handed on.
+        if missing > 0 && !self.is_cut {
+            let len = run.data.len() - usize::from(run.dropped > 0 && run.data.ends_with(b"\n"));
+            self.head.extend_from_slice(&run.data[..len.min(missing)]);
             self.origin.hashed = self.head.len() as u32;
             self.origin.hash = hash(&self.head);
         }
-        let first = self.size;
-        self.size += run.data.len() as u64;
-        let origin = Arc::new(self.origin.clone());
-        let extent = Extent { origin, first, next: self.size, dropped: run.dropped };
+        self.is_cut |= run.dropped > 0;
+        let first = self.offset;
+        self.offset += run.next - run.first - std::mem::take(&mut self.absent);
+        let tail = match run.dropped {
+            0 => Tail::push(&mut self.last, &run.data),
+            _ => {
+                self.last.clear();
+                None
+            }
+        };
+        let extent =
+            Extent { origin: Arc::new(self.origin.clone()), first, next: self.offset, dropped: run.dropped, tail };
         Chunk { data: run.data, extent, framing: Framing::Lines }
     }
 }
@@ -117,23 +200,26 @@ impl Reader for Spool {
                 read => return Ok(read),
             }
         }
-        match self.stdin.next(deadline)? {
-            Read::Chunk(run) => self.keep(run).map(Read::Chunk),
-            Read::Reached => Ok(Read::Reached),
-            Read::Idle => Ok(Read::Idle),
-            Read::End => Ok(Read::End),
-        }
+        Ok(match self.run(deadline)? {
+            Some(run) => {
+                self.unsaid = true;
+                Read::Chunk(self.keep(run)?)
+            }
+            None if self.has_ended() => Read::End,
+            None if std::mem::take(&mut self.unsaid) => Read::Reached,
+            None => Read::Idle,
+        })
     }
 
     /// Deletes the files that are wholly committed.
     fn committed(&mut self, position: &Position) -> Result<()> {
         for cursor in &position.cursors {
             let path = Path::new(&*cursor.origin.name);
-            if path.parent() != Some(&self.folder) {
+            if !self.folder.owns(path) {
                 continue;
             }
-            let active = self.active.as_ref().is_some_and(|active| active.path == path);
-            if active && !self.stdin.has_ended() {
+            let active = self.active.as_ref().filter(|active| active.from.path == path);
+            if active.is_some_and(|active| !active.from.ended.load(Ordering::Acquire)) {
                 continue;
             }
             match fs::metadata(path) {

@@ -5,7 +5,7 @@ use super::*;
 impl World {
     /// The names of the container files that a run reads, and how many bytes of each.
     fn run_avro(&mut self) -> Vec<(String, u64)> {
-        let mut reader = Files::new(self.input(""), Envelope::Avro, &self.position, false, Arc::default());
+        let mut reader = Files::new(self.input(""), Envelope::Avro, &self.position, options(false));
         let mut read = Vec::new();
         while let Read::Chunk(chunk) = reader.read(Duration::ZERO).unwrap() {
             self.position.advance(&chunk.extent);
@@ -65,7 +65,7 @@ fn a_container_file_whose_header_is_being_written_is_the_same_when_it_is_whole()
     let header = crate::source::avro::Header::parse(&file).unwrap().unwrap().len;
     let block = (file.len() - header) / 3;
     let mut world = World::new(&[]);
-    let mut reader = Files::new(world.input(""), Envelope::Avro, &Position::default(), true, Arc::default());
+    let mut reader = Files::new(world.input(""), Envelope::Avro, &Position::default(), options(true));
     let mut end = 0;
     for next in [5, HEAD, HEAD + 100, header - 1, header + block, file.len()] {
         world.append("a.avro", &file[end..next]);

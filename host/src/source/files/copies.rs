@@ -1,0 +1,128 @@
+//! Recognises an exported file in its copy: one that was compressed, or copied before it was truncated.
+//!
+//! Equal contents alone make no copy: two files may well hold the same. A copy has a name that a rotation gives to the original,
+//! begins with what was exported and has the same bytes before the place where that ended, and the original is not there any
+//! more: it is gone, truncated, or another file.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+
+use super::known::{HEAD, is_same};
+use crate::source::Cursor;
+
+/// A file's name, as rotations change it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rotated<'n> {
+    /// What they leave as it is.
+    pub base: &'n str,
+    turn: Turn<'n>,
+    is_compressed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn<'n> {
+    None,
+    Number(u32),
+    Date(&'n str),
+}
+
+impl<'n> Rotated<'n> {
+    /// What the last part of the path `name` says.
+    pub fn of(name: &'n str) -> Rotated<'n> {
+        let name = name.rsplit('/').next().unwrap_or(name);
+        let plain = [".gz", ".zst", ".zstd"].iter().find_map(|ending| name.strip_suffix(ending));
+        let (is_compressed, name) = (plain.is_some(), plain.unwrap_or(name));
+        let of_turn = |at: usize, turn| Rotated { base: &name[..at], turn, is_compressed };
+        if let Some(at) = name.rfind('.')
+            && let Ok(number) = name[at + 1..].parse()
+            && name.len() - at <= 4
+        {
+            return of_turn(at, Turn::Number(number));
+        }
+        let is_of_date = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'T' | b':' | b'.');
+        let length = name.bytes().rev().take_while(|byte| is_of_date(byte)).count();
+        let at = name.len() - length;
+        if name[at..].bytes().filter(u8::is_ascii_digit).count() >= 6
+            && !name[at..].starts_with(|c: char| c.is_ascii_digit())
+        {
+            return of_turn(at, Turn::Date(&name[at + 1..]));
+        }
+        of_turn(name.len(), Turn::None)
+    }
+
+    /// Whether a rotation may have made this of a file that was `original`, of which at least `exported` bytes tell it from others.
+    pub fn may_be_of(&self, original: &Rotated<'_>, exported: u64) -> bool {
+        self.base == original.base
+            && match (original.turn, self.turn) {
+                (Turn::None, Turn::None) => self.is_compressed != original.is_compressed,
+                (Turn::None, _) => true,
+                (Turn::Number(before), Turn::Number(now)) if before == now => self.is_compressed,
+                // Its number rose as well. Small files of two turns may be equal.
+                (Turn::Number(before), Turn::Number(now)) => {
+                    self.is_compressed && before + 1 == now && exported >= 2 * HEAD as u64
+                }
+                (Turn::Date(before), Turn::Date(now)) => before == now && self.is_compressed,
+                _ => false,
+            }
+    }
+}
+
+/// Whether the file of `cursor` is where it was and holds what was exported of it.
+pub fn stands(cursor: &Cursor) -> bool {
+    let path = Path::new(&*cursor.origin.name);
+    let Ok(metadata) = fs::metadata(path) else { return false };
+    if metadata.ino() != cursor.origin.inode {
+        return false;
+    }
+    // A compressed one has other offsets.
+    let is_plain = !Rotated::of(&cursor.origin.name).is_compressed;
+    let Ok(file) = File::open(path) else { return true };
+    let mut head = vec![0; cursor.origin.hashed as usize];
+    let is_read = |bytes: &mut [u8], at| file.read_exact_at(bytes, at).is_ok();
+    if !is_plain {
+        return true;
+    }
+    if metadata.size() < cursor.next || !is_read(&mut head, 0) || !is_same(&cursor.origin, &head) {
+        return false;
+    }
+    let Some(tail) = &cursor.tail else { return true };
+    let mut last = vec![0; tail.hashed as usize];
+    is_read(&mut last, cursor.next - u64::from(tail.hashed)) && tail.is_of(&last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rotation_gives_numbers_and_dates() {
+        let related = |original: &str, name: &str| Rotated::of(name).may_be_of(&Rotated::of(original), 1 << 20);
+        for (original, name) in [
+            ("/a/app.log", "/a/app.log.1"),
+            ("/a/app.log", "/old/app.log.2.gz"),
+            ("/a/app.log", "/a/app.log-20260301"),
+            ("/a/app.log", "/a/app.log-2026-03-01T10.gz"),
+            ("/a/app.log", "/a/app.log.gz"),
+            ("/a/app.log.1", "/a/app.log.1.zst"),
+            ("/a/app.log.1", "/a/app.log.2.gz"),
+            ("/a/app.log-20260301", "/a/app.log-20260301.gz"),
+            ("/a/10.ndjson", "/a/10.ndjson.gz"),
+        ] {
+            assert!(related(original, name), "{original} {name}");
+        }
+        for (original, name) in [
+            ("/a/app.log", "/b/app.log"),
+            ("/a/app.log", "/a/other.log.1"),
+            ("/a/app.log.1", "/a/app.log"),
+            ("/a/app.log.1", "/a/app.log.2"),
+            ("/a/app.log.2", "/a/app.log.1.gz"),
+            ("/a/app.log-20260301", "/a/app.log-20260302.gz"),
+            ("/a/10.ndjson", "/a/11.ndjson"),
+            ("/a/10.ndjson", "/a/11.ndjson.gz"),
+        ] {
+            assert!(!related(original, name), "{original} {name}");
+        }
+        assert!(!Rotated::of("a.2.gz").may_be_of(&Rotated::of("a.1"), 100), "small files may be equal");
+    }
+}
