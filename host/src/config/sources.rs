@@ -137,6 +137,15 @@ fn files(section: &Section<'_>) -> Result<Vec<String>> {
 fn absolute(section: &Section<'_>, path: &str, span: Range<usize>) -> Result<String> {
     let is_pattern = path.contains(['*', '?', '[']);
     let fail = |message: String, help: &str| section.cx.doc.fail(span.clone(), message).with_help(help);
+    if let Some((scheme, _)) = path.split_once("://")
+        && !scheme.is_empty()
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+    {
+        return Err(fail(
+            format!("`{path}` is a URL, expected the path of a local file, a folder or a glob"),
+            "sources read local files: mount or copy what the store holds, and name that folder",
+        ));
+    }
     if is_pattern && let Err(error) = glob::Pattern::new(path) {
         return Err(fail(
             format!("`{path}` is not a pattern: {}", error.msg),

@@ -71,6 +71,7 @@ fn what_a_run_left_is_exported_by_the_next_one_first_and_once() {
     assert_eq!(drain(&mut second, &mut position), "{\"n\":2}{\"n\":3}\n");
     second.committed(&position).unwrap();
     assert!(files(folder.path()).is_empty());
+    drop(second);
     assert_eq!(drain(&mut open(folder.path(), "a3", "", &position), &mut position), "");
 }
 
