@@ -147,7 +147,7 @@ impl Files {
                 cursor.origin.name != name
                     && rotated.may_be_of(&Rotated::of(&cursor.origin.name), cursor.next)
                     // One that has another name now is not gone.
-                    && !self.places.get(&cursor.origin.inode).is_some_and(|place| name_of(place) != cursor.origin.name)
+                    && self.places.get(&cursor.origin.inode).is_none_or(|place| name_of(place) == cursor.origin.name)
             };
             let of: Vec<Cursor> =
                 originals.get(rotated.base).into_iter().flatten().copied().filter(is_original).cloned().collect();
@@ -241,9 +241,9 @@ impl Files {
             let failed = |error| unreadable(&tail.path, &error);
             // Its writer may go on with it until there is something in the new file.
             if now.is_some_and(|now| now.size > 0) || tail.is_deleted().map_err(failed)? {
-                self.queue.push_back(Task::Resume(tail, Fate::Ends));
+                self.queue.push_back(Task::Resume(Box::new(tail), Fate::Ends));
             } else if tail.has_changed().map_err(failed)? {
-                self.queue.push_back(Task::Resume(tail, Fate::Stays));
+                self.queue.push_back(Task::Resume(Box::new(tail), Fate::Stays));
             } else {
                 self.tails.push(tail);
             }

@@ -76,7 +76,7 @@ enum Task {
     /// The file that was found at a path.
     Read(PathBuf, u64),
     /// A file that is open, whether or not it has a path still.
-    Resume(Open, Fate),
+    Resume(Box<Open>, Fate),
 }
 
 /// What becomes of a file after its end.
@@ -142,7 +142,7 @@ impl Files {
             }
             match self.queue.pop_front() {
                 Some(Task::Read(path, inode)) => self.begin(path, inode)?,
-                Some(Task::Resume(open, fate)) => self.resume(open, fate)?,
+                Some(Task::Resume(open, fate)) => self.resume(*open, fate)?,
                 None => return Ok(None),
             }
         }
