@@ -28,6 +28,11 @@ pub trait Cutter: Send {
     /// The rest, where it counts as whole at the end of a file.
     fn finish(&mut self) -> Option<Run>;
 
+    /// Whether the rest is longer than what is held: it is refused, whatever comes.
+    fn is_cut(&self) -> bool {
+        false
+    }
+
     /// How runs are to be read.
     fn framing(&self) -> Framing;
 
@@ -73,6 +78,10 @@ impl Cutter for Lines {
 
     fn finish(&mut self) -> Option<Run> {
         Lines::finish(self)
+    }
+
+    fn is_cut(&self) -> bool {
+        Lines::is_cut(self)
     }
 
     fn framing(&self) -> Framing {

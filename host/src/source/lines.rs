@@ -60,6 +60,11 @@ impl Lines {
         &self.buffer
     }
 
+    /// Whether bytes of the line in the buffer were dropped.
+    pub fn is_cut(&self) -> bool {
+        self.dropped > 0
+    }
+
     /// Adds what `source` has, as much as fits into a chunk; 0 is its end.
     pub fn fill(&mut self, source: &mut (impl Read + ?Sized)) -> io::Result<usize> {
         let space = self.space();

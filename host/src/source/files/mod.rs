@@ -296,7 +296,7 @@ impl Files {
         match self.envelope {
             // A block says itself where it ends.
             Envelope::Avro => false,
-            _ if fate == Fate::Ends => true,
+            _ if fate == Fate::Ends || open.is_cut() && !self.follow => true,
             // A whole object that ends a member is a record, whatever comes: a plain file's may be half written.
             envelope => {
                 (!self.follow || open.encoding != Encoding::Plain)

@@ -148,6 +148,11 @@ impl Open {
         self.cutter.rest()
     }
 
+    /// Whether the rest is a line that is too long to be a record.
+    pub fn is_cut(&self) -> bool {
+        self.cutter.is_cut()
+    }
+
     /// Offset of the first byte of the rest.
     pub fn offset(&self) -> u64 {
         self.cutter.offset()

@@ -146,6 +146,21 @@ fn globs_and_names_that_overlap_give_each_file_once() {
 }
 
 #[test]
+fn a_last_line_that_is_too_long_is_handed_on_once() {
+    let long = format!("{{}}\n{{\"x\":\"{}\"}}", "y".repeat(3 << 20));
+    let mut world = World::new(&[("f", long.as_bytes())]);
+    let mut reader = Files::new(
+        world.input(""),
+        Envelope::Plain,
+        &Position::default(),
+        ReadOptions { longest: 1000, ..options(false) },
+    );
+    assert_eq!(world.drain(&mut reader)[0].1.len(), 3 + 1000);
+    assert_eq!((world.position.cursors[0].next, world.warnings().len()), (long.len() as u64, 0));
+    assert!(world.run().is_empty());
+}
+
+#[test]
 fn a_large_file_comes_in_chunks_that_end_at_line_ends() {
     let text = lines(40_000);
     let world = World::new(&[("f", text.as_bytes())]);
