@@ -56,6 +56,9 @@ pub struct Error {
     pub snippet: Option<String>,
     /// What to do: a sentence or a command.
     pub help: Option<String>,
+    /// Others that were found with it: a configuration may have several mistakes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Error>,
 }
 
 /// The crate's result.
@@ -64,7 +67,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind` with a message.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), snippet: None, help: None }
+        Error { kind, message: message.into(), snippet: None, help: None, also: Vec::new() }
     }
 
     /// Wrong configuration; see [`Kind::Config`].
@@ -92,6 +95,18 @@ impl Error {
         Self::new(Kind::Internal, message)
     }
 
+    /// The first of several errors, with the others; `None` where there are none. More than a screen of them help nobody.
+    pub fn all(errors: Vec<Error>) -> Option<Self> {
+        const MOST: usize = 20;
+        let mut errors = errors.into_iter().flat_map(|mut error| {
+            let also = std::mem::take(&mut error.also);
+            std::iter::once(error).chain(also)
+        });
+        let mut first = errors.next()?;
+        first.also = errors.take(MOST - 1).collect();
+        Some(first)
+    }
+
     /// Adds what to do.
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -114,7 +129,7 @@ impl fmt::Display for Error {
         if let Some(help) = &self.help {
             write!(f, "\nhelp: {help}")?;
         }
-        Ok(())
+        self.also.iter().try_for_each(|error| write!(f, "\nerror: {error}"))
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Checked {
     pub files: String,
     /// When it commits, in words.
     pub flush: String,
+    /// What is expensive about it.
+    pub advice: Option<String>,
     /// In the order in which records meet them.
     pub plugins: Vec<CheckedPlugin>,
     /// What the first records, or those of a sample, would become.
@@ -90,6 +92,10 @@ pub struct Component {
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Preview {
+    /// Bytes of the source that were looked at.
+    pub bytes: u64,
+    /// There is more of it.
+    pub is_part: bool,
     pub records: u64,
     pub written: u64,
     /// In the order of their keys.
@@ -101,6 +107,8 @@ pub struct Preview {
     pub passed_over: PassedOver,
     /// By the plugin's name.
     pub plugins: BTreeMap<String, Usage>,
+    /// What a run would warn of.
+    pub warnings: Vec<String>,
 }
 
 /// A file that would be made.
@@ -134,6 +142,7 @@ impl Checked {
             path: describe::path(export),
             files: describe::files(export),
             flush: describe::flush(export.flush),
+            advice: describe::advice(export),
             plugins: [
                 checked(Role::Filter, &export.filters),
                 checked(Role::Transform, &export.transforms),
@@ -210,6 +219,9 @@ async fn look(session: &Session, export: &ExportPlan, sample: Option<&Path>) -> 
     let preview = previewed.await.map_err(|e| Error::internal(format!("the preview died: {e}")))??;
     let files = preview.files.into_iter();
     checked.preview = Some(Preview {
+        bytes: preview.bytes,
+        is_part: preview.bytes >= limit,
+        warnings: preview.warnings,
         records: preview.records,
         written: files.as_slice().iter().map(|file| file.rows).sum(),
         files: files.map(|file| PreviewFile { key: file.key, records: file.rows, bytes: file.bytes }).collect(),
@@ -236,6 +248,9 @@ fn text(export: &Checked) -> String {
         ("files", export.files.clone()),
         ("commits", export.flush.clone()),
     ];
+    if let Some(advice) = &export.advice {
+        lines.push(("note", advice.clone()));
+    }
     for plugin in &export.plugins {
         let component = plugin.component.as_ref().map_or(String::new(), |component| {
             format!(", {}, sha256 {}", printable(&component.version), component.sha256)
@@ -257,7 +272,9 @@ fn text(export: &Checked) -> String {
 }
 
 fn preview_text(export: &str, preview: &Preview) -> String {
-    let mut text = format!("\n  {} records, {} written\n", count(preview.records), count(preview.written));
+    let (looked, more) = (bytes(preview.bytes), if preview.is_part { ", there is more" } else { "" });
+    let (records, written) = (count(preview.records), count(preview.written));
+    let mut text = format!("\n  {records} records, {written} written ({looked} looked at{more})\n");
     let mut files = Table::new([("file", Align::Left), ("records", Align::Right), ("bytes", Align::Right)]);
     for file in &preview.files {
         files.row([printable(&file.key), count(file.records), bytes(file.bytes)]);
@@ -278,6 +295,9 @@ fn preview_text(export: &str, preview: &Preview) -> String {
                 writeln!(text, "  {line}").expect("a String takes everything");
             }
         }
+    }
+    for warning in &preview.warnings {
+        write!(text, "\n  warning: {}\n", printable(warning)).expect("a String takes everything");
     }
     text
 }
@@ -318,6 +338,9 @@ mod tests {
             Usage { calls: 1, rows_in: 99, rows_out: 20, nanoseconds: 2_277, peak_memory: 1 << 20, ..Usage::default() };
         let key = |hour: u32| format!("brews/2019/09/10/{hour}/00.ndjson");
         export.preview = Some(Preview {
+            bytes: 30_000,
+            is_part: true,
+            warnings: vec!["`in/a` ends without a line feed".to_owned()],
             records: 100,
             written: 20,
             files: vec![

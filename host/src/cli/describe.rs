@@ -55,6 +55,31 @@ pub fn files(export: &ExportPlan) -> String {
     format!("{files}, by {by} of {time}")
 }
 
+/// More commits in a period than this make growing files expensive on a store.
+const MANY: u128 = 120;
+
+/// What is expensive about an export: a growing file on a store is sent whole with each commit.
+pub fn advice(export: &ExportPlan) -> Option<String> {
+    let Files::Growing { roll_size } = export.files else { return None };
+    if matches!(export.lake.location, Location::Local(_) | Location::Memory(_)) {
+        return None;
+    }
+    let period: u128 = match export.granularity {
+        Granularity::Minute => 60_000,
+        Granularity::Hour => 3_600_000,
+        Granularity::Day => 86_400_000,
+    };
+    let commits = period / export.flush.every.as_millis().max(1);
+    (commits > MANY).then(|| {
+        format!(
+            "each commit sends a growing file whole: with {commits} commits in its time, each byte up to {} times, until it has {}; \
+             `files = \"rolling\"` sends each byte once, a longer `flush.every` fewer times",
+            commits / 2,
+            human::size(roll_size)
+        )
+    })
+}
+
 /// Where an export's files are, below the lake's root.
 pub fn path(export: &ExportPlan) -> String {
     match &export.exports {
@@ -73,5 +98,31 @@ pub fn origin(plugin: &PluginPlan) -> String {
     match &plugin.origin {
         PluginOrigin::BuiltIn => "built in".to_owned(),
         PluginOrigin::Path(path) => path.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::parse;
+
+    #[test]
+    fn growing_files_on_a_store_with_many_commits_are_told_of() {
+        let advice = |url: &str, lines: &str| {
+            let lake = format!("[lakes.main]\nurl = \"{url}\"\n");
+            let key = if url.starts_with("./") { "" } else { "account-key = \"env:LAKE_KEY\"\n" };
+            let export = format!("[sources.s]\nfiles = \"x\"\n[exports.e]\nsource = \"s\"\n{lines}\n");
+            advice(&parse(&format!("{lake}{key}{export}")).unwrap().exports[0])
+        };
+        let azure = "abfss://exports@contoso.dfs.core.windows.net/";
+        let told = advice(azure, "flush = { every = \"1s\" }").unwrap();
+        assert!(
+            told.contains("3600 commits")
+                && told.contains("up to 1800 times")
+                && told.contains("`files = \"rolling\"`")
+        );
+        assert_eq!(advice(azure, ""), None);
+        assert_eq!(advice(azure, "files = \"rolling\"\nflush = { every = \"1s\" }"), None);
+        assert_eq!(advice("./lake", "flush = { every = \"1s\" }"), None);
     }
 }

@@ -77,21 +77,25 @@ pub fn text(error: &Error, colour: bool) -> String {
     if let Some(help) = &error.help {
         text += &format!("{green}help{plain}: {help}\n");
     }
+    for error in &error.also {
+        text += &self::text(error, colour);
+    }
     text
 }
 
 /// An error for machines: one object, on one line.
 pub fn json(error: &Error) -> String {
-    let object = json!({
-        "error": {
-            "kind": name(error.kind),
-            "exit-code": error.kind.exit_code(),
-            "message": error.message,
-            "snippet": error.snippet,
-            "help": error.help,
-        }
+    let mut object = json!({
+        "kind": name(error.kind),
+        "exit-code": error.kind.exit_code(),
+        "message": error.message,
+        "snippet": error.snippet,
+        "help": error.help,
     });
-    format!("{object}\n")
+    if !error.also.is_empty() {
+        object["also"] = json!(error.also);
+    }
+    format!("{}\n", json!({ "error": object }))
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use std::path::Path;
 use super::mask;
 use crate::error::Error;
 
-/// The most characters of a line that an error shows.
-const WIDTH: usize = 140;
+/// The most characters of a line that an error shows: with the line's number they fit a terminal, where a line that wraps would
+/// part from its carets.
+const WIDTH: usize = 72;
 
 /// A configuration's text.
 pub struct Document<'a> {

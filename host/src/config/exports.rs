@@ -29,6 +29,18 @@ pub struct Known {
     pub plugins: Plugins,
 }
 
+impl Known {
+    /// Whether the source and the lake that an export names were understood.
+    pub fn has_all_of(&self, section: &Section<'_>) -> bool {
+        let names = |key: &str| section.text(key).ok().flatten().map(|at| at.value);
+        names("source").is_some_and(|source| self.sources.contains_key(source))
+            && match names("lake") {
+                Some(lake) => self.lakes.contains_key(lake),
+                None => self.lakes.len() == 1,
+            }
+    }
+}
+
 /// An export and where its path is said to be, or its name.
 pub struct Export {
     pub plan: ExportPlan,

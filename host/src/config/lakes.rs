@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::section::{At, Section};
+use super::section::{At, Errors, Section};
 use super::url::{Place, parse};
 use super::value::Complaint;
 use crate::error::{Error, Result};
@@ -25,18 +25,18 @@ const S3_HELP: &str = "add `access-key-id = \"env:AWS_ACCESS_KEY_ID\"` and \
 const GCS_HELP: &str =
     "add `service-account-key = \"file:key.json\"`, `instance-account = true`, or `anonymous = true`";
 
-/// The file's lakes.
-pub fn resolve(file: &Section<'_>) -> Result<BTreeMap<String, Arc<LakePlan>>> {
-    let mut lakes = BTreeMap::new();
-    for (name, section) in file.sections("lakes")? {
-        lakes.insert(name.to_owned(), Arc::new(lake(name, &section)?));
-    }
-    if lakes.is_empty() {
+/// The file's lakes; what is wrong with others goes to `errors`.
+pub fn resolve(file: &Section<'_>, errors: &mut Errors) -> BTreeMap<String, Arc<LakePlan>> {
+    let sections = errors.keep(file.sections("lakes")).unwrap_or_default().into_iter();
+    let lakes =
+        sections.filter_map(|(name, section)| Some((name.to_owned(), Arc::new(errors.keep(lake(name, &section))?))));
+    let mut lakes: BTreeMap<_, _> = lakes.collect();
+    if !file.has("lakes") {
         let location = Location::Local(file.cx.resolve(DEFAULT_URL));
         let log_folder = "_lakeport".to_owned();
         lakes.insert("lake".to_owned(), Arc::new(LakePlan { name: "lake".to_owned(), location, log_folder }));
     }
-    Ok(lakes)
+    lakes
 }
 
 fn lake(name: &str, section: &Section<'_>) -> Result<LakePlan> {

@@ -38,7 +38,7 @@ pub use value::suggest;
 
 use self::document::Document;
 use self::exports::{Export, Known};
-use self::section::{Context, Section};
+use self::section::{Context, Errors, Section};
 use crate::error::{Error, Result};
 use crate::plan::{Exports, Input, Plan};
 
@@ -77,24 +77,27 @@ pub fn parse(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> R
     let cx = Context { doc: Document::new(path, text), folder: section::folder_of(path), env };
     let table = toml::de::DeTable::parse(text).map_err(|error| cx.doc.syntax_error(&error))?;
     let file = Section::open(&cx, "", 0..0, Some(table.get_ref()), &keys::FILE)?;
-    let known = Known {
-        sources: sources::resolve(&file)?,
-        lakes: lakes::resolve(&file)?,
-        plugins: plugins::Plugins::resolve(&file)?,
+    let mut errors = Errors::default();
+    let sources = sources::resolve(&file, &mut errors);
+    let lakes = lakes::resolve(&file, &mut errors);
+    let sections = errors.keep(file.sections("exports")).unwrap_or_default();
+    let Some(plugins) = errors.keep(plugins::Plugins::resolve(&file)) else {
+        return Err(errors.done().expect_err("one was kept"));
     };
+    let known = Known { sources, lakes, plugins };
     let mut exports: Vec<Export> = Vec::new();
-    for (name, section) in file.sections("exports")? {
-        let export = exports::resolve(name, &section, &known)?;
-        if overlap::feeds_itself(&export.plan) {
-            let message = format!("export `{name}` would read its own files: its lake is among its source's files");
-            let error = section.cx.doc.fail(known.sources[&export.plan.source.name].input.clone(), message);
-            return Err(error.with_help("put the lake elsewhere, or name the files more narrowly: `signals/*.ndjson`"));
+    for (name, section) in sections {
+        // What follows from another mistake is none of its own.
+        if errors.is_empty() || known.has_all_of(&section) {
+            let export = exports::resolve(name, &section, &known).and_then(|export| {
+                exports.iter().try_for_each(|other| compatible(&section, other, &export, &known))?;
+                not_its_own(&section, &export, &known)?;
+                Ok(export)
+            });
+            exports.extend(errors.keep(export));
         }
-        for other in &exports {
-            compatible(&section, other, &export, &known)?;
-        }
-        exports.push(export);
     }
+    errors.done()?;
     if exports.is_empty() {
         return Err(file.fail("the configuration has no export").with_help(SMALLEST));
     }
@@ -102,6 +105,17 @@ pub fn parse(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> R
     let keep_tables = exports.iter().filter(|export| export.keeps_table());
     let tables = keep_tables.map(|export| (export.name.clone(), export.lake.clone())).collect();
     Ok(Plan { path: path.to_owned(), exports, tables })
+}
+
+/// Refuses an export that would read what it writes.
+fn not_its_own(section: &Section<'_>, export: &Export, known: &Known) -> Result<()> {
+    if !overlap::feeds_itself(&export.plan) {
+        return Ok(());
+    }
+    let name = &export.plan.name;
+    let message = format!("export `{name}` would read its own files: its lake is among its source's files");
+    let error = section.cx.doc.fail(known.sources[&export.plan.source.name].input.clone(), message);
+    Err(error.with_help("put the lake elsewhere, or name the files more narrowly: `signals/*.ndjson`"))
 }
 
 /// Refuses two exports that would get into each other's way.

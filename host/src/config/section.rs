@@ -57,6 +57,27 @@ impl Context<'_> {
     }
 }
 
+/// What is wrong with a file, as far as it was read: one mistake does not hide the next.
+#[derive(Default)]
+pub struct Errors(Vec<Error>);
+
+impl Errors {
+    /// The value, or nothing, and its error is kept.
+    pub fn keep<T>(&mut self, result: Result<T>) -> Option<T> {
+        result.map_err(|error| self.0.push(error)).ok()
+    }
+
+    /// Whether nothing is wrong so far.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them as one error.
+    pub fn done(self) -> Result<()> {
+        Error::all(self.0).map_or(Ok(()), Err)
+    }
+}
+
 /// The entries of a table in the order of the file.
 pub fn in_order<'a>(table: &'a DeTable<'a>) -> Vec<(&'a Spanned<toml::de::DeString<'a>>, &'a Spanned<DeValue<'a>>)> {
     let mut entries: Vec<_> = table.iter().collect();
@@ -74,6 +95,7 @@ impl<'a> Section<'a> {
         group: &'static Group,
     ) -> Result<Self> {
         let section = Section { cx, path: path.into(), span, group, table };
+        let mut errors = Vec::new();
         for (key, _) in table.map(in_order).unwrap_or_default() {
             let name = key.get_ref().as_ref();
             if group.keys.iter().any(|known| known.name == name) {
@@ -81,7 +103,7 @@ impl<'a> Section<'a> {
             }
             let known = group.keys.iter().map(|key| key.name);
             let place = if section.path.is_empty() { String::new() } else { format!(" in `{}`", section.path) };
-            return Err(if group.later.contains(&name) {
+            errors.push(if group.later.contains(&name) {
                 cx.doc.fail(key.span(), format!("`{name}`{place} is not available in this version")).with_help(format!(
                     "known: {}",
                     known.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
@@ -90,7 +112,10 @@ impl<'a> Section<'a> {
                 cx.doc.fail(key.span(), format!("unknown key `{name}`{place}")).with_help(suggest(name, known))
             });
         }
-        Ok(section)
+        match Error::all(errors) {
+            Some(error) => Err(error),
+            None => Ok(section),
+        }
     }
 
     /// An error about the table as a whole.
@@ -342,7 +367,7 @@ impl<'a> Section<'a> {
             Some((other, span)) => return Err(self.wrong_type(key, other, span)),
             None => return Ok(Vec::new()),
         };
-        let mut sections = Vec::new();
+        let (mut sections, mut errors) = (Vec::new(), Vec::new());
         let place = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
         for (entry, table) in in_order(tables) {
             let entry_name = entry.get_ref().as_ref();
@@ -356,9 +381,15 @@ impl<'a> Section<'a> {
                     .with_help(format!("write `[{place}.NAME]` and the keys below it")));
             };
             check(entry_name).map_err(|complaint| self.cx.complain(entry.span(), name, complaint))?;
-            sections.push((entry_name, Section::open(self.cx, path, entry.span(), Some(table), group)?));
+            match Section::open(self.cx, path, entry.span(), Some(table), group) {
+                Ok(section) => sections.push((entry_name, section)),
+                Err(error) => errors.push(error),
+            }
         }
-        Ok(sections)
+        match Error::all(errors) {
+            Some(error) => Err(error),
+            None => Ok(sections),
+        }
     }
 
     /// The tables of an array, which is the value `rows` of a key.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use toml::de::DeValue;
 
-use super::section::Section;
+use super::section::{Errors, Section};
 use super::value;
 use crate::error::Result;
 use crate::plan::{Envelope, Input, Mapping, Place, SourcePlan, TimeUnit};
@@ -26,10 +26,10 @@ pub struct Source {
     pub input: Range<usize>,
 }
 
-/// The file's sources.
-pub fn resolve(file: &Section<'_>) -> Result<BTreeMap<String, Source>> {
-    let sources = file.sections("sources")?.into_iter();
-    sources.map(|(name, section)| Ok((name.to_owned(), source(name, &section)?))).collect()
+/// The file's sources; what is wrong with others goes to `errors`.
+pub fn resolve(file: &Section<'_>, errors: &mut Errors) -> BTreeMap<String, Source> {
+    let sections = errors.keep(file.sections("sources")).unwrap_or_default().into_iter();
+    sections.filter_map(|(name, section)| Some((name.to_owned(), errors.keep(source(name, &section))?))).collect()
 }
 
 fn source(name: &str, section: &Section<'_>) -> Result<Source> {

@@ -428,3 +428,23 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn several_mistakes_are_told_at_once_and_none_for_what_follows_from_another() {
+    let error = parse(
+        "[lakes.main]\nurl = \"./lake\"\n[sources.a]\nfile = \"x\"\ntyme = \"/t\"\n[sources.b]\nfiles = \"x\"\n\
+         [exports.one]\nsource = \"a\"\n[exports.two]\nsource = \"b\"\ngranularity = \"week\"\n",
+    )
+    .unwrap_err();
+    let messages: Vec<_> = std::iter::once(&error).chain(&error.also).map(|error| error.message.as_str()).collect();
+    assert_eq!(messages, ["unknown key `file` in `sources.a`", "unknown key `tyme` in `sources.a`"]);
+    let error = parse(
+        "[sources.a]\ntime = \"t\"\nfiles = \"x\"\n[sources.b]\nfiles = \"x\"\n\
+         [exports.one]\nsource = \"a\"\n[exports.two]\nsource = \"b\"\ngranularity = \"week\"\n",
+    )
+    .unwrap_err();
+    let messages: Vec<_> = std::iter::once(&error).chain(&error.also).map(|error| error.message.as_str()).collect();
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(messages[0].starts_with("`time`") && messages[1] == "unknown `granularity`: `week`", "{messages:?}");
+    assert!(error.to_string().contains("\nerror: unknown `granularity`"), "{error}");
+}

@@ -1,12 +1,13 @@
 //! Commits spans one after the other, on a task of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::run::{Kept, Tabled};
-use crate::commit::{Closing, Draft, Outcome, Partition, Published, SpanEntry, Stager, Totals};
+use crate::commit::{Closing, Draft, Object, Outcome, Partition, Publication, Published, SpanEntry, Stager, Totals};
 use crate::error::{Error, Kind, Result};
 use crate::source::Position;
 use crate::telemetry::{CommitLog, Done, ExportReport};
@@ -49,11 +50,13 @@ pub async fn commit_all(
     report: watch::Sender<ExportReport>,
     mut log: CommitLog,
 ) -> Result<()> {
+    let mut grown = Grown::default();
     while let Some(span) = ended.recv().await {
         let stager = span.stager.await.map_err(|e| Error::internal(format!("the staging task died: {e}")))??;
         let (rows, bytes, files) = (span.closing.rows, span.closing.bytes, span.closing.visible);
         let dead_letters = span.letters.as_ref().map_or(0, |(_, _, count)| *count);
         let mut objects = stager.finish(span.closing, span.letters).await?;
+        let (grown, grown_before) = grown.count(&objects.objects);
         let (mut table, mut dataset) = (None, None);
         if let Some(tabled) = span.table {
             objects.objects.extend(tabled.written);
@@ -69,7 +72,7 @@ pub async fn commit_all(
             records_read: before.records_read + span.span.records,
             records_written: before.records_written + rows,
             bytes_written: before.bytes_written + bytes,
-            files: before.files + files,
+            files: before.files + files.saturating_sub(grown),
             dead_letters: before.dead_letters + dead_letters,
             commits: before.commits + 1,
         };
@@ -98,7 +101,7 @@ pub async fn commit_all(
             report.records_read += records;
             report.records_written += rows;
             report.bytes_written += bytes;
-            report.files += files;
+            report.files += files.saturating_sub(grown_before);
             report.dead_letters += dead_letters;
             report.commits += 1;
         });
@@ -113,6 +116,30 @@ pub async fn commit_all(
         let _ = published.send(Published { number: span.number, write_time: span.write_time });
     }
     Ok(())
+}
+
+/// Files that were begun or grew in this run, so that each is counted once however often it grows.
+#[derive(Default)]
+struct Grown(HashSet<u64>);
+
+impl Grown {
+    /// The most files that are told apart.
+    const MOST: usize = 1 << 20;
+
+    /// How many of a commit's objects extend a file, and how many of those are known already.
+    fn count(&mut self, objects: &[Object]) -> (u64, u64) {
+        if self.0.len() > Self::MOST {
+            self.0.clear();
+        }
+        let (mut grown, mut known) = (0, 0);
+        for object in objects {
+            let Publication::Over(base) = &object.publication else { continue };
+            let is_new = self.0.insert(xxh3_64(object.key.as_bytes()));
+            grown += u64::from(base.is_some());
+            known += u64::from(base.is_some() && !is_new);
+        }
+        (grown, known)
+    }
 }
 
 /// The error of an owner that was replaced, where it is known by whom.

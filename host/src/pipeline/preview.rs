@@ -36,6 +36,8 @@ pub struct Preview {
     pub dead_letters: BTreeMap<String, u64>,
     /// Records of kinds that no table has.
     pub passed_over: PassedOver,
+    /// What the source's reader has to say.
+    pub warnings: Vec<String>,
 }
 
 /// One object that would be written.
@@ -96,12 +98,14 @@ pub fn preview(
             Read::Reached | Read::Idle | Read::End => break,
         };
         preview.bytes += chunk.data.len() as u64;
+        preview.warnings.extend(sample.reader.warnings());
         let mut processed = lane.process(&chunk, &span)?;
         preview.records += processed.records;
         changes.append(&mut processed.changes);
         rows.append(&mut processed.rows);
         preview.note(processed, &mut files);
     }
+    preview.warnings.extend(sample.reader.warnings());
     if let Exports::Changes { mark_deletes, .. } = plan.exports {
         for documents in runtime.block_on(snapshot(changes, mark_deletes))? {
             preview.note(lane.write_documents(&changes::chunk(&plan.name, &documents), &span)?, &mut files);

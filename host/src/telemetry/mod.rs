@@ -56,7 +56,7 @@ pub struct ExportReport {
     /// Records written to files, after filters and transforms.
     pub records_written: u64,
     pub bytes_written: u64,
-    /// Objects that appeared or grew.
+    /// Files that appeared or grew, each once.
     pub files: u64,
     pub commits: u64,
     pub dead_letters: u64,

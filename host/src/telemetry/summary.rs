@@ -16,6 +16,10 @@ pub fn summary(reports: &[ExportReport]) -> String {
         ("written", Align::Right),
         ("files", Align::Right),
         ("dead letters", Align::Right),
+    ]);
+    // A table of its own: together they would not fit a terminal.
+    let mut speeds = Table::new([
+        ("export", Align::Left),
         ("commits", Align::Right),
         ("time", Align::Right),
         ("rate", Align::Right),
@@ -29,13 +33,16 @@ pub fn summary(reports: &[ExportReport]) -> String {
             format!("{} ({})", count(report.records_written), bytes(report.bytes_written)),
             count(report.files),
             count(report.dead_letters),
+        ]);
+        speeds.row([
+            report.export.clone(),
             count(report.commits),
             seconds(report.seconds),
             byte_rate(report.bytes_read, report.seconds),
             rate(report.records_read, report.seconds),
         ]);
     }
-    let mut text = exports.to_string();
+    let mut text = format!("{exports}\n{speeds}");
     let plugins = usage_table(reports.iter().map(|report| (report.export.as_str(), &report.plugins)));
     if !plugins.is_empty() {
         write!(text, "\n{plugins}").expect("a String takes everything");

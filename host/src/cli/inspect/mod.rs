@@ -133,6 +133,10 @@ fn recognise(path: &Path, head: &[u8]) -> Result<Format> {
     if head.starts_with(MAGIC) {
         return Ok(Format::Avro);
     }
+    if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
+        return Err(Error::config(format!("`{}` is a zip archive", path.display()))
+            .with_help("unpack it, and inspect the files in it"));
+    }
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let name = [".gz", ".zst"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(&name);
     match name.rsplit_once('.').map(|(_, extension)| extension) {
@@ -153,6 +157,12 @@ fn recognise(path: &Path, head: &[u8]) -> Result<Format> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_archive_is_named_as_one() {
+        let error = recognise(Path::new("x.csv"), b"PK\x03\x04rest").unwrap_err();
+        assert_eq!(error.message, "`x.csv` is a zip archive");
+    }
 
     #[test]
     fn content_tells_before_the_name_and_the_name_before_the_first_byte() {

@@ -48,12 +48,16 @@ pub struct Args {
 /// # Errors
 /// Of whatever was found wrong; nothing was written then.
 pub fn run(args: &Args) -> Result<String> {
-    import(args).map_err(|error| Error {
-        message: shown(&error.message),
-        snippet: error.snippet.as_deref().map(shown),
-        help: error.help.as_deref().map(shown),
-        ..error
-    })
+    fn all_shown(error: Error) -> Error {
+        Error {
+            message: shown(&error.message),
+            snippet: error.snippet.as_deref().map(shown),
+            help: error.help.as_deref().map(shown),
+            also: error.also.into_iter().map(all_shown).collect(),
+            ..error
+        }
+    }
+    import(args).map_err(all_shown)
 }
 
 /// What may have come from a solution that nobody has looked at yet: a terminal acts on nothing of it.

@@ -30,6 +30,7 @@ impl Moved<'_> {
             message: renamed(error.message),
             snippet: error.snippet.map(renamed),
             help: error.help.map(renamed),
+            also: error.also.into_iter().map(|error| self.error(error)).collect(),
             ..error
         }
     }

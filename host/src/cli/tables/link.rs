@@ -2,7 +2,7 @@
 
 use toml_edit::{Array, Item, Value};
 
-use super::find_all;
+use super::{find_all, words};
 use crate::cli::Config;
 use crate::config::edit::{Edit, set};
 use crate::error::{Error, Result};
@@ -45,11 +45,12 @@ pub struct Args {
 /// # Errors
 /// Of kind `Config`; nothing was changed then.
 pub fn run(args: &Args, env: &dyn Fn(&str) -> Option<String>) -> Result<String> {
-    let mut edit = Edit::open(&args.config.config)?;
-    let example = format!("lakeport tables link {} account", args.config.config.display());
+    let (config, tables) = words(&args.config, &args.tables);
+    let mut edit = Edit::open(&config)?;
+    let example = format!("lakeport tables link {} account", config.display());
     let mut said = String::new();
     let keys = args.keys();
-    for named in find_all(&edit, &args.tables, &example)? {
+    for named in find_all(&edit, &tables, &example)? {
         let shown = named.shown();
         if !named.known {
             if args.again {

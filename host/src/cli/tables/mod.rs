@@ -3,8 +3,9 @@
 //! `link` and `unlink` change the configuration, as a person would; what they change takes effect when exports are next run.
 
 use std::io::Write;
+use std::path::PathBuf;
 
-use super::{variable_or_stand_in, written};
+use super::{Config, variable_or_stand_in, written};
 use crate::config::edit::Edit;
 use crate::config::suggest;
 use crate::error::{Error, Result};
@@ -88,6 +89,18 @@ impl Named {
     }
 }
 
+/// The configuration and the tables that a command line names. A first word that is no file, and could be a table, is one: of
+/// the usual configuration.
+fn words(config: &Config, tables: &[String]) -> (PathBuf, Vec<String>) {
+    let usual = PathBuf::from("lakeport.toml");
+    match config.config.to_str() {
+        Some(word) if !config.config.exists() && !word.contains(['/', '\\']) && !word.ends_with(".toml") => {
+            (usual, std::iter::once(word.to_owned()).chain(tables.iter().cloned()).collect())
+        }
+        _ => (config.config.clone(), tables.to_vec()),
+    }
+}
+
 /// The tables that a command line names, at least one.
 fn find_all(edit: &Edit, names: &[String], example: &str) -> Result<Vec<Named>> {
     if names.is_empty() {
@@ -106,6 +119,19 @@ mod tests {
         let text = "[exports.a]\ntype = \"table\"\n[exports.a.tables.x]\n[exports.a.tables.y]\n\
                     [exports.b]\ntype = \"table\"\n[exports.b.tables.x]\n[exports.c]\n";
         Named::find(&Edit::of(Path::new("lakeport.toml"), text).unwrap(), name)
+    }
+
+    #[test]
+    fn a_first_word_that_is_no_file_is_a_table() {
+        let words = |config: &str, tables: &[&str]| {
+            let tables: Vec<_> = tables.iter().map(|table| (*table).to_owned()).collect();
+            words(&Config { config: config.into() }, &tables)
+        };
+        assert_eq!(words("newt", &["x"]), ("lakeport.toml".into(), vec!["newt".to_owned(), "x".to_owned()]));
+        assert_eq!(words("crm.newt", &[]), ("lakeport.toml".into(), vec!["crm.newt".to_owned()]));
+        for config in ["other.toml", "./other", "Cargo.toml"] {
+            assert_eq!(words(config, &["x"]), (config.into(), vec!["x".to_owned()]), "{config}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml_edit::Item;
 
-use super::{Named, find_all};
+use super::{Named, find_all, words};
 use crate::cli::{Config, ask};
 use crate::commit::read_last;
 use crate::config::edit::{Edit, set};
@@ -44,12 +44,13 @@ pub struct Args {
 /// # Errors
 /// Of kind `Config`, or `Lake` where files are to go and the last commit cannot be read; nothing was changed then.
 pub fn run(args: &Args, env: &dyn Fn(&str) -> Option<String>) -> Result<String> {
-    let mut edit = Edit::open(&args.config.config)?;
+    let (config, tables) = words(&args.config, &args.tables);
+    let mut edit = Edit::open(&config)?;
     let tables = match args.all {
         true => every(&edit),
         false => {
-            let example = format!("lakeport tables unlink {} account", args.config.config.display());
-            find_all(&edit, &args.tables, &example)?
+            let example = format!("lakeport tables unlink {} account", config.display());
+            find_all(&edit, &tables, &example)?
         }
     };
     if let Some(unknown) = tables.iter().find(|named| !named.known) {

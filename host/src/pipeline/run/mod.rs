@@ -224,6 +224,10 @@ async fn export(
         warnings.extend(dataset.note_passed_over());
         *passed_over = dataset.passed_over().clone();
     }
+    let waiting = run.series.values().filter(|series| !series.pending.is_empty()).count() as u64;
+    if waiting > 0 {
+        warnings.push(format!("{} sealed files wait for their time to be over", human::count(waiting)));
+    }
     let stopped = run.dataset.as_ref().and_then(Dataset::stopped);
     drop(feed);
     let is_interrupted = run.is_interrupted;
