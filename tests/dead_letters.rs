@@ -195,7 +195,10 @@ fn hundreds_of_records_that_a_plugin_fails_on_cost_no_other_record() {
 #[test]
 fn of_a_large_record_the_beginning_and_the_length_are_kept() {
     let installation = Installation::exporting("in.ndjson", "");
-    installation.write("in.ndjson", format!("{}ä\n", "x".repeat((1 << 20) - 1)) + &"y".repeat(3 << 20) + "\n");
+    installation.write(
+        "in.ndjson",
+        format!("{}ä\n", "x".repeat((1 << 20) - 1)) + &"y".repeat(3 << 20) + "\n" + &signal(0, 0) + "\n",
+    );
     assert_eq!(installation.export()["dead-letters"], 2);
     let letters = installation.dead_letters();
     let length = |at: usize| letters[at]["record"].as_str().unwrap().len();

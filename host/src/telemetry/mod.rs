@@ -82,19 +82,40 @@ const MAX_WARNINGS: usize = 100;
 impl ExportReport {
     /// Takes in what a further attempt did, and how it ended.
     pub fn absorb(&mut self, later: ExportReport) {
-        self.bytes_read += later.bytes_read;
-        self.records_read += later.records_read;
-        self.records_written += later.records_written;
-        self.bytes_written += later.bytes_written;
-        self.files += later.files;
-        self.commits += later.commits;
-        self.dead_letters += later.dead_letters;
-        for (name, usage) in later.plugins {
+        // All of them by name: a field that is added has to be added up too.
+        let ExportReport {
+            export: _,
+            bytes_read,
+            records_read,
+            records_written,
+            bytes_written,
+            files,
+            commits,
+            dead_letters,
+            passed_over,
+            plugins,
+            seconds,
+            stages,
+            restarts,
+            error,
+            warnings,
+        } = later;
+        self.bytes_read += bytes_read;
+        self.records_read += records_read;
+        self.records_written += records_written;
+        self.bytes_written += bytes_written;
+        self.files += files;
+        self.commits += commits;
+        self.dead_letters += dead_letters;
+        self.passed_over.add_all(&passed_over);
+        for (name, usage) in plugins {
             self.plugins.entry(name).or_default().add(&usage);
         }
-        self.stages.add(later.stages);
-        self.error = later.error;
-        self.warnings.extend(later.warnings);
+        self.seconds += seconds;
+        self.stages.add(stages);
+        self.restarts += restarts;
+        self.error = error;
+        self.warnings.extend(warnings);
         let surplus = self.warnings.len().saturating_sub(MAX_WARNINGS);
         self.warnings.drain(..surplus);
     }
