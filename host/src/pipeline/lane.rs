@@ -257,7 +257,7 @@ impl Lane {
                 |stage, start, rows, columns| {
                     stage.instance.set_moment(moment.at(&[start as u64]));
                     let transformed = stage.instance.apply(rows, columns)?;
-                    match check_fan_out(&batch, start, &transformed.origins, stage.plugin.plugin.limits.transfer) {
+                    match check_fan_out(&batch, start, &transformed, stage.plugin.plugin.limits.transfer) {
                         Ok(()) => Ok(transformed),
                         Err(rule) => Err(stage.instance.broke(rule)),
                     }
@@ -324,15 +324,18 @@ fn with_moments(batches: Vec<Batch>, chunk: &Chunk, span: &SpanContext) -> impl 
     batches.into_iter().enumerate().map(move |(number, batch)| (batch, moment.at(&[number as u64])))
 }
 
-/// Refuses records that stand for more than `most` bytes of the rows that they repeat: a repeated row is shared here, and copied
-/// by what comes after. Every row once is always in order.
-fn check_fan_out(batch: &Batch, start: usize, origins: &[u32], most: u64) -> Result<(), String> {
+/// Refuses records that stand for more than `most` bytes of the rows that they repeat: a repeated body is shared here, and copied
+/// by the format. New bodies are bounded by the call. Every row once is always in order.
+fn check_fan_out(batch: &Batch, start: usize, transformed: &Transformed, most: u64) -> Result<(), String> {
+    let origins = &transformed.origins;
     if origins.windows(2).all(|pair| pair[0] < pair[1]) {
         return Ok(());
     }
     let mut total = 0_u64;
     for chunk in origins.chunk_by(|a, b| a == b) {
-        total = total.saturating_add(batch.bytes(start + chunk[0] as usize).saturating_mul(chunk.len() as u64));
+        let row = start + chunk[0] as usize;
+        let body = if transformed.bodies.is_some() { 0 } else { batch.bodies.value(row).len() as u64 };
+        total = total.saturating_add((body + batch.map_bytes(row)).saturating_mul(chunk.len() as u64));
     }
     match total <= most {
         true => Ok(()),

@@ -25,6 +25,11 @@ pub struct SpanContext {
     pub tables: Tables,
 }
 
+/// Bytes of records that the dead letters of one chunk keep whole.
+const MOST_KEPT: usize = 64 << 20;
+/// What each keeps after that. Bytes.
+const BEGINNING: usize = 256;
+
 /// What became of one chunk.
 #[derive(Debug, Default)]
 pub struct Processed {
@@ -36,6 +41,8 @@ pub struct Processed {
     /// Bytes of files, in order.
     pub segments: Vec<(Arc<File>, Bytes, u32)>,
     pub dead: Vec<DeadLetter>,
+    /// Bytes of records that the dead letters of plugins keep.
+    pub kept_of_dead: usize,
     /// Records that are no change of a row, with their tables' names.
     pub refused: Vec<(Arc<str>, DeadLetter)>,
     /// What was written is kept in a table: the same may be refused with every snapshot.
@@ -79,13 +86,24 @@ impl Processed {
     pub fn refuse(&mut self, batch: &Batch, start: usize, rejected: &[Rejection], plugin: &PluginUse) {
         for rejection in rejected {
             let reason = format!("plugin `{}`: {}", plugin.plugin.name, rejection.reason);
-            self.dead.push(letter(batch, start + rejection.row as usize, reason));
+            self.bury(batch, start + rejection.row as usize, reason);
         }
+    }
+
+    /// Makes a row a dead letter. A transform may have repeated a large record many times: after [`MOST_KEPT`] bytes, a chunk's
+    /// dead letters keep the beginnings of their records only.
+    fn bury(&mut self, batch: &Batch, row: usize, reason: String) {
+        let mut dead = letter(batch, row, reason);
+        if self.kept_of_dead > MOST_KEPT && dead.raw.len() > BEGINNING {
+            dead.raw = Bytes::copy_from_slice(&dead.raw[..BEGINNING]);
+        }
+        self.kept_of_dead += dead.raw.len();
+        self.dead.push(dead);
     }
 
     /// Notes the rows of `batch` that a plugin failed on.
     pub fn fail(&mut self, batch: &Batch, rows: Range<usize>, failure: &Failure) {
-        self.dead.extend(rows.map(|row| letter(batch, row, failure.to_string())));
+        rows.for_each(|row| self.bury(batch, row, failure.to_string()));
     }
 }
 

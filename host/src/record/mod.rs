@@ -112,13 +112,12 @@ impl Batch {
         self.offsets.len()
     }
 
-    /// Returns the bytes that a row stands for: the record as it came, its body, and its text maps.
-    pub fn bytes(&self, row: usize) -> u64 {
-        let body = if self.same_raw() { 0 } else { self.bodies.value(row).len() };
+    /// Returns the bytes of a row's text maps, which [`Batch::take`] copies.
+    pub fn map_bytes(&self, row: usize) -> u64 {
         let map = |column: &ArrayRef| {
             column.as_map_opt().filter(|map| map.is_valid(row)).map_or(0, |map| text_bytes(&map.value(row)))
         };
-        (self.raw.value(row).len() + body) as u64 + self.columns.iter().map(map).sum::<u64>()
+        self.columns.iter().map(map).sum()
     }
 
     /// The batch of the rows that `indices` names, in that order. Views are copied, bytes are shared.
