@@ -202,12 +202,17 @@ impl Latest<'_> {
         Ok(has_changed)
     }
 
-    /// Whether a change of a document is older than what is known. Deleting a device does not raise its twin's version, nor does
-    /// creating it; and such events come in any order: where versions are equal, times tell which is older.
+    /// Whether a change of a document is older than what is known. A twin's own changes each have a version of theirs. Deleting a
+    /// device does not raise its twin's version, nor does creating it; and such events come in any order: where versions are
+    /// equal, times tell which is older.
     fn is_outdated(&self, change: &Change) -> bool {
         let (Some(new), Some(old)) = (change.version, self.facts.version) else { return false };
         let is_earlier = || matches!((change.time, self.facts.time), (Some(new), Some(old)) if new < old);
-        new < old || (new == old && (change.has_own_version || change.shape == Shape::Twin && is_earlier()))
+        let is_repetition = || match change.shape {
+            Shape::Twin => matches!(change.operation, Operation::Patch | Operation::Update) || is_earlier(),
+            Shape::Document | Shape::Row => false,
+        };
+        new < old || (new == old && (change.has_own_version || is_repetition()))
     }
 
     /// Notes that the document is another one, or is gone.
