@@ -195,9 +195,9 @@ fn status_and_dead_letters_are_read_from_a_store_and_no_log_line_has_the_key() {
     job.installation.write("in.ndjson", input() + "no signal\n");
     let mut printed = Vec::new();
     for arguments in [
-        &["status"][..],
-        &["run", "--log", "json"],
+        &["run", "--log", "json"][..],
         &["run"],
+        &["status"],
         &["status", "--json"],
         &["dead-letters", "--json"],
         &["check"],
