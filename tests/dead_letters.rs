@@ -11,7 +11,10 @@ use crate::support::lake_folder::{Installation, signal};
 /// One line of every kind, and the reason it is refused for.
 fn refused() -> Vec<(Vec<u8>, String)> {
     let large = format!(r#"{{"name":"a","signalTime":"2019-09-10T11:00:00Z","x":"{}"}}"#, "x".repeat(1 << 20));
-    let too_large = format!("larger than max-record-size: {} bytes, at most 1048576 are allowed", large.len());
+    let too_large = format!(
+        "larger than max-record-size: {} bytes, at most 1048576 are allowed; the first 1048576 are kept here",
+        large.len()
+    );
     let no_time = "no usable time at `/signalTime`: expected an RFC 3339 time with a zone";
     [
         (

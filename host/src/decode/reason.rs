@@ -3,6 +3,7 @@
 //! Off the hot path. Positions count bytes from 1, from the start of the record.
 
 use super::scan::{Fault, MAX_DEPTH, Span, unescape};
+use crate::record::KEPT;
 
 /// A record that is too large; `dropped` bytes of it were never held.
 #[cold]
@@ -11,7 +12,7 @@ pub fn too_large(size: u64, limit: u64, dropped: u64) -> String {
         0 => format!("larger than max-record-size: {size} bytes, at most {limit} are allowed"),
         _ => format!(
             "larger than max-record-size: {size} bytes, at most {limit} are allowed; the first {} are kept here",
-            size - dropped
+            (size - dropped).min(KEPT as u64)
         ),
     }
 }
