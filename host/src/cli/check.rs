@@ -55,7 +55,7 @@ pub struct Checked {
     pub files: String,
     /// When it commits, in words.
     pub flush: String,
-    /// What is expensive about it.
+    /// Advice on costly settings.
     pub advice: Option<String>,
     /// In the order in which records meet them.
     pub plugins: Vec<CheckedPlugin>,
@@ -107,7 +107,7 @@ pub struct Preview {
     pub passed_over: PassedOver,
     /// By the plugin's name.
     pub plugins: BTreeMap<String, Usage>,
-    /// What a run would warn of.
+    /// The warnings that a run would print.
     pub warnings: Vec<String>,
 }
 

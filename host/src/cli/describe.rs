@@ -58,7 +58,7 @@ pub fn files(export: &ExportPlan) -> String {
 /// More commits in a period than this make growing files expensive on a store.
 const MANY: u128 = 120;
 
-/// What is expensive about an export: a growing file on a store is sent whole with each commit.
+/// Returns advice on a costly setting: a growing file on a store is sent whole with each commit.
 pub fn advice(export: &ExportPlan) -> Option<String> {
     let Files::Growing { roll_size } = export.files else { return None };
     if matches!(export.lake.location, Location::Local(_) | Location::Memory(_)) {

@@ -105,7 +105,7 @@ pub struct ExportStatus {
     pub passed_over: PassedOver,
 }
 
-/// How an export is.
+/// The state of an export.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ExportState {
@@ -323,7 +323,7 @@ pub fn render(exports: &[ExportStatus], json: bool) -> String {
     text
 }
 
-/// How the exports are: a line each, why, and what waits.
+/// Writes a line for each export: its state, the reason, and what waits.
 fn states(exports: &[ExportStatus]) -> String {
     let mut table =
         Table::new([("state of", Align::Left), ("", Align::Left), ("since", Align::Left), ("by", Align::Left)]);

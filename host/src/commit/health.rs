@@ -1,4 +1,4 @@
-//! How an export is, for `lakeport status` in other processes: one small object beside the log.
+//! The state of an export, for `lakeport status` in other processes: one small object beside the log.
 //!
 //! Written when it changes and never read by the protocol: losing it loses a notice, and nothing else.
 
@@ -12,7 +12,7 @@ use crate::lake::Lake;
 /// The most bytes of a reason that are kept.
 const MAX_REASON: usize = 2_000;
 
-/// How an export is, as the last process that ran it noted it.
+/// The state of an export, as the last process that ran it wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Health {

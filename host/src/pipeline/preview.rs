@@ -178,7 +178,7 @@ fn first_snapshot(
         for change in taken.rows {
             match change {
                 RowChange::Row(change) => changes.push(change),
-                RowChange::Moved { gone, change, .. } => changes.extend([gone, change]),
+                RowChange::Moved(moved) => changes.extend([moved.gone, moved.change]),
                 _ => {}
             }
         }

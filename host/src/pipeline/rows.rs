@@ -28,12 +28,8 @@ use crate::table::{Change, Document, Gone, Head, Key, Operation, Shape, without}
 #[derive(Debug)]
 pub enum RowChange {
     Row(Change),
-    /// A row got another key; `change` is the rest of it, as a patch of what the row was under the key `from`, where it is `gone`.
-    Moved {
-        from: String,
-        gone: Change,
-        change: Change,
-    },
+    /// A row got another key. Boxed: it is rare, and all changes of a span are in memory.
+    Moved(Box<KeyChange>),
     /// All rows of up to a version went; without one, all that were read before.
     Truncate(Option<i64>),
     /// A new row whose unchanged values are those of the row that was deleted just before: the rest of it, as a patch.
@@ -45,6 +41,17 @@ pub enum RowChange {
         kind: String,
         origin: TableName,
     },
+}
+
+/// A row that got another key.
+#[derive(Debug)]
+pub struct KeyChange {
+    /// The key that it had.
+    pub from: String,
+    /// The deletion of the row under that key.
+    pub gone: Change,
+    /// The row under its new key, as a patch of what it was.
+    pub change: Change,
 }
 
 /// Where the parts of rows' changes stand in a batch.
@@ -97,8 +104,10 @@ impl Columned {
 impl RowChange {
     /// Says whether no two changes of a row have one version.
     fn set_own_version(&mut self, own: bool) {
-        if let RowChange::Row(change) | RowChange::Continued(change) | RowChange::Moved { change, .. } = self {
-            change.set_own_version(own);
+        match self {
+            RowChange::Row(change) | RowChange::Continued(change) => change.set_own_version(own),
+            RowChange::Moved(moved) => moved.change.set_own_version(own),
+            RowChange::Truncate(_) | RowChange::Schema(_) | RowChange::Origin { .. } => {}
         }
     }
 
@@ -106,7 +115,7 @@ impl RowChange {
     pub fn size(&self) -> usize {
         match self {
             RowChange::Row(change) | RowChange::Continued(change) => change.size(),
-            RowChange::Moved { gone, change, .. } => gone.size() + change.size(),
+            RowChange::Moved(moved) => moved.gone.size() + moved.change.size(),
             RowChange::Truncate(_) | RowChange::Origin { .. } => size_of::<RowChange>(),
             RowChange::Schema(news) => size_of::<RowChange>() + news.columns.len() * size_of::<Column>(),
         }
@@ -153,7 +162,10 @@ impl RowColumns {
     pub fn take(&self, batch: &Batch, news: &mut Peekable<IntoIter<SchemaNews>>, out: &mut Processed) {
         // Anew for each batch: which reader a batch is of decides whether what is said here is heard.
         let mut inferences: HashMap<&str, Inference> = HashMap::new();
-        let mut resolved: HashMap<(&str, &[u8]), Resolved<'_>> = HashMap::new();
+        let mut resolved: Vec<Resolved<'_>> = Vec::new();
+        let mut places: HashMap<(&str, &[u8]), usize> = HashMap::new();
+        // Most records are of the kind of the one before: comparing is cheaper than hashing.
+        let mut last: Option<(&str, &[u8], usize)> = None;
         let kinds = batch.columns[self.kind].as_string_view();
         let here = Here { columns: self, batch };
         for row in 0..batch.rows() {
@@ -162,8 +174,15 @@ impl RowColumns {
             }
             let kind = if kinds.is_valid(row) { kinds.value(row) } else { "" };
             let full = here.json(self.table, row).unwrap_or_default();
-            let resolved = resolved.entry((kind, full)).or_insert_with(|| self.resolve(kind, full, out));
-            let table = match resolved {
+            let at = match last {
+                Some((last_kind, last_full, at)) if (last_kind, last_full) == (kind, full) => at,
+                _ => *places.entry((kind, full)).or_insert_with(|| {
+                    resolved.push(self.resolve(kind, full, out));
+                    resolved.len() - 1
+                }),
+            };
+            last = Some((kind, full, at));
+            let table = match &resolved[at] {
                 Resolved::Table(table) => table,
                 Resolved::PassedOver(kind) => {
                     out.passed_over.add(kind, 1);
@@ -312,7 +331,7 @@ impl Here<'_> {
         Ok(match previous {
             Some(from) if operation != Operation::Delete => {
                 let gone = change(Operation::Delete, from.clone(), &[])?;
-                RowChange::Moved { from, gone, change: changed }
+                RowChange::Moved(Box::new(KeyChange { from, gone, change: changed }))
             }
             _ if is_continued => RowChange::Continued(changed),
             _ => RowChange::Row(changed),

@@ -1,6 +1,6 @@
 //! What a span says of one table, brought into the form in which it can be applied: columns first, then what all rows lose, then rows.
 
-use super::rows::RowChange;
+use super::rows::{KeyChange, RowChange};
 use crate::dataset::TableEntry;
 use crate::plan::TablePlan;
 use crate::table::Change;
@@ -37,7 +37,7 @@ impl TableChanges {
         changes: Vec<RowChange>,
         write_time: i64,
     ) -> TableChanges {
-        let mut taken = TableChanges::default();
+        let mut taken = TableChanges { rows: Vec::with_capacity(changes.len()), ..TableChanges::default() };
         let mut divisions = 0;
         for change in changes {
             match change {
@@ -73,12 +73,12 @@ impl TableChanges {
                         taken.rows.push(RowChange::Row(row));
                     }
                 }
-                RowChange::Moved { from, mut gone, mut change } => {
+                RowChange::Moved(mut moved) => {
                     entry.begin();
-                    if !is_below(change.version(), entry.truncated) {
-                        gone.set_after(divisions);
-                        change.set_after(divisions);
-                        taken.rows.push(RowChange::Moved { from, gone, change });
+                    if !is_below(moved.change.version(), entry.truncated) {
+                        moved.gone.set_after(divisions);
+                        moved.change.set_after(divisions);
+                        taken.rows.push(RowChange::Moved(moved));
                     }
                 }
             }
@@ -95,7 +95,8 @@ impl TableChanges {
         };
         match self.rows.pop_if(is_before) {
             Some(RowChange::Row(gone)) if gone.subject() != change.subject() => {
-                self.rows.push(RowChange::Moved { from: gone.subject().to_owned(), gone, change });
+                let from = gone.subject().to_owned();
+                self.rows.push(RowChange::Moved(Box::new(KeyChange { from, gone, change })));
             }
             gone => {
                 tracing::warn!(
@@ -125,7 +126,8 @@ impl TableChanges {
 
 fn version_of(change: &RowChange) -> Option<i64> {
     match change {
-        RowChange::Row(change) | RowChange::Moved { change, .. } => change.version(),
+        RowChange::Row(change) => change.version(),
+        RowChange::Moved(moved) => moved.change.version(),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::error::Result;
 use crate::lake::Lake;
-use crate::pipeline::rows::RowChange;
+use crate::pipeline::rows::{KeyChange, RowChange};
 use crate::table::{self, Cache, Change, Gone, Reader, TableState, Wanted};
 
 /// Changes that can be applied together: none of the moves among them comes from a key that another of them changed.
@@ -18,9 +18,9 @@ pub(super) struct Together {
 impl Together {
     /// The changes of `changes`, in order, in as few parts as can be.
     pub fn parts(changes: Vec<RowChange>) -> Vec<Together> {
-        let mut parts = vec![Together::default()];
+        let mut parts = vec![Together { changes: Vec::with_capacity(changes.len()), ..Together::default() }];
         // Only where there is a move does it matter what was changed.
-        let mut changed = changes.iter().any(|change| matches!(change, RowChange::Moved { .. })).then(HashSet::new);
+        let mut changed = changes.iter().any(|change| matches!(change, RowChange::Moved(_))).then(HashSet::new);
         for change in changes {
             let last = parts.last_mut().expect("there is one from the beginning");
             match change {
@@ -31,7 +31,8 @@ impl Together {
                     }
                     last.changes.push(change);
                 }
-                RowChange::Moved { from, gone, change } => {
+                RowChange::Moved(moved) => {
+                    let KeyChange { from, gone, change } = *moved;
                     let changed = changed.get_or_insert_default();
                     let last = match changed.contains(&from) {
                         true => {
@@ -91,7 +92,7 @@ mod tests {
 
     fn moved(from: &str, to: &str) -> RowChange {
         let (gone, change) = (change(from, Operation::Delete), change(to, Operation::Create));
-        RowChange::Moved { from: from.into(), gone, change }
+        RowChange::Moved(Box::new(KeyChange { from: from.into(), gone, change }))
     }
 
     fn parts(changes: Vec<RowChange>) -> Vec<Vec<String>> {
