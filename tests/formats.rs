@@ -84,3 +84,17 @@ fn segments_that_wait_appear_where_files_are_not_sealed_any_more() {
         assert_eq!(numbers(&installation), [[0, 1]], "{mode}");
     }
 }
+
+#[test]
+fn more_files_than_a_format_has_open_at_once_are_written_whole() {
+    const HOURS: usize = 300;
+    let installation = Installation::new(&configuration("rolling", &schema("")));
+    let line = |n: usize| {
+        let (day, hour) = (1 + n % HOURS / 24, n % HOURS % 24);
+        format!("{{\"n\":{n},\"time\":\"2026-03-{day:02}T{hour:02}:00:00Z\"}}\n")
+    };
+    installation.write("signals.ndjson", (0..20_000).map(line).collect::<String>());
+    installation.run_ok(&["run", "--quiet"]);
+    let expected: Vec<Vec<i64>> = (0..HOURS).map(|hour| (hour as i64..20_000).step_by(HOURS).collect()).collect();
+    assert!(numbers(&installation) == expected);
+}

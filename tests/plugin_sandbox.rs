@@ -2,6 +2,7 @@
 
 mod filters;
 mod formats;
+mod loading;
 mod tables;
 mod tools;
 mod transforms;
@@ -14,7 +15,7 @@ use arrow_array::{ArrayRef, BinaryViewArray, StringViewArray};
 use lakeport::Kind;
 use lakeport::plan::{Limits, PluginOrigin, PluginPlan, PluginUse};
 use lakeport::plugin::{
-    Failure, Filter, Moment, PluginKind, Sandbox, SandboxToolbox, Toolbox, Transform, built_in_names,
+    Compiler, Failure, Filter, Moment, PluginKind, Sandbox, SandboxToolbox, Toolbox, Transform, built_in_names,
 };
 use lakeport::record::{Attribute, ColumnRequest, ColumnType};
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ fn sandbox() -> &'static Sandbox {
     static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
     SANDBOX.get_or_init(|| {
         let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("plugin-cache");
-        Sandbox::new(Some(cache)).expect("the engine starts")
+        Sandbox::new(Some(cache), Compiler::ThisProcess).expect("the engine starts")
     })
 }
 

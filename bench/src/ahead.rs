@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lakeport::clock::{Ahead, Surroundings};
 use lakeport::pipeline::Options;
-use lakeport::plugin::Sandbox;
+use lakeport::plugin::{Compiler, Sandbox};
 use lakeport::session::Session;
 use lakeport::telemetry::{ExportReport, Live};
 use tokio::sync::watch;
@@ -16,7 +16,7 @@ pub fn export(configuration: &Path, seconds: i64) -> lakeport::Result<Vec<Export
     let live: Vec<_> = plan.exports.iter().map(|_| Arc::new(Live::default())).collect();
     let session = Session {
         plan: Arc::new(plan),
-        sandbox: Sandbox::new(None)?,
+        sandbox: Sandbox::new(None, Compiler::ThisProcess)?,
         surroundings: Surroundings { clock: Arc::new(Ahead(seconds)), ..Surroundings::system() },
         options: Options {
             follow: false,

@@ -120,7 +120,7 @@ fn recurses() {
 
 fn grows() {
     let Failure::Trap(text) = filter_fails(limits(), filter::Mode::Grow) else { panic!("a trap") };
-    assert!(text.contains("after it was refused more memory than its limit of 64MiB"), "{text}");
+    assert!(text.contains("after it was refused more memory than its limit of 64MiB (`limits.memory`)"), "{text}");
 }
 
 fn recovers() {

@@ -25,6 +25,7 @@ fn transforms_that_break_a_rule_fail_alone_and_by_name() {
         Number,
         SetAttributes,
         Drop,
+        Spread,
         HugeBody,
         HugeList,
         OffsetsDecrease,
@@ -65,6 +66,10 @@ fn transforms_that_break_a_rule_fail_alone_and_by_name() {
             }
             Drop => {
                 assert!(apply(mode, &["{}"]).unwrap().origins.is_empty());
+                continue;
+            }
+            Spread => {
+                assert_eq!(apply(mode, &["{}", r#"{"spread":true}"#]).unwrap().origins.len(), 10_001);
                 continue;
             }
             Chance => {
@@ -196,6 +201,30 @@ fn numbers_that_plugins_draw_are_unique_over_lanes_and_instances() {
     let lines = installation.lines();
     let numbers: std::collections::BTreeSet<_> = lines.iter().collect();
     assert_eq!((lines.len(), numbers.len()), (40_000, 40_000));
+}
+
+#[test]
+fn a_transform_that_makes_records_for_too_many_files_breaks_a_rule() {
+    let installation = turned("spread", "");
+    let record = "{\"name\":\"n\",\"signalTime\":\"2026-03-01T10:00:00Z\"}\n";
+    let spread = record.replace("\"n\"", "\"n\",\"spread\":true");
+    installation.write("in.ndjson", [record, &spread, record].concat());
+    let summary = installation.export();
+    assert_eq!((&summary["records-written"], &summary["dead-letters"]), (&json!(2), &json!(1)), "{summary}");
+    let reason = installation.dead_letters()[0]["reason"].as_str().unwrap().to_owned();
+    let expected = "plugin `turn` broke the interface in `apply`: it made 10000 records for more than 8192 files, by their times, \
+                    kinds and sources";
+    assert_eq!(reason, expected);
+}
+
+#[test]
+fn a_transform_that_takes_the_time_away_is_named() {
+    let installation = turned("set-attributes", "");
+    installation.write("in.ndjson", signals(3));
+    let summary = installation.export();
+    assert_eq!((&summary["records-written"], &summary["dead-letters"]), (&json!(2), &json!(1)), "{summary}");
+    let reason = installation.dead_letters()[0]["reason"].as_str().unwrap().to_owned();
+    assert_eq!(reason, "no usable time: plugin `turn` sets `time`, and gave none");
 }
 
 /// An export whose records go through the transform of the tests.

@@ -25,6 +25,8 @@ pub enum Mode {
     SetAttributes,
     /// Drops every record.
     Drop,
+    /// A body with `"spread":true` becomes ten thousand records, each of an hour of its own.
+    Spread,
     /// 64 MiB of body.
     HugeBody,
     /// A hundred records for each.
@@ -132,6 +134,19 @@ impl Transform for Test {
             }
             Mode::AttributeIsBody => answer.attributes = vec![(Attribute::Body, text(texts(b"{}")))],
             Mode::PairsOutOfRange => answer.attributes = vec![(Attribute::Properties, pairs(rows, 7))],
+            Mode::Spread => {
+                let mut times = Vec::new();
+                answer.origins.clear();
+                for (row, body) in batch.iter().map(|row| row.bytes(0).unwrap_or_default()).enumerate() {
+                    let spreads = body.windows(13).any(|window| window == b"\"spread\":true");
+                    for hour in 0..if spreads { 10_000 } else { 1 } {
+                        answer.origins.push(row as u32);
+                        times.push(hour * 3_600_000_000);
+                    }
+                }
+                let values = ColumnValues::Timestamp(times);
+                answer.attributes = vec![(Attribute::Time, Column { validity: None, values })];
+            }
             Mode::SetAttributes => {
                 let times = ColumnValues::Timestamp((0..rows as i64).collect());
                 let validity = Some(vec![0b1111_1110; rows.div_ceil(8)]);

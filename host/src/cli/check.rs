@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Config, describe, written};
+use super::{Config, describe, log_warnings, written};
 use crate::clock::Surroundings;
 use crate::commit::read_last;
 use crate::config::Role;
@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::lake::Lake;
 use crate::pipeline::{self, Options, PARTITION, Sample, Tables};
 use crate::plan::{ExportPlan, Input, PluginUse, SourcePlan};
-use crate::plugin::{Loaded, Sandbox, Usage};
+use crate::plugin::{Compiler, Loaded, Sandbox, Usage};
 use crate::session::Session;
 use crate::source::{self, Position, ReadOptions};
 use crate::telemetry::human::{bytes, count, printable};
@@ -157,9 +157,10 @@ impl Checked {
 
 /// Writes what the exports would do to `out`.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
+    log_warnings()?;
     let session = Session {
         plan: Arc::new(args.config.load()?),
-        sandbox: Sandbox::new(None)?,
+        sandbox: Sandbox::new(None, Compiler::this_program())?,
         surroundings: Surroundings::system(),
         options: Options { follow: false, full: Vec::new(), again: Vec::new(), lanes: 1, writer: super::writer() },
     };
@@ -176,7 +177,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
 async fn look(session: &Session, export: &ExportPlan, sample: Option<&Path>) -> Result<Checked> {
     let (loading, loaded) = (session.clone(), export.clone());
     let plugins = tokio::task::spawn_blocking(move || loading.load(&loaded)).await;
-    let plugins = plugins.map_err(|e| Error::internal(format!("loading plugins died: {e}")))??;
+    let plugins = plugins
+        .map_err(|e| Error::internal(format!("loading plugins died: {e}")))?
+        .map_err(|error| error.context(format_args!("export `{}`", export.name)))?;
     let mut checked = Checked::of(export);
     for plugin in &mut checked.plugins {
         let component =

@@ -25,6 +25,7 @@ use clap::{Parser, Subcommand};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
+use crate::telemetry::{LogFormat, init_logging};
 
 /// Lakeport's command line.
 #[derive(Debug, Parser)]
@@ -125,6 +126,11 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .map_err(|e| Error::internal(format!("the runtime cannot be started: {e}")))
+}
+
+/// Sends warnings to standard error, or what the environment variable LAKEPORT_LOG says.
+fn log_warnings() -> Result<()> {
+    init_logging(LogFormat::Text, variable("LAKEPORT_LOG").as_deref(), false)
 }
 
 /// Threads that process: one for each core.

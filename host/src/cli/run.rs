@@ -14,7 +14,7 @@ use crate::config::suggest;
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::Options;
 use crate::plan::{ExportPlan, Exports, Input, Plan, SourcePlan};
-use crate::plugin::Sandbox;
+use crate::plugin::{Compiler, Sandbox};
 use crate::session::Session;
 use crate::telemetry::{ExportReport, Live, LogFormat, Progress, init_logging, summary, summary_json};
 
@@ -74,7 +74,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let progress = Progress::start(named.collect(), args.progress());
     let session = Session {
         plan: Arc::new(plan),
-        sandbox: Sandbox::new(None)?,
+        sandbox: Sandbox::new(None, Compiler::this_program())?,
         surroundings: Surroundings::system(),
         options: Options {
             follow: args.follow,

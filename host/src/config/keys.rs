@@ -411,6 +411,8 @@ pub static LIMITS: Group = Group {
         key("time", Form::Duration, Is("5s"), "Time of one call."),
         key("transfer", Form::Size, Is("32MiB"), "Bytes that one call may pass or return."),
         key("component", Form::Size, Is("32MiB"), "Size of the component."),
+        key("compile-time", Form::Duration, Is("60s"), "Time that compiling the component may take."),
+        key("compile-memory", Form::Size, Is("2GiB"), "Memory that compiling the component may take."),
         key("log-lines", Form::Count, Is("100"), "Log lines of one call; further ones are cut and counted."),
     ],
     later: &[],

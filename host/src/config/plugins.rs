@@ -170,6 +170,8 @@ fn limits(section: &Section<'_>) -> Result<Limits> {
         time: section.duration("time", false)?,
         transfer: section.size_up_to("transfer", 4 << 30, "4GiB")?,
         component: section.size("component")?,
+        compile_time: section.duration("compile-time", false)?,
+        compile_memory: section.size("compile-memory")?,
         log_lines: lines.try_into().unwrap_or(u32::MAX),
     })
 }

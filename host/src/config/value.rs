@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::record::pointer::{beginning, check_length};
+
 /// The units of sizes, as they are written.
 const UNITS: [(&str, u64); 9] = [
     ("KiB", 1 << 10),
@@ -54,6 +56,9 @@ pub fn duration(text: &str) -> Result<Duration, Complaint> {
 
 /// An RFC 6901 pointer to something in a record.
 pub fn pointer(text: &str) -> Result<(), Complaint> {
+    check_length(text).map_err(|why| {
+        Complaint::new(format!("the pointer `{}` {why}", beginning(text)), "point at an object that holds the value")
+    })?;
     if !text.starts_with('/') {
         let help = match text {
             "" => "name a member: `/name`".to_owned(),
@@ -140,6 +145,8 @@ mod tests {
     fn pointers_start_with_a_slash_and_escape_tildes() {
         assert_eq!(pointer("/a~1b/~0c/0"), Ok(()));
         assert_eq!(pointer("$.name").unwrap_err().help, "a pointer starts with `/`: `/name`");
+        let long = pointer(&"/a".repeat(100)).unwrap_err().message;
+        assert!(long.ends_with("…` has 100 segments, expected at most 64"), "{long}");
         assert!(pointer("").is_err() && pointer("/a~2").is_err() && pointer("/a~").is_err());
     }
 

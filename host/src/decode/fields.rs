@@ -5,12 +5,16 @@
 //! counts, at every level, as serde_json, Python and JavaScript read it.
 
 use crate::error::{Error, Result};
+use crate::record::pointer::{beginning, check_length};
 
 use super::scan::{Fault, Scanner, Span, unescape};
 use super::stops::Stops;
 
 /// Number of a distinct pointer.
 pub type Slot = usize;
+
+/// The most slots: each record of a batch has one value of each, wanted or on the way to one that is.
+const MAX_SLOTS: usize = 4096;
 
 /// Every pointer that is wanted of a record.
 #[derive(Debug, Default)]
@@ -50,15 +54,19 @@ impl Fields {
     /// The slot of `pointer`, the same for equal pointers.
     ///
     /// # Errors
-    /// Of kind `Config`, where it is no RFC 6901 pointer.
+    /// Of kind `Config`, where it is no RFC 6901 pointer or too long, or there are too many.
     pub fn add(&mut self, pointer: &str) -> Result<Slot> {
+        let segments = parse(pointer)?;
+        if self.pointers.len() + segments.len() > MAX_SLOTS {
+            self.check_room(pointer, &segments)?;
+        }
         let Fields { pointers, root, top } = self;
         let mut new_slot = |pointer: &str| {
             pointers.push(Some(pointer.to_owned()));
             pointers.len() - 1
         };
         let (mut node, mut end, mut last) = (top, 0, None);
-        for segment in parse(pointer)? {
+        for segment in segments {
             if let Some(slot) = last {
                 node = node.inside(slot);
             }
@@ -75,6 +83,26 @@ impl Fields {
             });
         }
         Ok(last.unwrap_or_else(|| *root.get_or_insert_with(|| new_slot(""))))
+    }
+
+    /// Refuses a pointer that leads through more new values than there is room for.
+    fn check_room(&self, pointer: &str, segments: &[Segment]) -> Result<()> {
+        let (mut node, mut known) = (Some(&self.top), 0);
+        for segment in segments {
+            let member = node.and_then(|node| node.members.iter().find(|member| member.segment.key == segment.key));
+            let Some(member) = member else { break };
+            known += 1;
+            node = node.and_then(|node| node.inner.iter().find(|(slot, _)| *slot == member.slot)).map(|(_, node)| node);
+        }
+        if self.pointers.len() + segments.len() - known <= MAX_SLOTS {
+            return Ok(());
+        }
+        let pointer = beginning(pointer);
+        Err(Error::config(format!(
+            "`{pointer}` is one pointer too many: those that the configuration and the plugins of an export ask for may lead \
+             through {MAX_SLOTS} values together"
+        ))
+        .with_help("ask for fewer values, or for an object as a whole"))
     }
 
     /// A slot that no pointer fills, and no scan touches.
@@ -223,6 +251,7 @@ fn parse(pointer: &str) -> Result<Vec<Segment>> {
     if pointer.is_empty() {
         return Ok(Vec::new());
     }
+    check_length(pointer).map_err(|why| Error::config(format!("the pointer `{}` {why}", beginning(pointer))))?;
     let wrong = |expected: &str| {
         Error::config(format!("`{pointer}` is no JSON pointer (RFC 6901): {expected}"))
             .with_help("write `/name` for a member, `/device/id` for one inside it, `/list/0` for an element")

@@ -6,6 +6,7 @@ use arrow_array::ArrayRef;
 
 use crate::error::{Error, Result};
 use crate::plugin::Failure;
+use crate::telemetry::Pace;
 
 /// How long a plugin may fail on one batch, at the least; after it, the rest of the batch is not passed to it.
 const BUDGET: Duration = Duration::from_secs(60);
@@ -29,9 +30,12 @@ pub struct Outcome<T> {
 /// plugin's time once. Failures may take [`BUDGET`] together; then the rest of the batch is refused as well, so that no input can
 /// stop an export or hold it up without end. Without `isolate`, the first failure is an error.
 ///
+/// A batch that a plugin failed on is one line in the log, however many calls it took, at the pace of `warnings`.
+///
 /// # Errors
 /// Of kind `Plugin`: the first failure without `isolate`; the errors of `reopen`.
 pub fn bisect<P, T>(
+    warnings: &mut Pace,
     plugin: &mut P,
     rows: usize,
     columns: &[ArrayRef],
@@ -39,9 +43,22 @@ pub fn bisect<P, T>(
     call: impl Fn(&mut P, usize, usize, &[ArrayRef]) -> Result<T, Failure>,
     reopen: impl Fn(&mut P, usize) -> Result<()>,
 ) -> Result<Vec<Outcome<T>>> {
-    bisect_within(BUDGET, plugin, rows, columns, isolate, call, reopen)
+    let (outcomes, failure) = bisect_within(BUDGET, plugin, rows, columns, isolate, call, reopen)?;
+    if let Some(failure) = failure
+        && warnings.is_due()
+    {
+        let refused: usize = outcomes.iter().filter(|one| one.answer.is_err()).map(|one| one.rows).sum();
+        match refused {
+            0 => tracing::warn!(
+                "{failure}; it failed on {rows} records together, and on none of them in smaller batches"
+            ),
+            _ => tracing::warn!("{failure}; {refused} of {rows} records of the batch are refused"),
+        }
+    }
+    Ok(outcomes)
 }
 
+/// The outcomes, and the first failure.
 fn bisect_within<P, T>(
     budget: Duration,
     plugin: &mut P,
@@ -50,9 +67,10 @@ fn bisect_within<P, T>(
     isolate: bool,
     call: impl Fn(&mut P, usize, usize, &[ArrayRef]) -> Result<T, Failure>,
     reopen: impl Fn(&mut P, usize) -> Result<()>,
-) -> Result<Vec<Outcome<T>>> {
+) -> Result<(Vec<Outcome<T>>, Option<Failure>)> {
     let all = rows;
     let mut outcomes = Vec::new();
+    let mut first = None;
     let (mut spent, mut longest) = (Duration::ZERO, Duration::ZERO);
     // A stack of pieces; the parts of a piece go on it last first, so that outcomes come in order.
     let mut pieces = vec![(0, rows)];
@@ -75,6 +93,7 @@ fn bisect_within<P, T>(
             return Err(Error::plugin(failure.to_string())
                 .with_help("fix the plugin, or set `on-error = \"dead-letter\"` to put such records aside and go on"));
         }
+        first.get_or_insert_with(|| failure.clone());
         reopen(plugin, start)?;
         let took = started.elapsed();
         (spent, longest) = (spent + took, longest.max(took));
@@ -97,7 +116,7 @@ fn bisect_within<P, T>(
             }
         }
     }
-    Ok(outcomes)
+    Ok((outcomes, first))
 }
 
 #[cfg(test)]
@@ -127,7 +146,9 @@ mod tests {
 
     #[test]
     fn offenders_end_up_alone_and_everything_else_is_answered_in_order() {
-        let outcomes = bisect(&mut 0, 1000, &column(1000), true, fails_on(&[0, 7, 8, 999]), |_, _| Ok(())).unwrap();
+        let outcomes =
+            bisect(&mut Pace::default(), &mut 0, 1000, &column(1000), true, fails_on(&[0, 7, 8, 999]), |_, _| Ok(()))
+                .unwrap();
         let (mut good, mut bad) = (Vec::new(), Vec::new());
         let mut next = 0;
         for outcome in outcomes {
@@ -150,13 +171,14 @@ mod tests {
     #[test]
     fn a_healthy_plugin_is_called_once() {
         let mut calls = 0;
-        bisect(&mut calls, 8192, &column(8192), true, fails_on(&[]), |_, _| Ok(())).unwrap();
+        bisect(&mut Pace::default(), &mut calls, 8192, &column(8192), true, fails_on(&[]), |_, _| Ok(())).unwrap();
         assert_eq!(calls, 1);
     }
 
     #[test]
     fn without_isolation_the_first_failure_stops() {
-        let error = bisect(&mut 0, 10, &column(10), false, fails_on(&[3]), |_, _| Ok(())).unwrap_err();
+        let error =
+            bisect(&mut Pace::default(), &mut 0, 10, &column(10), false, fails_on(&[3]), |_, _| Ok(())).unwrap_err();
         assert_eq!(error.message, "trapped on 3");
     }
 
@@ -170,7 +192,7 @@ mod tests {
                 false => Ok(values.len()),
             }
         };
-        let outcomes = bisect(&mut (), 8192, &column(8192), true, call, |_, _| Ok(())).unwrap();
+        let outcomes = bisect(&mut Pace::default(), &mut (), 8192, &column(8192), true, call, |_, _| Ok(())).unwrap();
         let refused: usize = outcomes.iter().filter(|one| one.answer.is_err()).map(|one| one.rows).sum();
         let passed: usize = outcomes.iter().filter_map(|one| one.answer.as_ref().ok()).sum();
         assert_eq!((refused, passed), ((0..8192).filter(|value| is_bad(*value)).count(), 8192 - refused));
@@ -187,7 +209,7 @@ mod tests {
             }
             Ok(())
         };
-        let outcomes = bisect(&mut (), 8192, &column(8192), true, call, |_, _| Ok(())).unwrap();
+        let outcomes = bisect(&mut Pace::default(), &mut (), 8192, &column(8192), true, call, |_, _| Ok(())).unwrap();
         let refused: Vec<_> = outcomes.iter().filter(|one| one.answer.is_err()).map(|one| one.start).collect();
         assert_eq!(refused, [5, 6000]);
         assert_eq!(timeouts.get(), 3, "for the batch, and for each of the two");
@@ -202,7 +224,9 @@ mod tests {
         };
         let mut calls = 0;
         let budget = Duration::from_millis(30);
-        let outcomes = bisect_within(budget, &mut calls, 8192, &column(8192), true, slow, |_, _| Ok(())).unwrap();
+        let (outcomes, first) =
+            bisect_within(budget, &mut calls, 8192, &column(8192), true, slow, |_, _| Ok(())).unwrap();
+        assert_eq!(first, Some(Failure::Trap("always".into())));
         assert!(calls < 8192, "{calls} calls");
         assert_eq!(outcomes.iter().map(|one| one.rows).sum::<usize>(), 8192, "every row is refused once");
         let last = outcomes.last().unwrap().answer.as_ref().unwrap_err().to_string();

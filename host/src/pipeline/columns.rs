@@ -79,8 +79,11 @@ impl Layout {
         }
     }
 
-    /// Why a record without a usable time is refused.
-    pub fn no_time(&self, plan: &ExportPlan) -> String {
+    /// Why a record without a usable time is refused; `timed_by` names the transform that set the times.
+    pub fn no_time(&self, plan: &ExportPlan, timed_by: Option<&str>) -> String {
+        if let Some(plugin) = timed_by {
+            return format!("no usable time: plugin `{plugin}` sets `time`, and gave none");
+        }
         let mapping = &plan.source.mapping;
         let place = |place: &Place| match place {
             Place::Body(pointer) => format!("at `{pointer}`"),

@@ -1,6 +1,6 @@
 //! A format at work in a lane: begins files, encodes records, and starts again where the plugin failed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,6 +15,11 @@ use crate::error::{Error, Result};
 use crate::plan::{ExportPlan, OnError};
 use crate::plugin::{Failure, FileId, Format, Moment};
 use crate::record::Batch;
+use crate::telemetry::Pace;
+
+/// Files of an appendable format that one instance has open. One more closes the one that was opened first; it is resumed where
+/// it gets further records.
+const MAX_OPEN: usize = 256;
 
 /// Opens an instance of the format.
 pub type Open = Box<dyn Fn(Moment) -> Result<Box<dyn Format>> + Send>;
@@ -25,8 +30,14 @@ pub struct Encoder {
     isolate: bool,
     format: Stage<dyn Format>,
     extension: String,
-    /// Files of the current span that this lane's format has begun.
+    /// Files of the current span that this lane's format has open.
     begun: HashMap<FileId, Arc<File>>,
+    /// The same, in the order in which they were begun.
+    order: VecDeque<FileId>,
+    /// Those that it had open before.
+    closed: HashSet<FileId>,
+    /// Of warnings about batches that the format failed on.
+    warnings: Pace,
 }
 
 impl Encoder {
@@ -40,7 +51,16 @@ impl Encoder {
         let extension = instance.file_type().extension.clone();
         let format = Stage { instance, plugin: plan.format.clone(), columns };
         let isolate = plan.on_error == OnError::DeadLetter;
-        Ok(Encoder { open, isolate, format, extension, begun: HashMap::new() })
+        Ok(Encoder {
+            open,
+            isolate,
+            format,
+            extension,
+            begun: HashMap::new(),
+            order: VecDeque::new(),
+            closed: HashSet::new(),
+            warnings: Pace::default(),
+        })
     }
 
     /// Of its files, without the dot.
@@ -59,6 +79,7 @@ impl Encoder {
     /// Of kind `Plugin`.
     pub fn finish_files(&mut self) -> Result<Vec<(Arc<File>, Bytes)>> {
         let mut out = Vec::new();
+        self.order.clear();
         for (id, file) in std::mem::take(&mut self.begun) {
             let bytes = self.format.instance.finish(id).map_err(|failure| Error::plugin(failure.to_string()))?;
             out.push((file, bytes.into()));
@@ -72,7 +93,30 @@ impl Encoder {
             // An appendable file has no last bytes; a failure here shows at the next call.
             let _ = self.format.instance.finish(id);
         }
+        self.order.clear();
+        self.closed.clear();
         self.format.instance.set_moment(moment);
+    }
+
+    /// Has the format begin a file, or resume one that it had open before.
+    fn begin(&mut self, file: &Arc<File>, out: &mut Processed) -> Result<()> {
+        let failed = |failure: Failure| Error::plugin(failure.to_string());
+        if self.begun.len() >= MAX_OPEN
+            && self.appendable()
+            && let Some(first) = self.order.pop_front()
+        {
+            self.format.instance.finish(first).map_err(failed)?;
+            self.begun.remove(&first);
+            self.closed.insert(first);
+        }
+        let resumed = file.resumed || self.closed.contains(&file.id);
+        let header = self.format.instance.begin(file.id, file.seed, resumed).map_err(failed)?;
+        if !resumed {
+            out.headers.push((file.clone(), header.into()));
+        }
+        self.begun.insert(file.id, file.clone());
+        self.order.push_back(file.id);
+        Ok(())
     }
 
     /// Encodes rows of one file.
@@ -85,20 +129,13 @@ impl Encoder {
         let moment = moment.at(&[xxh3_64(file.key.as_bytes())]);
         self.format.instance.set_moment(moment);
         if !self.begun.contains_key(&file.id) {
-            let header = self
-                .format
-                .instance
-                .begin(file.id, file.seed, file.resumed)
-                .map_err(|f| Error::plugin(f.to_string()))?;
-            if !file.resumed {
-                out.headers.push((file.clone(), header.into()));
-            }
-            self.begun.insert(file.id, file.clone());
+            self.begin(file, out)?;
         }
         let (open, begun, isolate) = (&self.open, &self.begun, self.isolate);
         let appendable = self.format.instance.file_type().appendable;
         let columns = self.format.pick(batch);
         let outcomes = bisect(
+            &mut self.warnings,
             &mut self.format,
             batch.rows(),
             &columns,

@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::bisect::bisect;
 use super::changes::ChangeColumns;
 use super::columns::ColumnTable;
+use super::fan_out;
 use super::lookup::{Lookups, Tables};
 use super::processed::{Processed, SpanContext, nanos, timed, u32_of};
 use super::row_writer::{Portion, RowWriter};
@@ -28,8 +29,9 @@ use crate::decode::Decoder;
 use crate::error::{Error, Result};
 use crate::plan::{ExportPlan, Exports, OnError};
 use crate::plugin::{Filter, Moment, Rejection, Toolbox, Transform, Transformed};
-use crate::record::{Batch, ColumnRequest, Selector};
+use crate::record::{Attribute, Batch, ColumnRequest, Selector};
 use crate::source::Chunk;
+use crate::telemetry::Pace;
 
 /// One lane.
 pub struct Lane {
@@ -43,6 +45,8 @@ pub struct Lane {
     transforms: Vec<Stage<dyn Transform>>,
     end: End,
     span: u64,
+    /// Of warnings about batches that a plugin failed on.
+    warnings: Pace,
 }
 
 /// What becomes of records that went through every filter and transform.
@@ -87,7 +91,18 @@ impl Lane {
         if let End::Table { documents, .. } = &mut end {
             **documents = Decoder::of_changes(requests.clone())?;
         }
-        Ok(Lane { plan, toolbox, decoder, requests, lookups, filters, transforms, end, span: 0 })
+        Ok(Lane {
+            plan,
+            toolbox,
+            decoder,
+            requests,
+            lookups,
+            filters,
+            transforms,
+            end,
+            span: 0,
+            warnings: Pace::default(),
+        })
     }
 
     /// Whether segments of the format may be encoded by several lanes and at several times. Those of tables may.
@@ -113,9 +128,9 @@ impl Lane {
         for (mut batch, moment) in with_moments(decoded.batches, chunk, span) {
             timed(&mut out.stages.decode, || self.lookups.fill(&mut batch, span))?;
             let batch = self.filter(batch, moment, &mut out)?;
-            let batch = self.transform(batch, moment, &mut out)?;
+            let (batch, timed_by) = self.transform(batch, moment, &mut out)?;
             match &mut self.end {
-                End::Files(writer) => writer.write(&batch, span, moment, &mut out)?,
+                End::Files(writer) => writer.write(&batch, timed_by.as_deref(), span, moment, &mut out)?,
                 End::Table { columns, .. } => columns.take(&batch, &mut out),
                 End::Rows { columns, .. } => columns.take(&batch, &mut news, &mut out),
             }
@@ -140,7 +155,7 @@ impl Lane {
         out.dead = decoded.dead;
         for (mut batch, moment) in with_moments(decoded.batches, chunk, span) {
             timed(&mut out.stages.decode, || self.lookups.fill(&mut batch, span))?;
-            writer.write(&batch, span, moment, &mut out)?;
+            writer.write(&batch, None, span, moment, &mut out)?;
         }
         Ok(out)
     }
@@ -200,6 +215,7 @@ impl Lane {
             let moment = moment.at(&[number as u64]);
             let toolbox = &self.toolbox;
             let outcomes = bisect(
+                &mut self.warnings,
                 stage,
                 batch.rows(),
                 &stage.pick(&batch),
@@ -239,7 +255,9 @@ impl Lane {
         Ok(batch)
     }
 
-    fn transform(&mut self, mut batch: Batch, moment: Moment, out: &mut Processed) -> Result<Batch> {
+    /// The batch that the transforms make, and the name of the last one that set `time`.
+    fn transform(&mut self, mut batch: Batch, moment: Moment, out: &mut Processed) -> Result<(Batch, Option<String>)> {
+        let mut timed_by = None;
         let isolate = self.plan.on_error == OnError::DeadLetter;
         let started = Instant::now();
         let filters = self.filters.len();
@@ -249,7 +267,9 @@ impl Lane {
             }
             let moment = moment.at(&[(filters + number) as u64]);
             let toolbox = &self.toolbox;
+            let plan = &self.plan;
             let outcomes = bisect(
+                &mut self.warnings,
                 stage,
                 batch.rows(),
                 &stage.pick(&batch),
@@ -257,7 +277,10 @@ impl Lane {
                 |stage, start, rows, columns| {
                     stage.instance.set_moment(moment.at(&[start as u64]));
                     let transformed = stage.instance.apply(rows, columns)?;
-                    match check_fan_out(&batch, start, &transformed, stage.plugin.plugin.limits.transfer) {
+                    let most = stage.plugin.plugin.limits.transfer;
+                    let checked = fan_out::check_bytes(&batch, start, &transformed, most)
+                        .and_then(|()| fan_out::check_files(plan, &transformed));
+                    match checked {
                         Ok(()) => Ok(transformed),
                         Err(rule) => Err(stage.instance.broke(rule)),
                     }
@@ -272,6 +295,9 @@ impl Lane {
                 match outcome.answer {
                     Ok(transformed) => {
                         out.refuse(&batch, outcome.start, &transformed.rejected, &stage.plugin);
+                        if transformed.attributes.iter().any(|(attribute, _)| *attribute == Attribute::Time) {
+                            timed_by = Some(stage.plugin.plugin.name.clone());
+                        }
                         let shaped = reshape(&mut self.decoder, &self.requests, &batch, outcome.start, transformed)
                             .map_err(|error| error.context(format!("plugin `{}`", stage.plugin.plugin.name)))?;
                         out.refuse(&shaped.0, 0, &shaped.1, &stage.plugin);
@@ -283,7 +309,7 @@ impl Lane {
             batch = Batch::concat(&pieces).unwrap_or_else(|| batch.take(&UInt32Array::from(Vec::<u32>::new())));
         }
         out.stages.transform += nanos(started);
-        Ok(batch)
+        Ok((batch, timed_by))
     }
 }
 
@@ -322,25 +348,6 @@ fn with_moments(batches: Vec<Batch>, chunk: &Chunk, span: &SpanContext) -> impl 
     let place = [xxh3_64(chunk.extent.origin.name.as_bytes()), chunk.extent.first];
     let moment = span.moment.at(&place);
     batches.into_iter().enumerate().map(move |(number, batch)| (batch, moment.at(&[number as u64])))
-}
-
-/// Refuses records that stand for more than `most` bytes of the rows that they repeat: a repeated body is shared here, and copied
-/// by the format. New bodies are bounded by the call. Every row once is always in order.
-fn check_fan_out(batch: &Batch, start: usize, transformed: &Transformed, most: u64) -> Result<(), String> {
-    let origins = &transformed.origins;
-    if origins.windows(2).all(|pair| pair[0] < pair[1]) {
-        return Ok(());
-    }
-    let mut total = 0_u64;
-    for chunk in origins.chunk_by(|a, b| a == b) {
-        let row = start + chunk[0] as usize;
-        let body = if transformed.bodies.is_some() { 0 } else { batch.bodies.value(row).len() as u64 };
-        total = total.saturating_add((body + batch.map_bytes(row)).saturating_mul(chunk.len() as u64));
-    }
-    match total <= most {
-        true => Ok(()),
-        false => Err(format!("repeated records to {total} bytes, more than its limit of {most} (`limits.transfer`)")),
-    }
 }
 
 /// The batch that a transform made of rows of `batch` from `start` on, and the rows of it whose new bodies are not JSON.

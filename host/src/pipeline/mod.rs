@@ -16,6 +16,7 @@ mod changes;
 mod columns;
 mod committer;
 mod encoder;
+mod fan_out;
 mod feed;
 mod kinds;
 mod lane;

@@ -23,7 +23,9 @@ use crate::plan::{
     ExportPlan, Exports, Files, Flush, Granularity, Input, LakePlan, Limits, Location, Mapping, OnError, Place,
     PluginOrigin, PluginPlan, PluginUse, SourcePlan, Timestamp,
 };
-use crate::plugin::{Failure, FileId, FileType, Filter, Format, Moment, Sandbox, Segment, Toolbox, Transform};
+use crate::plugin::{
+    Compiler, Failure, FileId, FileType, Filter, Format, Moment, Sandbox, Segment, Toolbox, Transform,
+};
 use crate::record::{Attribute, ColumnRequest, ColumnType};
 use crate::soak::stride;
 use crate::telemetry::{ExportReport, Live};
@@ -47,7 +49,7 @@ enum Content {
 /// Where the format for Avro runs; compiled once.
 static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| {
     let cache = tempfile::tempdir().unwrap();
-    Sandbox::new(Some(cache.path().to_owned())).unwrap()
+    Sandbox::new(Some(cache.path().to_owned()), Compiler::ThisProcess).unwrap()
 });
 
 /// A line for each record.

@@ -71,13 +71,20 @@ impl Writer {
     /// Of kind `Plugin` where the format fails and the export says stop, or fails altogether; of kind `Lake` where it cannot be
     /// found out which object a period's records go to.
     ///
-    /// `moment` is the batch's.
-    pub fn write(&mut self, batch: &Batch, span: &SpanContext, moment: Moment, out: &mut Processed) -> Result<()> {
+    /// `moment` is the batch's; `timed_by` names the transform that set its times.
+    pub fn write(
+        &mut self,
+        batch: &Batch,
+        timed_by: Option<&str>,
+        span: &SpanContext,
+        moment: Moment,
+        out: &mut Processed,
+    ) -> Result<()> {
         if batch.rows() == 0 {
             return Ok(());
         }
         let started = Instant::now();
-        let groups = self.route(batch, span, out)?;
+        let groups = self.route(batch, timed_by, span, out)?;
         out.stages.partition += nanos(started);
         let started = Instant::now();
         for (file, rows) in groups {
@@ -95,7 +102,13 @@ impl Writer {
         Ok(())
     }
 
-    fn route(&mut self, batch: &Batch, span: &SpanContext, out: &mut Processed) -> Result<Vec<(Arc<File>, Vec<u32>)>> {
+    fn route(
+        &mut self,
+        batch: &Batch,
+        timed_by: Option<&str>,
+        span: &SpanContext,
+        out: &mut Processed,
+    ) -> Result<Vec<(Arc<File>, Vec<u32>)>> {
         let columns = self.layout.columns(batch);
         let granularity = self.plan.granularity;
         let mut groups: BTreeMap<FileId, (Arc<File>, Vec<u32>)> = BTreeMap::new();
@@ -106,7 +119,7 @@ impl Writer {
                 Timestamp::Event { or_enqueued } => match columns.time(row, or_enqueued) {
                     Some(time) => time,
                     None => {
-                        out.dead.push(letter(batch, row, self.layout.no_time(&self.plan)));
+                        out.dead.push(letter(batch, row, self.layout.no_time(&self.plan, timed_by)));
                         continue;
                     }
                 },

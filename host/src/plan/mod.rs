@@ -182,6 +182,10 @@ pub struct Limits {
     pub transfer: u64,
     /// Size of the component. Bytes.
     pub component: u64,
+    /// Time that compiling the component may take.
+    pub compile_time: Duration,
+    /// Memory that compiling the component may take. Bytes.
+    pub compile_memory: u64,
     /// Log lines of one call; further ones are cut and counted.
     pub log_lines: u32,
 }
@@ -193,6 +197,8 @@ impl Default for Limits {
             time: Duration::from_secs(5),
             transfer: 32 << 20,
             component: 32 << 20,
+            compile_time: Duration::from_secs(60),
+            compile_memory: 2 << 30,
             log_lines: 100,
         }
     }

@@ -2,8 +2,11 @@
 //!
 //! Deserialising compiled code runs whatever it says, so nothing is loaded that this user did not put there: the folder is the
 //! user's alone (0700), and each file carries an HMAC under a random key that only the user can read (0600). Whatever is not
-//! authentic, or belongs to another wasmtime, configuration or CPU, is compiled anew. The cache is only ever a short cut: where
-//! it cannot be used, plugins are compiled each time and a warning says why.
+//! authentic, or belongs to another wasmtime, configuration or CPU, is compiled anew. A folder that others could write to, or a
+//! key that others could read, is made private and begun anew, with a warning. Where the cache cannot be used, plugins are
+//! compiled each time and a warning says why.
+
+mod private;
 
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -14,6 +17,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+use super::engine;
+use private::Found;
 
 /// Bytes of the key, and of the code before a file's contents.
 const MAC: usize = 32;
@@ -43,43 +49,66 @@ impl Cache {
     /// Opens, and where needed makes, the cache in `folder`.
     ///
     /// # Errors
-    /// Where the folder cannot be made, or others than this user can write to it or read its key.
+    /// Where the folder cannot be made or made private.
     pub(super) fn open(folder: &Path) -> io::Result<Cache> {
         let folder = folder.join("compiled");
-        private::make_folder(&folder)?;
+        let shown = folder.display();
+        match private::make_folder(&folder)? {
+            Found::Private => {}
+            Found::Readable => tracing::warn!("`{shown}` was open to other users; it is this user's alone now"),
+            Found::Writable => {
+                tracing::warn!(
+                    "other users could write to `{shown}`; it is this user's alone now, and plugins are compiled anew"
+                );
+                clear(&folder)?;
+            }
+        }
         let path = folder.join("key");
-        let key = match private::read(&path) {
-            Ok(key) => key,
+        let key = match read_key(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => make_key(&folder, &path)?,
-            Err(error) => return Err(error),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                tracing::warn!("{error}; the key is made anew, and so are compiled plugins");
+                clear(&folder)?;
+                make_key(&folder, &path)?
+            }
+            key => key?,
         };
-        let key =
-            key.try_into().map_err(|_| io::Error::other(format!("`{}` is not a key; delete it", path.display())))?;
         Ok(Cache { folder, key })
     }
 
     /// The compiled form of the component whose SHA-256 is `digest`, if it is here and authentic.
     pub(super) fn load(&self, engine: &Engine, digest: &[u8; 32]) -> Option<Component> {
-        let name = name(engine, digest);
-        let file = private::read(&self.folder.join(&name)).ok()?;
-        let (mac, code) = file.split_at_checked(MAC)?;
-        self.mac(&name, code).verify_slice(mac).ok()?;
-        // SAFETY: the bytes are what `Component::serialize` gave: their HMAC was made by `store` with a key that only this
-        // user can read, over these bytes and the name, and the name binds them to this component, wasmtime, configuration
-        // and CPU. They are in this process's memory, so nobody changes them after the check.
-        let component = unsafe { Component::deserialize(engine, code) };
-        component.ok()
+        let path = self.folder.join(name(engine, digest));
+        match self.read(engine, digest, &path) {
+            Ok(component) => Some(component),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!("the compiled plugin `{}` cannot be used and is compiled anew: {error}", path.display());
+                None
+            }
+        }
     }
 
-    /// Keeps the compiled form of a component.
+    fn read(&self, engine: &Engine, digest: &[u8; 32], path: &Path) -> io::Result<Component> {
+        let file = private::read(path)?;
+        let forged = || private::invalid("it is not what was written".to_owned());
+        let (mac, code) = file.split_at_checked(MAC).ok_or_else(forged)?;
+        self.mac(&name(engine, digest), code).verify_slice(mac).map_err(|_| forged())?;
+        // SAFETY: the bytes are what the compiler made: their HMAC was made by `store` with a key that only this user can read,
+        // over these bytes and the name, and the name binds them to this component, wasmtime, configuration and CPU. They are in
+        // this process's memory, so nobody changes them after the check.
+        engine::enter(|| unsafe { Component::deserialize(engine, code) })
+            .map_err(|error| io::Error::other(format!("{error:#}")))
+    }
+
+    /// Keeps the compiled code of a component.
     ///
     /// # Errors
     /// Where the file cannot be written; the cache is then as it was.
-    pub(super) fn store(&self, engine: &Engine, digest: &[u8; 32], component: &Component) -> io::Result<()> {
-        let code = component.serialize().map_err(io::Error::other)?;
+    pub(super) fn store(&self, engine: &Engine, digest: &[u8; 32], code: &[u8]) -> io::Result<()> {
         let name = name(engine, digest);
-        let mac = self.mac(&name, &code).finalize().into_bytes();
-        write(&self.folder, &self.folder.join(name), &[&mac, &code])
+        let mac = self.mac(&name, code).finalize().into_bytes();
+        write(&self.folder, &self.folder.join(name), &[&mac, code])
     }
 
     /// How many bytes the compiled form takes here; `None` where it is not.
@@ -113,7 +142,13 @@ fn name(engine: &Engine, digest: &[u8; 32]) -> String {
     format!("{}.cwasm", hex::encode(sha.0.finalize()))
 }
 
-fn make_key(folder: &Path, path: &Path) -> io::Result<Vec<u8>> {
+fn read_key(path: &Path) -> io::Result<[u8; MAC]> {
+    let key = private::read(path)?;
+    let length = key.len();
+    key.try_into().map_err(|_| private::invalid(format!("`{}` has {length} bytes, expected {MAC}", path.display())))
+}
+
+fn make_key(folder: &Path, path: &Path) -> io::Result<[u8; MAC]> {
     let mut key = [0; MAC];
     getrandom::fill(&mut key).map_err(|error| io::Error::other(format!("no random numbers: {error}")))?;
     // A link, unlike a rename, fails where another process was first; that one's key is then everybody's.
@@ -123,8 +158,22 @@ fn make_key(folder: &Path, path: &Path) -> io::Result<Vec<u8>> {
     fs::remove_file(&temporary)?;
     match linked {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => private::read(path),
+        _ => read_key(path),
     }
+}
+
+/// Removes the key, and what was written with it.
+fn clear(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_ours = name == "key" || name.ends_with(".cwasm") || name.starts_with("key.") || name.starts_with("tmp.");
+        if is_ours && !entry.file_type()?.is_dir() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn write(folder: &Path, path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
@@ -139,84 +188,11 @@ fn write(folder: &Path, path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
     written
 }
 
-/// Files and folders that are this user's alone.
-#[cfg(unix)]
-mod private {
-    use std::fs::{self, DirBuilder, File, OpenOptions};
-    use std::io::{self, Read as _};
-    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
-    use std::path::Path;
-
-    pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
-        if let Some(above) = folder.parent() {
-            fs::create_dir_all(above)?;
-        }
-        match DirBuilder::new().mode(0o700).create(folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        let found = fs::symlink_metadata(folder)?;
-        match found.is_dir() {
-            true => check(folder, &found),
-            false => Err(io::Error::other(format!("`{}` is not a folder", folder.display()))),
-        }
-    }
-
-    pub(super) fn create(path: &Path) -> io::Result<File> {
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-    }
-
-    pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
-        let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
-        check(path, &file.metadata()?)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(bytes)
-    }
-
-    fn check(path: &Path, found: &fs::Metadata) -> io::Result<()> {
-        // SAFETY: geteuid has no preconditions and cannot fail.
-        let user = unsafe { libc::geteuid() };
-        let path = path.display();
-        if found.uid() != user {
-            return Err(io::Error::other(format!("`{path}` belongs to user {}, not to user {user}", found.uid())));
-        }
-        match found.mode() & 0o077 {
-            0 => Ok(()),
-            _ => Err(io::Error::other(format!(
-                "`{path}` is open to other users: mode {:o}, expected no rights for group and others",
-                found.mode() & 0o777
-            ))),
-        }
-    }
-}
-
-/// Elsewhere a user's folders are private by inheritance.
-#[cfg(not(unix))]
-mod private {
-    use std::fs::{self, File, OpenOptions};
-    use std::io;
-    use std::path::Path;
-
-    pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
-        fs::create_dir_all(folder)
-    }
-
-    pub(super) fn create(path: &Path) -> io::Result<File> {
-        OpenOptions::new().write(true).create_new(true).open(path)
-    }
-
-    pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
-        fs::read(path)
-    }
-}
-
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
-    use crate::plugin::engine;
 
     /// The smallest component there is.
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -228,7 +204,7 @@ mod tests {
 
     fn filled(folder: &Path) -> (Cache, PathBuf) {
         let cache = Cache::open(folder).unwrap();
-        cache.store(engine(), &DIGEST, &Component::from_binary(engine(), EMPTY).unwrap()).unwrap();
+        cache.store(engine(), &DIGEST, &engine().precompile_component(EMPTY).unwrap()).unwrap();
         let file = cache.folder.join(name(engine(), &DIGEST));
         (cache, file)
     }
@@ -273,30 +249,95 @@ mod tests {
         assert!(stranger.load(engine(), &DIGEST).is_none());
     }
 
+    fn set(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
     #[test]
-    fn folder_and_files_are_the_users_alone_or_not_used() {
+    fn folder_and_files_are_the_users_alone() {
         let folder = tempfile::tempdir().unwrap();
         let (cache, file) = filled(folder.path());
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&cache.folder), mode(&file), mode(&cache.folder.join("key"))), (0o700, 0o600, 0o600));
-
-        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         set(&file, 0o644);
         assert!(cache.load(engine(), &DIGEST).is_none());
-        set(&cache.folder.join("key"), 0o640);
-        let error = Cache::open(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("is open to other users: mode 640"), "{error}");
-        set(&cache.folder.join("key"), 0o600);
+        set(&file, 0o600);
+
         set(&cache.folder, 0o755);
-        let error = Cache::open(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("is open to other users: mode 755"), "{error}");
+        let again = Cache::open(folder.path()).unwrap();
+        assert_eq!(mode(&cache.folder), 0o700);
+        assert!(again.load(engine(), &DIGEST).is_some(), "nobody else could change anything");
+    }
+
+    #[test]
+    fn a_folder_that_others_could_write_to_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, file) = filled(folder.path());
+        fs::write(cache.folder.join("of another program"), "").unwrap();
+        set(&cache.folder, 0o777);
+        let again = Cache::open(folder.path()).unwrap();
+        assert_eq!(mode(&cache.folder), 0o700);
+        assert!(again.key != cache.key && !file.exists() && cache.folder.join("of another program").exists());
+        let (_, file) = filled(folder.path());
+        assert!(file.exists() && Cache::open(folder.path()).unwrap().key == again.key);
+    }
+
+    #[test]
+    fn a_key_that_is_none_or_that_others_could_read_is_made_anew() {
+        let break_it: [fn(&Path); 5] = [
+            |key| set(key, 0o644),
+            |key| fs::write(key, "").unwrap(),
+            |key| fs::write(key, [0; MAC + 1]).unwrap(),
+            |key| {
+                fs::rename(key, key.with_file_name("elsewhere")).unwrap();
+                symlink("elsewhere", key).unwrap();
+            },
+            |key| {
+                fs::remove_file(key).unwrap();
+                make_pipe(key);
+            },
+        ];
+        for break_it in break_it {
+            let folder = tempfile::tempdir().unwrap();
+            let (cache, file) = filled(folder.path());
+            break_it(&cache.folder.join("key"));
+            let again = Cache::open(folder.path()).unwrap();
+            assert!(again.key != cache.key && !file.exists());
+            assert_eq!(mode(&cache.folder.join("key")), 0o600);
+            assert!(fs::symlink_metadata(cache.folder.join("key")).unwrap().is_file());
+            assert_eq!(Cache::open(folder.path()).unwrap().key, again.key);
+        }
+    }
+
+    fn make_pipe(path: &Path) {
+        let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        // SAFETY: the path is a string that ends with NUL.
+        assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+    }
+
+    #[test]
+    fn what_is_no_file_is_replaced_without_waiting_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, file) = filled(folder.path());
+        let code = engine().precompile_component(EMPTY).unwrap();
+        let replace: [fn(&Path); 2] = [make_pipe, |file| symlink("/etc/passwd", file).unwrap()];
+        for replace in replace {
+            fs::remove_file(&file).unwrap();
+            replace(&file);
+            assert!(cache.load(engine(), &DIGEST).is_none());
+            cache.store(engine(), &DIGEST, &code).unwrap();
+            assert!(cache.load(engine(), &DIGEST).is_some());
+        }
     }
 
     #[test]
     fn a_link_in_the_folders_place_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("compiled")).unwrap();
+        symlink(elsewhere.path(), folder.path().join("compiled")).unwrap();
         assert!(Cache::open(folder.path()).unwrap_err().to_string().contains("is not a folder"));
     }
 }

@@ -1,5 +1,7 @@
 //! The one WebAssembly engine of the process, and the thread that tells its plugins the time.
 
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
@@ -34,9 +36,36 @@ pub(super) fn ticks(limit: Duration) -> u64 {
     u64::try_from(ticks).unwrap_or(u64::MAX >> 1).min(u64::MAX >> 1) + 1
 }
 
+/// A defect that a component brought to light in the WebAssembly runtime.
+#[derive(Debug, thiserror::Error)]
+#[error("the WebAssembly runtime panicked: {0}")]
+pub(super) struct Panicked(String);
+
+/// Enters the WebAssembly runtime: everything that is done with a component, or what was compiled from one, goes through here.
+/// A panic is returned as [`Panicked`]; what `f` changed is not to be used again after it.
+pub(super) fn enter<R>(f: impl FnOnce() -> wasmtime::Result<R>) -> wasmtime::Result<R> {
+    panic::catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| Err(Panicked(message(panic.as_ref())).into()))
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("without a message").to_owned()
+}
+
+/// An engine for compiling alone; what it compiles runs in [`shared`].
+///
+/// # Errors
+/// Where the machine cannot run WebAssembly at all.
+pub(super) fn compiling() -> Result<Engine> {
+    Engine::new(&config()).map_err(cannot)
+}
+
+fn cannot(error: wasmtime::Error) -> Error {
+    Error::internal(format!("cannot start the WebAssembly engine: {error:#}"))
+}
+
 fn start() -> Result<Shared> {
-    let cannot = |error: wasmtime::Error| Error::internal(format!("cannot start the WebAssembly engine: {error:#}"));
-    let engine = Engine::new(&config()).map_err(cannot)?;
+    let engine = compiling()?;
     let mut linker = Linker::new(&engine);
     wasi::add_to_linker(&mut linker).map_err(cannot)?;
 
@@ -64,7 +93,8 @@ fn config() -> Config {
         .epoch_interruption(true)
         .wasm_relaxed_simd(false)
         .wasm_memory64(false)
-        .wasm_multi_memory(false);
+        // The runtime connects two modules with memories of their own by a third one, which has both.
+        .wasm_multi_memory(true);
     // Threads and garbage collection are not compiled into this wasmtime at all.
     config
 }
@@ -79,6 +109,16 @@ mod tests {
         assert_eq!(ticks(Duration::from_millis(11)), 3);
         assert_eq!(ticks(Duration::ZERO), 1);
         assert!(ticks(Duration::MAX) > 1 << 60);
+    }
+
+    #[test]
+    fn a_panic_is_an_error_with_its_message() {
+        let whole = enter(|| -> wasmtime::Result<()> { panic!("on purpose") }).unwrap_err();
+        assert_eq!(whole.to_string(), "the WebAssembly runtime panicked: on purpose");
+        let number = 7;
+        let formatted = enter(|| -> wasmtime::Result<()> { panic!("number {number}") }).unwrap_err();
+        assert!(formatted.is::<Panicked>() && formatted.to_string().ends_with("panicked: number 7"), "{formatted}");
+        assert_eq!(enter(|| Ok(number)).unwrap(), 7);
     }
 
     #[test]

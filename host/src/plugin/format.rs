@@ -63,6 +63,10 @@ impl SandboxFormat {
             .guard("file-type", |store| guest.encoder().call_file_type(store, encoder))
             .and_then(|found| instance.check("file-type", checked_type(found)))
             .map_err(plugin_error)?;
+        if file_type.appendable {
+            let spare = instance.opened("open", |store| open(&guest, store, &config, schema))?;
+            check_trailer(&mut instance, &guest, spare).map_err(plugin_error)?;
+        }
         Ok(SandboxFormat {
             instance,
             guest,
@@ -157,9 +161,8 @@ impl Format for SandboxFormat {
         let encoder = self.encoder(file)?;
         let guest = &self.guest;
         let trailer = self.instance.call("trailer", 0, |store| guest.encoder().call_trailer(store, encoder))?;
-        if self.file_type.appendable && !trailer.is_empty() {
-            let broken = Err(format!("gave {} bytes after an appendable file, expected none", trailer.len()));
-            self.instance.check("trailer", broken)?;
+        if self.file_type.appendable {
+            self.instance.check("trailer", no_trailer(&trailer))?;
         }
         self.files.remove(&file);
         self.instance.guard("drop", |store| encoder.resource_drop(store))?;
@@ -168,6 +171,27 @@ impl Format for SandboxFormat {
 
     fn set_moment(&mut self, moment: Moment) {
         self.instance.set_moment(moment);
+    }
+}
+
+/// Writes a file without records, to see that nothing comes after them: an appendable file never ends.
+fn check_trailer(instance: &mut Instance, guest: &Guest, encoder: ResourceAny) -> Result<(), Failure> {
+    let context = wit::FileContext { seed: &[0; 16], resumed: false };
+    let trailer = instance.guard("trailer", |store| {
+        Ok(match guest.encoder().call_header(&mut *store, encoder, context)? {
+            Ok(_) => guest.encoder().call_trailer(&mut *store, encoder)?.unwrap_or_default(),
+            // What it does not write at all it does not end either.
+            Err(_) => Vec::new(),
+        })
+    })?;
+    instance.check("trailer", no_trailer(&trailer))?;
+    instance.guard("drop", |store| encoder.resource_drop(store))
+}
+
+fn no_trailer(trailer: &[u8]) -> Result<(), Broken> {
+    match trailer.len() {
+        0 => Ok(()),
+        bytes => Err(format!("gave {bytes} bytes after an appendable file, expected none")),
     }
 }
 

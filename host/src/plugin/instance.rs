@@ -11,7 +11,7 @@ use wasmtime::{Store, Trap};
 
 use super::bindings::lakeport::plugin::records as wit;
 use super::crossing::{column_requests, split};
-use super::engine::ticks;
+use super::engine::{Panicked, enter, ticks};
 use super::limits::Limiter;
 use super::log::{Log, printable};
 use super::wasi::State;
@@ -131,7 +131,8 @@ impl Instance {
         f: impl FnOnce(&mut Store<State>) -> wasmtime::Result<Result<R, wit::Error>>,
     ) -> Result<R, Failure> {
         let started = Instant::now();
-        let answer = self.guard(function, f);
+        let answer = self.enter(function, f);
+        self.store.data().log.flush(!matches!(answer, Ok(Ok(_))));
         let took = started.elapsed();
         self.meter.add(|usage| {
             usage.calls += 1;
@@ -198,13 +199,23 @@ impl Instance {
         function: &str,
         f: impl FnOnce(&mut Store<State>) -> wasmtime::Result<R>,
     ) -> Result<R, Failure> {
+        let answer = self.enter(function, f);
+        self.store.data().log.flush(answer.is_err());
+        answer
+    }
+
+    fn enter<R>(
+        &mut self,
+        function: &str,
+        f: impl FnOnce(&mut Store<State>) -> wasmtime::Result<R>,
+    ) -> Result<R, Failure> {
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
         }
         self.store.data().log.begin();
         self.store.data_mut().limiter.refused = false;
         self.store.set_epoch_deadline(ticks(self.limits.time));
-        let answer = f(&mut self.store);
+        let answer = enter(|| f(&mut self.store));
         let state = self.store.data();
         let cut = state.log.end();
         self.meter.peak.fetch_max(state.limiter.peak, Ordering::Relaxed);
@@ -258,7 +269,8 @@ impl Instance {
         let state = self.store.data();
         let mut why = String::new();
         if state.limiter.refused {
-            why += &format!(", after it was refused more memory than its limit of {}", bytes(self.limits.memory));
+            let limit = bytes(self.limits.memory);
+            why += &format!(", after it was refused more memory than its limit of {limit} (`limits.memory`)");
         }
         if let Some(words) = state.log.last_words() {
             why += &format!("; it said: {}", printable(&words, MESSAGE));
@@ -276,6 +288,9 @@ impl Instance {
             };
         }
         let root = printable(&error.root_cause().to_string(), MESSAGE);
+        if error.is::<Panicked>() {
+            return Failure::Trap(format!("plugin `{name}` cannot be run in `{function}`: {root}{why}"));
+        }
         if root.contains("fuel allocated for hostcalls") {
             let limit = bytes(self.limits.transfer);
             return Failure::BrokeRule(format!(

@@ -1,5 +1,7 @@
 //! What a plugin prints, line by line into the host's log.
 //!
+//! The lines of a call are logged once it ended: standard output at level `info`, standard error at `warn`. Those of a call that
+//! failed are logged at `debug`: its failure, which is told or kept with the records that it refuses, has the last of them.
 //! Lines are escaped, at most [`LINE`] bytes, and so many a call; what is over is cut and counted, so that a plugin can neither
 //! fill a disk nor forge a line of the host's.
 
@@ -57,6 +59,8 @@ struct Lines {
     cut: u64,
     out: Partial,
     err: Partial,
+    /// The lines of this call.
+    printed: Vec<(Stream, String)>,
     /// The last lines of standard error in this call: a panic's message is there.
     remembered: Vec<String>,
 }
@@ -76,6 +80,7 @@ impl Log {
             cut: 0,
             out: Partial::default(),
             err: Partial::default(),
+            printed: Vec::new(),
             remembered: Vec::new(),
         })))
     }
@@ -91,7 +96,7 @@ impl Log {
         lines.remembered.clear();
     }
 
-    /// A call ended: prints unfinished lines, and gives how many lines were cut, for length or number.
+    /// A call ended: ends unfinished lines, and gives how many lines were cut, for length or number.
     pub(super) fn end(&self) -> u64 {
         let mut lines = self.lines();
         for stream in [Stream::Out, Stream::Err] {
@@ -100,6 +105,20 @@ impl Log {
             }
         }
         std::mem::take(&mut lines.cut)
+    }
+
+    /// Logs the lines of the call that ended.
+    pub(super) fn flush(&self, failed: bool) {
+        let mut lines = self.lines();
+        let printed = std::mem::take(&mut lines.printed);
+        let plugin = &*lines.plugin;
+        for (stream, line) in printed {
+            match stream {
+                _ if failed => tracing::debug!(target: "lakeport::plugin", plugin, "{line}"),
+                Stream::Out => tracing::info!(target: "lakeport::plugin", plugin, "{line}"),
+                Stream::Err => tracing::warn!(target: "lakeport::plugin", plugin, "{line}"),
+            }
+        }
     }
 
     /// What standard error said last in this call, on one line.
@@ -148,11 +167,6 @@ impl Lines {
         let text = String::from_utf8_lossy(&partial.bytes);
         let line = printable(text.trim_end_matches('\r'), LINE);
         self.cut += u64::from(partial.overflowed || line.ends_with('…'));
-        let plugin = &*self.plugin;
-        match stream {
-            Stream::Out => tracing::info!(target: "lakeport::plugin", plugin, "{line}"),
-            Stream::Err => tracing::warn!(target: "lakeport::plugin", plugin, "{line}"),
-        }
         // Rust's advice on backtraces is for those who can set the plugin's environment: nobody.
         if stream == Stream::Err && !line.trim().is_empty() && !line.starts_with("note: ") {
             if self.remembered.len() == REMEMBERED {
@@ -160,6 +174,7 @@ impl Lines {
             }
             self.remembered.push(line.trim().to_owned());
         }
+        self.printed.push((stream, line));
     }
 }
 
@@ -228,6 +243,9 @@ mod tests {
         log.begin();
         log.lines().write(Stream::Out, b"1\n2\n3\n4\n");
         assert_eq!(log.end(), 2);
+        assert_eq!(log.lines().printed, [(Stream::Out, "1".to_owned()), (Stream::Out, "2".to_owned())]);
+        log.flush(false);
+        assert!(log.lines().printed.is_empty());
         log.begin();
         log.lines().write(Stream::Out, b"again\n");
         assert_eq!(log.end(), 0);

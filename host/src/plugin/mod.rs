@@ -7,16 +7,20 @@
 mod bindings;
 mod cache;
 mod catalog;
+mod compiler;
 mod crossing;
 mod engine;
 mod filter;
 mod format;
+#[cfg(test)]
+mod hostile;
 mod inspect;
 mod instance;
 mod limits;
 mod loaded;
 pub mod lock;
 mod log;
+mod outline;
 mod sandbox;
 mod scaffold;
 mod settings;
@@ -25,10 +29,11 @@ mod wasi;
 
 use std::fmt;
 
+pub use compiler::{Compiler, compile_input};
 pub use inspect::{Compiled, InspectedFileType, Inspection, Opened, compile, inspect};
 pub use loaded::Loaded;
 pub use sandbox::{Sandbox, SandboxToolbox, built_in_names};
-pub use scaffold::{Scaffold, scaffold};
+pub use scaffold::{Scaffold, check_name, scaffold};
 
 use crate::dataset::{Described, TableSchema};
 use crate::error::{Error, Result};

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use super::bindings::exports::lakeport::plugin::{catalog, format};
 use super::cache::{self, Cache};
 use super::catalog::{SandboxCatalog, SandboxWidener};
+use super::compiler::Compiler;
 use super::filter::SandboxFilter;
 use super::format::SandboxFormat;
 use super::instance::Meter;
-use super::loaded::{Functions, Loaded};
+use super::loaded::{Binary, Functions, Loaded};
 use super::transform::SandboxTransform;
 use super::{Catalog, Filter, Format, Moment, PluginKind, Toolbox, Transform, Usage, Widener, no_tables};
 use crate::dataset::TableSchema;
@@ -34,7 +35,15 @@ pub struct Sandbox(Arc<Shared>);
 
 struct Shared {
     cache: Option<Cache>,
-    loaded: Mutex<HashMap<Origin, Arc<Loaded>>>,
+    compiler: Compiler,
+    plugins: Mutex<HashMap<Origin, Arc<Mutex<Known>>>>,
+}
+
+/// What is known of one component so far.
+#[derive(Default)]
+struct Known {
+    binary: Option<Binary>,
+    loaded: Option<Arc<Loaded>>,
 }
 
 /// What makes two plans the same component.
@@ -45,13 +54,14 @@ enum Origin {
 }
 
 impl Sandbox {
-    /// A sandbox whose compiled plugins are kept in `cache`, or in the user's cache folder where that is `None`.
+    /// A sandbox whose compiled plugins are kept in `cache`, or in the user's cache folder where that is `None`. `compiler`
+    /// compiles those that come from a path; built-in ones are compiled in this process.
     ///
     /// A cache that cannot be used is a warning in the log: plugins are then compiled in every run.
     ///
     /// # Errors
     /// Of kind `Internal`, where this machine cannot run WebAssembly.
-    pub fn new(cache: Option<PathBuf>) -> Result<Sandbox> {
+    pub fn new(cache: Option<PathBuf>, compiler: Compiler) -> Result<Sandbox> {
         super::engine::shared()?;
         let cache = cache.or_else(cache::default_folder).and_then(|folder| match Cache::open(&folder) {
             Ok(cache) => Some(cache),
@@ -60,27 +70,48 @@ impl Sandbox {
                 None
             }
         });
-        Ok(Sandbox(Arc::new(Shared { cache, loaded: Mutex::default() })))
+        Ok(Sandbox(Arc::new(Shared { cache, compiler, plugins: Mutex::default() })))
     }
 
     /// Loads a plugin; the same component is loaded once.
     ///
     /// # Errors
-    /// Of kind `Config` where there is no such plugin, it is too large, it is no component, it imports what it may not, or it
-    /// exports no kind that this version knows; `Plugin` where it fails to describe itself.
+    /// Of kind `Config` where there is no such plugin, it is too large, it is no component, it is made for another version of
+    /// the interface, it imports what it may not, it exports no kind that this version knows, or it cannot be compiled within
+    /// its limits; `Plugin` where it fails to describe itself.
     pub fn load(&self, plan: &PluginPlan) -> Result<Arc<Loaded>> {
+        let known = self.known(plan);
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = known.loaded.as_ref().filter(|loaded| loaded.size <= plan.limits.component) {
+            return Ok(loaded.clone());
+        }
+        let binary = known.read(plan)?;
+        let compiler = match plan.origin {
+            PluginOrigin::BuiltIn => &Compiler::ThisProcess,
+            PluginOrigin::Path(_) => &self.0.compiler,
+        };
+        let loaded = Arc::new(Loaded::new(&plan.name, binary, &plan.limits, self.cache(), compiler)?);
+        known.loaded = Some(loaded.clone());
+        Ok(loaded)
+    }
+
+    /// The SHA-256 of a plugin's component in hexadecimal. Nothing of it is compiled or run; [`Sandbox::load`] loads the very
+    /// bytes that were read here.
+    ///
+    /// # Errors
+    /// Of kind `Config` where there is no such plugin, it cannot be read, or it is too large.
+    pub fn digest(&self, plan: &PluginPlan) -> Result<String> {
+        let known = self.known(plan);
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.read(plan).map(|binary| hex::encode(binary.sha256))
+    }
+
+    fn known(&self, plan: &PluginPlan) -> Arc<Mutex<Known>> {
         let origin = match &plan.origin {
             PluginOrigin::BuiltIn => Origin::BuiltIn(plan.name.clone()),
             PluginOrigin::Path(path) => Origin::Path(path.clone()),
         };
-        let mut known = self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(loaded) = known.get(&origin).filter(|loaded| loaded.size <= plan.limits.component) {
-            return Ok(loaded.clone());
-        }
-        let bytes = read(plan)?;
-        let loaded = Arc::new(Loaded::new(&plan.name, bytes, &plan.limits, self.cache())?);
-        known.insert(origin, loaded.clone());
-        Ok(loaded)
+        self.0.plugins.lock().unwrap_or_else(PoisonError::into_inner).entry(origin).or_default().clone()
     }
 
     pub(super) fn cache(&self) -> Option<&Cache> {
@@ -90,6 +121,18 @@ impl Sandbox {
     /// A toolbox for one export: what its plugins do is added up there.
     pub fn toolbox(&self) -> SandboxToolbox {
         SandboxToolbox { sandbox: self.clone(), meters: Mutex::default() }
+    }
+}
+
+impl Known {
+    /// The component's bytes, read once.
+    fn read(&mut self, plan: &PluginPlan) -> Result<Binary> {
+        let binary = match &self.binary {
+            Some(binary) => binary.clone(),
+            None => Binary::new(read(plan)?),
+        };
+        binary.check_size(&plan.name, &plan.limits)?;
+        Ok(self.binary.insert(binary).clone())
     }
 }
 

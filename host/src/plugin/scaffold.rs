@@ -47,17 +47,51 @@ pub struct Scaffold {
     pub component: PathBuf,
 }
 
+/// Names that Cargo or the compiler have another use for, beside Rust's keywords.
+const RESERVED: [&str; 11] =
+    ["alloc", "build", "core", "deps", "examples", "incremental", "proc-macro", "std", "test", "tests", "target"];
+/// The crates that a plugin depends on.
+const DEPENDENCIES: [&str; 5] = ["lakeport-plugin", "schemars", "serde", "serde-json", "wit-bindgen"];
+/// Rust's keywords that a name could be.
+const KEYWORDS: &str = "abstract as async await become box break const continue crate do dyn else enum extern false final fn for \
+                        gen if impl in let loop macro match mod move mut override priv pub ref return self static struct super \
+                        trait true try type typeof unsafe unsized use virtual where while yield";
+
+/// Checks the name of a new plugin, which is a crate's name too.
+///
+/// # Errors
+/// Why it cannot be one, and what can.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let ends_well = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    if !name.starts_with(|c: char| c.is_ascii_lowercase())
+        || !name.ends_with(ends_well)
+        || !name.chars().all(plain)
+        || name.len() > 64
+    {
+        return Err(
+            "expected up to 64 lower-case letters, digits and `-`, first a letter, such as `too-hot`".to_owned()
+        );
+    }
+    let instead = format!("choose another, such as `{name}-plugin`");
+    if KEYWORDS.split(' ').any(|keyword| keyword == name) {
+        return Err(format!("`{name}` is a keyword of Rust; {instead}"));
+    }
+    if RESERVED.contains(&name) {
+        return Err(format!("Cargo does not take `{name}` as a crate's name; {instead}"));
+    }
+    if DEPENDENCIES.contains(&name) {
+        return Err(format!("`{name}` is a crate that plugins depend on; {instead}"));
+    }
+    Ok(())
+}
+
 /// Writes a new plugin of `kind` into `parent`/`name`, which must not exist.
 ///
 /// # Errors
 /// Of kind `Config` where the name is no crate's, the folder exists, or it cannot be written.
 pub fn scaffold(parent: &Path, name: &str, kind: PluginKind) -> Result<Scaffold> {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(plain) || name.len() > 64 {
-        return Err(Error::config(format!(
-            "`{name}` is no name of a plugin, expected lower-case letters, digits and `-`, such as `too-hot`"
-        )));
-    }
+    check_name(name).map_err(|why| Error::config(format!("`{name}` is no name of a plugin: {why}")))?;
     let folder = parent.join(name);
     if folder.exists() {
         return Err(Error::config(format!("`{}` exists already, expected a new folder", folder.display())));
@@ -114,9 +148,25 @@ mod tests {
     #[test]
     fn names_that_are_no_crates_and_folders_that_exist_are_refused() {
         let parent = tempfile::tempdir().unwrap();
-        for name in ["", "Hot", "1st", "../up", "a/b", "a b", "é"] {
+        for (name, why) in [
+            ("", "expected up to 64"),
+            ("Hot", "expected up to 64"),
+            ("1st", "expected up to 64"),
+            ("../up", "expected up to 64"),
+            ("a/b", "expected up to 64"),
+            ("a b", "expected up to 64"),
+            ("a-", "expected up to 64"),
+            ("é", "expected up to 64"),
+            ("match", "a keyword of Rust"),
+            ("self", "a keyword of Rust"),
+            ("test", "Cargo does not take `test`"),
+            ("core", "Cargo does not take `core`"),
+            ("lakeport-plugin", "a crate that plugins depend on; choose another, such as `lakeport-plugin-plugin`"),
+            ("serde", "a crate that plugins depend on"),
+        ] {
             let error = scaffold(parent.path(), name, PluginKind::Filter).unwrap_err();
-            assert!(error.message.contains("is no name of a plugin"), "{error}");
+            assert!(error.message.starts_with(&format!("`{name}` is no name of a plugin: ")), "{error}");
+            assert!(error.message.contains(why), "{error}");
         }
         scaffold(parent.path(), "too-hot", PluginKind::Filter).unwrap();
         let error = scaffold(parent.path(), "too-hot", PluginKind::Filter).unwrap_err();

@@ -3,6 +3,7 @@
 //! The names and meanings are those of `wit/records.wit`; a value here crosses to a plugin without being converted.
 
 mod letter;
+pub mod pointer;
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ use crate::clock::Surroundings;
 use crate::error::Result;
 use crate::lake::{Created, Lake};
 use crate::pipeline::{self, Job, Options, Tables};
-use crate::plan::{ExportPlan, Plan, PluginUse};
+use crate::plan::{ExportPlan, Plan, PluginPlan, PluginUse};
 use crate::plugin::lock::{Lock, Pinned};
 use crate::plugin::{Loaded, PluginKind, Sandbox};
 use crate::telemetry::{ExportReport, Live};
@@ -100,52 +100,67 @@ impl Session {
         report
     }
 
-    /// Compares the plugins that are loaded by path with the lock file beside the configuration. `accept` puts new ones into it.
+    /// Compares the plugins that are loaded by path with the lock file beside the configuration, before anything of them is
+    /// compiled or run. `accept` puts new ones that can be loaded into it.
     ///
     /// # Errors
     /// Of kind `Config` where a component is not the one that was accepted, or the lock file cannot be read or written.
     pub fn pin(&self, accept: bool) -> Result<()> {
         let mut lock = Lock::read(&self.plan.path)?;
-        let mut news = false;
-        for PluginUse { plugin, .. } in self.plan.exports.iter().flat_map(ExportPlan::plugins) {
-            // One that does not load stops its own export, and says so there.
-            let Ok(loaded) = self.sandbox.load(plugin) else { continue };
-            match lock.check(plugin, &loaded.digest) {
-                Pinned::Pinned => {}
-                Pinned::Differs { accepted, found } => return Err(lock.refusal(&plugin.name, &accepted, &found)),
-                Pinned::New => {
-                    lock.accept(&plugin.name, &loaded.digest);
-                    news = true;
-                }
+        let plugins = || self.plan.exports.iter().flat_map(ExportPlan::plugins).map(|used| &used.plugin);
+        let mut new = BTreeMap::new();
+        for plugin in plugins() {
+            // One that cannot be read stops its own export, and says so there.
+            let Ok(digest) = self.sandbox.digest(plugin) else { continue };
+            if self.check_pinned(&lock, plugin)? == Pinned::New {
+                new.insert(&plugin.name, (plugin, digest));
             }
         }
-        if news && accept { lock.write() } else { Ok(()) }
+        if !accept {
+            return Ok(());
+        }
+        let mut has_new = false;
+        for (name, (plugin, digest)) in new {
+            if self.sandbox.load(plugin).is_ok() {
+                tracing::info!(plugin = name, sha256 = digest, "the plugin is new: the lock file has it from now on");
+                lock.accept(name, &digest);
+                has_new = true;
+            }
+        }
+        if has_new { lock.write() } else { Ok(()) }
+    }
+
+    /// Refuses a plugin that differs from the one in the lock file.
+    fn check_pinned(&self, lock: &Lock, plugin: &PluginPlan) -> Result<Pinned> {
+        match lock.check(plugin, &self.sandbox.digest(plugin)?) {
+            Pinned::Differs { accepted, found } => Err(lock.refusal(&plugin.name, &accepted, &found)),
+            pinned => Ok(pinned),
+        }
     }
 
     /// Loads the plugins of an export and checks their settings, by the name that the configuration uses.
     ///
     /// # Errors
-    /// Of kind `Config` where a setting is wrong or a plugin is of the wrong kind, of kind `Plugin` where one cannot be loaded.
+    /// Of kind `Config` where a plugin is not the one in the lock file, is of the wrong kind, or a setting is wrong; as for
+    /// [`Sandbox::load`] otherwise.
     pub fn load(&self, export: &ExportPlan) -> Result<BTreeMap<String, Arc<Loaded>>> {
         let places = [
             (PluginKind::Filter, "filters", export.filters.as_slice()),
             (PluginKind::Transform, "transforms", export.transforms.as_slice()),
             (PluginKind::Format, "format", std::slice::from_ref(&export.format)),
         ];
+        let lock = Lock::read(&self.plan.path)?;
         let mut plugins = BTreeMap::new();
         for (kind, place, uses) in places {
             for PluginUse { plugin, config } in uses {
+                // It may have come only now to where it could not be read before.
+                let _ = self.check_pinned(&lock, plugin)?;
                 let loaded = self.sandbox.load(plugin)?;
                 if loaded.kind != kind {
-                    let message = format!(
-                        "plugin `{}` is a {}, and stands in `{place}` of export `{}`",
-                        plugin.name, loaded.kind, export.name
-                    );
+                    let message = format!("plugin `{}` is a {}, and stands in `{place}`", plugin.name, loaded.kind);
                     return Err(crate::Error::config(message).with_help(format!("`{place}` takes a {kind}")));
                 }
-                loaded
-                    .check_config(config)
-                    .map_err(|error| error.context(format!("export `{}`, plugin `{}`", export.name, plugin.name)))?;
+                loaded.check_config(config)?;
                 plugins.insert(plugin.name.clone(), loaded);
             }
         }

@@ -1,10 +1,10 @@
 //! `lakeport plugin`: what plugin authors and those who trust plugins need.
 
-use std::io::Write;
+use std::io::{self, Write};
 
-use super::written;
+use super::{log_warnings, written};
 use crate::error::Result;
-use crate::plugin::{self, Sandbox};
+use crate::plugin::{self, Compiler, Sandbox};
 
 pub mod accept;
 pub mod compile;
@@ -18,6 +18,17 @@ pub enum Command {
     Compile(compile::Args),
     Accept(accept::Args),
     New(new::Args),
+    CompileInput(CompileInput),
+}
+
+/// Compile the component of standard input to standard output: how other commands compile components
+#[derive(Debug, clap::Args)]
+#[command(hide = true)]
+pub struct CompileInput {
+    /// Bytes of memory that it may take
+    pub memory: u64,
+    /// Seconds that each of its threads may take
+    pub seconds: u64,
 }
 
 impl Command {
@@ -25,7 +36,7 @@ impl Command {
     pub fn json(&self) -> bool {
         match self {
             Command::Inspect(args) => args.json,
-            Command::Compile(_) | Command::Accept(_) | Command::New(_) => false,
+            Command::Compile(_) | Command::Accept(_) | Command::New(_) | Command::CompileInput(_) => false,
         }
     }
 }
@@ -37,10 +48,14 @@ pub fn run(command: &Command, out: &mut dyn Write) -> Result<()> {
         Command::Compile(args) => compile::render(&plugin::compile(&sandbox()?, &args.components)?),
         Command::Accept(args) => accept::render(&accept::accept(&sandbox()?, args)?),
         Command::New(args) => new::render(&plugin::scaffold(&args.into, &args.name, args.kind.into())?),
+        Command::CompileInput(args) => {
+            return plugin::compile_input(args.memory, args.seconds, &mut io::stdin().lock(), out);
+        }
     };
     written(out.write_all(text.as_bytes()))
 }
 
 fn sandbox() -> Result<Sandbox> {
-    Sandbox::new(None)
+    log_warnings()?;
+    Sandbox::new(None, Compiler::this_program())
 }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::plugin::{PluginKind, Scaffold};
+use crate::plugin::{PluginKind, Scaffold, check_name};
+
+/// What components are built for.
+const TARGET: &str = "wasm32-wasip2";
 
 /// Start a plugin: a folder that builds at once
 #[derive(Debug, clap::Args)]
@@ -41,26 +44,31 @@ impl From<Kind> for PluginKind {
     }
 }
 
-/// What was made, and what to do with it.
+/// What was made, and the commands that build it.
 pub fn render(made: &Scaffold) -> String {
     let folder = made.folder.display();
     let files: String = made.files.iter().map(|file| format!("  {}\n", file.display())).collect();
+    let quoted = quoted(&made.folder.display().to_string());
+    let component = made.folder.join(&made.component);
     format!(
-        "made {folder}\n{files}build it: cd {folder} && cargo build --release\nthe component: {}\n",
-        made.component.display()
+        "made {folder}\n{files}build it (once before: rustup target add {TARGET}):\n  cd {quoted}\n  cargo test\n  \
+         cargo build --release --target {TARGET}\nthe component: {}\n",
+        component.display()
     )
 }
 
-/// A plugin's name is a crate's name too.
-fn name(text: &str) -> Result<String, String> {
-    let right = text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.len() <= 64
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    if right {
-        Ok(text.to_owned())
-    } else {
-        Err("a name is up to 64 lower-case letters, digits and `-`, and starts with a letter".to_owned())
+/// A path as a shell takes it.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_');
+    match path.chars().all(plain) {
+        true => path.to_owned(),
+        false => format!("'{}'", path.replace('\'', r"'\''")),
     }
+}
+
+/// A plugin's name, checked.
+fn name(text: &str) -> Result<String, String> {
+    check_name(text).map(|()| text.to_owned())
 }
 
 #[cfg(test)]
@@ -73,5 +81,21 @@ mod tests {
         for wrong in ["", "2hot", "Too-Hot", "too_hot", "../x", "a b"] {
             assert!(name(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_commands_and_the_component_are_where_the_plugin_is() {
+        let made = Scaffold {
+            folder: "my plugins/it's-hot".into(),
+            files: vec!["Cargo.toml".into()],
+            component: "target/wasm32-wasip2/release/its_hot.wasm".into(),
+        };
+        let text = render(&made);
+        assert!(text.contains("\n  cd 'my plugins/it'\\''s-hot'\n  cargo test\n"), "{text}");
+        assert!(text.contains("\n  cargo build --release --target wasm32-wasip2\n"), "{text}");
+        assert!(
+            text.ends_with("the component: my plugins/it's-hot/target/wasm32-wasip2/release/its_hot.wasm\n"),
+            "{text}"
+        );
     }
 }

@@ -7,14 +7,14 @@ use super::file::Solution;
 use super::staged::Staged;
 use super::values;
 use super::verify::{self, Moved};
-use crate::cli::{lanes, runtime, variable, variable_or_stand_in, writer};
+use crate::cli::{lanes, log_warnings, runtime, variable, variable_or_stand_in, writer};
 use crate::clock::Surroundings;
 use crate::config::edit::Edit;
 use crate::config::{self, variables};
 use crate::error::{Error, Result};
 use crate::pipeline::Options;
-use crate::plugin::Sandbox;
 use crate::plugin::lock::Lock;
+use crate::plugin::{Compiler, Sandbox};
 use crate::session::Session;
 use crate::telemetry::human::printable;
 
@@ -48,6 +48,7 @@ pub struct Args {
 /// # Errors
 /// Of whatever was found wrong; nothing was written then.
 pub fn run(args: &Args) -> Result<String> {
+    log_warnings()?;
     fn all_shown(error: Error) -> Error {
         Error {
             message: shown(&error.message),
@@ -119,7 +120,8 @@ fn look(configuration: &Path, offline: bool, moved: &Moved<'_>) -> Result<String
     let plan = config::load(configuration, if offline { &variable_or_stand_in } else { &variable })?;
     let options = Options { follow: false, full: Vec::new(), again: Vec::new(), lanes: lanes(), writer: writer() };
     let surroundings = Surroundings::system();
-    let session = Session { plan: Arc::new(plan), sandbox: Sandbox::new(None)?, surroundings, options };
+    let session =
+        Session { plan: Arc::new(plan), sandbox: Sandbox::new(None, Compiler::this_program())?, surroundings, options };
     verify::plugins(&session)?;
     session.pin(true)?;
     let right = "the configuration, its plugins and their settings are right";

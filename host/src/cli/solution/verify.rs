@@ -41,8 +41,8 @@ pub fn plugins(session: &Session) -> Result<()> {
     let toolbox = session.sandbox.toolbox();
     let moment = Moment { write_time: 0, seed: 0 };
     for export in &session.plan.exports {
-        session.load(export)?;
         let opened = || {
+            session.load(export)?;
             export.filters.iter().try_for_each(|plugin| toolbox.filter(plugin, moment).map(drop))?;
             export.transforms.iter().try_for_each(|plugin| toolbox.transform(plugin, moment).map(drop))?;
             match &export.exports {

@@ -179,6 +179,24 @@ fn a_wrong_pointer_is_refused_with_what_to_write() {
 }
 
 #[test]
+fn long_pointers_and_too_many_of_them_are_refused() {
+    let open = |pointers: Vec<String>| {
+        let columns = pointers.into_iter().map(|pointer| ColumnRequest::pointer(pointer, ColumnType::Text)).collect();
+        Decoder::new(&mapping(), "s", columns, LIMIT).map(drop)
+    };
+    let error = open(vec!["/a".repeat(100_000)]).unwrap_err();
+    assert_eq!(error.message, format!("the pointer `{}…` has 100000 segments, expected at most 64", "/a".repeat(30)));
+
+    let deep = |count: usize, depth: usize| (0..count).map(|n| format!("/{n}{}", "/x".repeat(depth - 1))).collect();
+    open(deep(2_048, 1)).unwrap();
+    open(deep(63, 64)).unwrap();
+    let error = open(deep(2_048, 64)).unwrap_err();
+    assert!(error.message.starts_with("`/64/x/x") && error.message.contains("4096 values together"), "{error}");
+    // What leads to a value counts once, however many go through it.
+    open((0..4_000).map(|n| format!("/a/b/c/d/{n}")).collect()).unwrap();
+}
+
+#[test]
 fn attributes_come_from_where_the_mapping_says() {
     let mapping = Mapping { id: Place::Body("/id".into()), enqueued_time: Place::Body("/q".into()), ..mapping() };
     let attribute = ColumnRequest::attribute;

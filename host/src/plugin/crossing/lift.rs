@@ -13,6 +13,7 @@ use arrow_schema::{DataType, Field, Fields};
 use super::{Broken, wit};
 use crate::plugin::Rejection;
 use crate::plugin::log::printable;
+use crate::record::pointer::{beginning, check_length};
 use crate::record::{ColumnRequest, MAX_ROWS};
 
 /// Columns a plugin may ask for: more than any table of a usual database has.
@@ -77,6 +78,8 @@ pub(crate) fn column_requests(list: Vec<wit::ColumnRequest>) -> Result<Vec<Colum
             wit::Selector::Pointer(pointer) => pointer,
             wit::Selector::Lookup(lookup) => &lookup.pointer,
         };
+        check_length(pointer)
+            .map_err(|why| format!("asked for the column `{}`, which {why}", printable(&beginning(pointer), REASON)))?;
         let escaped = pointer.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
         if !(pointer.is_empty() || pointer.starts_with('/')) || !escaped {
             let pointer = printable(pointer, REASON);

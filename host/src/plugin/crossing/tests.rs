@@ -206,6 +206,10 @@ fn a_lookup_names_a_table_and_its_pointer_is_one() {
         broken(lookup("", "/name")),
         "asked for a lookup of `/name` in the table ``, expected the name of an export of type `changes`"
     );
+    let long = "/a".repeat(100_000);
+    let why = "which has 100000 segments, expected at most 64";
+    assert!(broken(lookup("devices", &long)).ends_with(why));
+    assert!(broken(wit::Selector::Pointer(long)).ends_with(why));
     for pointer in ["name", "/a~2", "/a~"] {
         let expected = format!("asked for the column `{pointer}`, expected an RFC 6901 pointer such as `/device/id`");
         assert_eq!(broken(lookup("devices", pointer)), expected);
