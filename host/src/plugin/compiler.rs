@@ -41,8 +41,8 @@ impl Compiler {
     pub fn this_program() -> Compiler {
         // The file that runs, whatever lies at its path by now.
         let running = Path::new("/proc/self/exe");
-        let path = if running.exists() { Some(running.to_owned()) } else { std::env::current_exe().ok() };
-        path.map_or(Compiler::ThisProcess, Compiler::Child)
+        let path = if running.exists() { Ok(running.to_owned()) } else { std::env::current_exe() };
+        Compiler::Child(path.unwrap_or_else(|_| PathBuf::from("lakeport")))
     }
 
     /// The compiled code of a component that the configuration calls `name`.

@@ -36,15 +36,19 @@ pub(super) fn ticks(limit: Duration) -> u64 {
     u64::try_from(ticks).unwrap_or(u64::MAX >> 1).min(u64::MAX >> 1) + 1
 }
 
-/// A defect that a component brought to light in the WebAssembly runtime.
+/// A defect that a component brought to light, in the WebAssembly runtime or in what reads the component.
 #[derive(Debug, thiserror::Error)]
-#[error("the WebAssembly runtime panicked: {0}")]
+#[error("it made the WebAssembly runtime panic: {0}")]
 pub(super) struct Panicked(String);
 
-/// Enters the WebAssembly runtime: everything that is done with a component, or what was compiled from one, goes through here.
-/// A panic is returned as [`Panicked`]; what `f` changed is not to be used again after it.
+/// Returns a panic of `f` as an error. What `f` changed is not to be used again after it.
+pub(super) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panicked> {
+    panic::catch_unwind(AssertUnwindSafe(f)).map_err(|panic| Panicked(message(panic.as_ref())))
+}
+
+/// Enters the WebAssembly runtime: everything that is done with what was compiled from a component goes through here.
 pub(super) fn enter<R>(f: impl FnOnce() -> wasmtime::Result<R>) -> wasmtime::Result<R> {
-    panic::catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| Err(Panicked(message(panic.as_ref())).into()))
+    catch(f).unwrap_or_else(|panicked| Err(panicked.into()))
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
@@ -114,10 +118,10 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_with_its_message() {
         let whole = enter(|| -> wasmtime::Result<()> { panic!("on purpose") }).unwrap_err();
-        assert_eq!(whole.to_string(), "the WebAssembly runtime panicked: on purpose");
+        assert_eq!(whole.to_string(), "it made the WebAssembly runtime panic: on purpose");
         let number = 7;
         let formatted = enter(|| -> wasmtime::Result<()> { panic!("number {number}") }).unwrap_err();
-        assert!(formatted.is::<Panicked>() && formatted.to_string().ends_with("panicked: number 7"), "{formatted}");
+        assert!(formatted.is::<Panicked>() && formatted.to_string().ends_with("panic: number 7"), "{formatted}");
         assert_eq!(enter(|| Ok(number)).unwrap(), 7);
     }
 

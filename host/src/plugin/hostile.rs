@@ -137,7 +137,7 @@ fn a_panic_while_a_component_runs_is_a_failure_of_its_instance() {
     let meter = Arc::default();
     let (mut instance, _) = start("(component)", &meter).unwrap();
     let failure = instance.guard("run", |_| -> wasmtime::Result<()> { panic!("on purpose") }).unwrap_err();
-    let expected = "plugin `odd` cannot be run in `run`: the WebAssembly runtime panicked: on purpose";
+    let expected = "plugin `odd` cannot be run in `run`: it made the WebAssembly runtime panic: on purpose";
     assert_eq!(failure, Failure::Trap(expected.to_owned()));
     assert_eq!(instance.guard("run", |_| Ok(())).unwrap_err(), failure, "it is not called again");
     assert_eq!(meter.read().traps, 1);

@@ -11,6 +11,7 @@ use super::bindings::exports::lakeport::plugin::{catalog, format};
 use super::cache::{self, Cache};
 use super::catalog::{SandboxCatalog, SandboxWidener};
 use super::compiler::Compiler;
+use super::engine::catch;
 use super::filter::SandboxFilter;
 use super::format::SandboxFormat;
 use super::instance::Meter;
@@ -90,7 +91,11 @@ impl Sandbox {
             PluginOrigin::BuiltIn => &Compiler::ThisProcess,
             PluginOrigin::Path(_) => &self.0.compiler,
         };
-        let loaded = Arc::new(Loaded::new(&plan.name, binary, &plan.limits, self.cache(), compiler)?);
+        let load = || Loaded::new(&plan.name, binary, &plan.limits, self.cache(), compiler);
+        let loaded = catch(load).unwrap_or_else(|panicked| {
+            Err(Error::plugin(format!("plugin `{}` cannot be loaded: {panicked}", plan.name)))
+        });
+        let loaded = Arc::new(loaded?);
         known.loaded = Some(loaded.clone());
         Ok(loaded)
     }
