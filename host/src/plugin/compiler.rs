@@ -11,8 +11,6 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wasmtime::Engine;
-
 use super::engine;
 use super::instance::bytes;
 use super::log::printable;
@@ -52,17 +50,13 @@ impl Compiler {
     pub(super) fn compile(&self, name: &str, component: &[u8], limits: &Limits) -> Result<Vec<u8>> {
         match self {
             Compiler::Child(program) => compile_in_child(program, name, component, limits),
-            Compiler::ThisProcess => compile_here(name, &engine::shared()?.engine, component),
+            Compiler::ThisProcess => {
+                let engine = &engine::shared()?.engine;
+                let code = engine::enter(|| engine.precompile_component(component));
+                code.map_err(|error| cannot(name, &format!("{error:#}")))
+            }
         }
     }
-}
-
-/// Compiles a component in this process.
-///
-/// # Errors
-/// Of kind `Config`, where it cannot be compiled.
-pub(super) fn compile_here(name: &str, engine: &Engine, component: &[u8]) -> Result<Vec<u8>> {
-    engine::enter(|| engine.precompile_component(component)).map_err(|error| cannot(name, &format!("{error:#}")))
 }
 
 fn cannot(name: &str, why: &str) -> Error {
@@ -166,8 +160,13 @@ pub fn compile_input(memory: u64, seconds: u64, input: &mut dyn Read, output: &m
     written.map_err(|error| failed("the code cannot be written", error))
 }
 
-/// Limits what this process may take of memory that it can write to, and of processor time.
+/// Limits what this process may take of memory that it can write to, and of processor time; it ends with the one that started it.
 fn limit(memory: u64, seconds: u64) -> io::Result<()> {
+    // SAFETY: the call takes numbers alone.
+    #[cfg(target_os = "linux")]
+    if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
     // At the soft limit of time the process gets a signal that says so, a while later it is killed.
     for (resource, soft, hard) in [
         (libc::RLIMIT_DATA, memory, memory),

@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 /// The package whose interfaces plugins and this host share.
 const PACKAGE: &str = "lakeport:plugin";
 const VERSION: &str = "0.1.0";
+/// Imports of a component, and exports; a plugin has about thirty.
+const NAMES: usize = 1000;
 
 /// A component that imports only what plugins may, and exports one kind of plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +32,7 @@ impl Outline {
     pub(super) fn read(name: &str, component: &[u8]) -> Result<Outline> {
         check_header(name, component)?;
         let (mut imports, exports) = names(component).map_err(|error| {
-            let error = printable(&error.to_string(), 2048);
+            let error = printable(&error, 2048);
             Error::config(format!("plugin `{name}` cannot be compiled: it is not a valid component: {error}"))
         })?;
         imports.sort();
@@ -59,28 +61,40 @@ fn check_header(name: &str, bytes: &[u8]) -> Result<()> {
 }
 
 /// The names of a component's own imports and exports, not of the modules and components in it.
-fn names(component: &[u8]) -> Result<(Vec<String>, Vec<String>), BinaryReaderError> {
-    let owned = |name: ComponentExternName<'_>| name.name.to_owned();
+fn names(component: &[u8]) -> Result<(Vec<String>, Vec<String>), String> {
     let (mut imports, mut exports) = (Vec::new(), Vec::new());
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(component) {
-        match payload? {
+        match payload.map_err(broken)? {
             Payload::Version { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 1 => {
-                for import in section {
-                    imports.push(owned(import?.name));
-                }
+                add(&mut imports, section.into_iter().map(|import| import.map(|import| import.name)))?;
             }
             Payload::ComponentExportSection(section) if depth == 1 => {
-                for export in section {
-                    exports.push(owned(export?.name));
-                }
+                add(&mut exports, section.into_iter().map(|export| export.map(|export| export.name)))?;
             }
             _ => {}
         }
     }
     Ok((imports, exports))
+}
+
+fn add<'a>(
+    names: &mut Vec<String>,
+    more: impl Iterator<Item = Result<ComponentExternName<'a>, BinaryReaderError>>,
+) -> Result<(), String> {
+    for name in more {
+        if names.len() == NAMES {
+            return Err(format!("it has more than {NAMES} imports or exports"));
+        }
+        names.push(name.map_err(broken)?.name.to_owned());
+    }
+    Ok(())
+}
+
+fn broken(error: BinaryReaderError) -> String {
+    error.to_string()
 }
 
 fn check_version<'a>(name: &str, interfaces: impl Iterator<Item = &'a String>) -> Result<()> {
@@ -189,6 +203,13 @@ mod tests {
         let both = read(&[], &[INFO, filter, "lakeport:plugin/format@0.1.0"]).unwrap_err();
         assert!(both.message.contains("exports more than one kind"), "{both}");
         assert!(read(&[], &[INFO]).unwrap_err().message.contains("exports no kind of plugin"));
+    }
+
+    #[test]
+    fn imports_and_exports_are_counted() {
+        let imports: String = (0..1_001).map(|n| format!("(import \"i{n}\" (instance))")).collect();
+        let error = Outline::read("p", &wat::parse_str(format!("(component {imports})")).unwrap()).unwrap_err();
+        assert!(error.message.ends_with("it has more than 1000 imports or exports"), "{error}");
     }
 
     #[test]
