@@ -37,7 +37,7 @@ demo: build
 test *ARGS:
     cargo test --workspace "$@"
 
-# Pass all tests with every repetition of the long ones: each fault, each kill, each seed. `just soak 30` runs 30 % of them.
+# Pass all tests with every repetition of the long ones: each fault, each kill, each seed. `just soak 30` runs 30 % of them, `just soak 30 chaos::` of those tests only.
 [group('check')]
 soak SHARE="100" *ARGS:
     LAKEPORT_SOAK="$1" cargo test --workspace -- "${@:2}"

@@ -32,7 +32,7 @@ fn twins() -> Installation {
 }
 
 /// A change record that sets a device's fan speed.
-fn set(device: usize, version: usize, speed: usize) -> String {
+pub fn set(device: usize, version: usize, speed: usize) -> String {
     format!(
         "{{\"operation\":\"update\",\"kind\":\"device\",\"key\":\"d{device}\",\"version\":{version},\
          \"body\":{{\"id\":\"d{device}\",\"name\":\"Refrigerator {device}\",\"settings\":{{\"device\":{{\"fanSpeed\":{speed}}}}}}}}}\n"
@@ -40,14 +40,14 @@ fn set(device: usize, version: usize, speed: usize) -> String {
 }
 
 /// A merge patch of the same.
-fn patch(device: usize, version: usize, speed: usize) -> String {
+pub fn patch(device: usize, version: usize, speed: usize) -> String {
     format!(
         "{{\"operation\":\"patch\",\"kind\":\"device\",\"key\":\"d{device}\",\"version\":{version},\
          \"body\":{{\"settings\":{{\"device\":{{\"fanSpeed\":{speed}}}}}}}}}\n"
     )
 }
 
-fn delete(device: usize, version: usize) -> String {
+pub fn delete(device: usize, version: usize) -> String {
     format!("{{\"operation\":\"delete\",\"kind\":\"device\",\"key\":\"d{device}\",\"version\":{version}}}\n")
 }
 
@@ -79,7 +79,7 @@ fn state(record: &Value) -> (String, Option<u32>) {
 }
 
 /// Every snapshot, oldest first: its folder, and what it holds of each key, which it holds once.
-fn snapshots(installation: &Installation) -> Vec<(String, BTreeMap<String, Option<u32>>)> {
+pub fn snapshots(installation: &Installation) -> Vec<(String, BTreeMap<String, Option<u32>>)> {
     let mut snapshots: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
     for (path, bytes) in installation.files() {
         let minute = path.rsplit_once('/').unwrap().0.to_owned();
@@ -92,7 +92,7 @@ fn snapshots(installation: &Installation) -> Vec<(String, BTreeMap<String, Optio
 }
 
 /// What a reader of every snapshot knows at the end.
-fn newest(snapshots: &[(String, BTreeMap<String, Option<u32>>)]) -> BTreeMap<String, Option<u32>> {
+pub fn newest(snapshots: &[(String, BTreeMap<String, Option<u32>>)]) -> BTreeMap<String, Option<u32>> {
     snapshots.iter().flat_map(|(_, keys)| keys.clone()).collect()
 }
 

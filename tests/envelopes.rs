@@ -191,7 +191,7 @@ fn what_databases_types_become_fits_the_columns_of_their_tables() {
 
 // --- Avro -------------------------------------------------------------------------------------------------------------
 
-const CAPTURE: &str = r#"{"type":"record","name":"EventData","namespace":"Microsoft.ServiceBus.Messaging","fields":[
+pub const CAPTURE: &str = r#"{"type":"record","name":"EventData","namespace":"Microsoft.ServiceBus.Messaging","fields":[
     {"name":"SequenceNumber","type":"long"},{"name":"Offset","type":"string"},{"name":"EnqueuedTimeUtc","type":"string"},
     {"name":"SystemProperties","type":{"type":"map","values":["long","double","string","bytes"]}},
     {"name":"Properties","type":{"type":"map","values":["long","double","string","bytes","null"]}},

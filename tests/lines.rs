@@ -1,6 +1,6 @@
 //! What lines and files may be like: every whole record comes out byte for byte and once, nothing else stops a run.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{Cursor, Write};
 use std::path::Path;
 use std::process::Stdio;
@@ -13,7 +13,7 @@ use crate::support::lake_folder::{Installation, signal};
 use crate::support::process::{Following, wait_until};
 
 /// A flush that tests need not wait for.
-const SOON: &str = "flush = { every = \"50ms\" }";
+pub const SOON: &str = "flush = { every = \"50ms\" }";
 
 fn of(input: &[u8]) -> Installation {
     let installation = Installation::exporting("in.ndjson", "");
@@ -22,22 +22,22 @@ fn of(input: &[u8]) -> Installation {
 }
 
 /// `ids` as lines, all of one hour.
-fn records(ids: impl IntoIterator<Item = usize>) -> Vec<u8> {
+pub fn records(ids: impl IntoIterator<Item = usize>) -> Vec<u8> {
     ids.into_iter().flat_map(|id| format!("{}\n", signal(id, 0)).into_bytes()).collect()
 }
 
-fn append(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
+pub fn append(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
     OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(bytes.as_ref()).unwrap();
 }
 
-fn ids(installation: &Installation) -> Vec<(usize, usize)> {
+pub fn ids(installation: &Installation) -> Vec<(usize, usize)> {
     let mut ids: Vec<_> = installation.ids().into_iter().map(|(id, times)| (id.parse().unwrap(), times)).collect();
     ids.sort_unstable();
     ids
 }
 
 /// Each of these once.
-fn once(ids: impl IntoIterator<Item = usize>) -> Vec<(usize, usize)> {
+pub fn once(ids: impl IntoIterator<Item = usize>) -> Vec<(usize, usize)> {
     ids.into_iter().map(|id| (id, 1)).collect()
 }
 
@@ -254,66 +254,6 @@ fn a_followed_file_is_exported_as_it_grows_and_through_truncation() {
 }
 
 #[test]
-fn rotation_by_renaming_loses_and_doubles_nothing_while_following() {
-    // Both where the old file stays in the source, and where it leaves it.
-    for (files, old) in
-        [("logs/*", "logs/app.ndjson.1"), ("logs/app.ndjson", "logs/app.ndjson.1"), ("logs", "old.ndjson")]
-    {
-        let installation = Installation::exporting(files, SOON);
-        installation.write("logs/app.ndjson", records(0..5));
-        let path = installation.path().join("logs/app.ndjson");
-        let following = Following::start(&installation);
-        wait_until("the first lines are exported", || ids(&installation) == once(0..5));
-        following.wait_for(&path);
-
-        // The writer goes on with the old file until it is told to open the new one.
-        let mut writer = OpenOptions::new().append(true).open(&path).unwrap();
-        fs::rename(&path, installation.path().join(old)).unwrap();
-        writer.write_all(&records(5..8)).unwrap();
-        append(&path, records(8..11));
-        wait_until(&format!("{files}: both files are exported"), || ids(&installation) == once(0..11));
-        append(&path, records(11..12));
-        wait_until(&format!("{files}: the new file is followed"), || ids(&installation) == once(0..12));
-        following.stop();
-        installation.run_ok(&["run"]);
-        assert_eq!(ids(&installation), once(0..12), "{files}: a later run finds nothing new");
-    }
-}
-
-#[test]
-fn rotation_between_runs_loses_and_doubles_nothing() {
-    let installation = Installation::exporting("logs", "");
-    let log = |number: usize| installation.path().join(format!("logs/app.{number}"));
-    installation.write("logs/app.0", records(0..5));
-    installation.run_ok(&["run"]);
-    for round in 1..4 {
-        for number in (0..round).rev() {
-            fs::rename(log(number), log(number + 1)).unwrap();
-        }
-        append(log(1), records([round * 10]));
-        append(log(0), records([round * 10 + 1]));
-        installation.run_ok(&["run"]);
-    }
-    assert_eq!(ids(&installation), once((0..5).chain([10, 11, 20, 21, 30, 31])));
-}
-
-#[test]
-fn files_that_are_added_while_following_are_exported() {
-    let installation = Installation::new(&format!(
-        "[sources.signals]\nfiles = [\"folder\", \"glob/*.ndjson\", \"later.ndjson\"]\n\
-         [exports.signals]\nsource = \"signals\"\n{SOON}\n"
-    ));
-    let following = Following::start(&installation);
-    let mut expected = Vec::new();
-    for (id, file) in ["folder/a", "folder/deep/er/b.gz", "glob/c.ndjson", "later.ndjson"].into_iter().enumerate() {
-        installation.write(file, records([id]));
-        expected.push((id, 1));
-        wait_until(&format!("{file} is exported"), || ids(&installation) == expected);
-    }
-    following.stop();
-}
-
-#[test]
 fn ctrl_c_commits_what_was_read_and_prints_the_summary() {
     for (name, signal) in [("SIGINT", libc::SIGINT), ("SIGTERM", libc::SIGTERM)] {
         let installation = Installation::exporting("in.ndjson", "flush = { every = \"1h\" }");
@@ -379,34 +319,6 @@ fn compressed_data_that_is_cut_off_gives_its_whole_lines_and_a_warning() {
         installation.run_ok(&["run"]);
         assert_eq!(ids(&installation), once(0..20_000), "{name}: the rest, once");
     }
-}
-
-#[test]
-fn files_folders_and_globs_are_each_read_once() {
-    let installation = Installation::new(
-        "[sources.signals]\nfiles = [\"one.ndjson\", \"./one.ndjson\", \"folder/\", \"glob/*/[ab]?.ndjson\"]\n\
-         [exports.signals]\nsource = \"signals\"\n",
-    );
-    for (id, file) in [
-        "one.ndjson",
-        "folder/a.txt",
-        "folder/deep/er/b",
-        "folder/with space and ü.ndjson",
-        "glob/x/a1.ndjson",
-        "glob/y/b2.ndjson",
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        installation.write(file, records([id]));
-    }
-    for file in
-        ["two.ndjson", "folder/.hidden", "folder/.git/x", "glob/a1.ndjson", "glob/x/c1.ndjson", "glob/x/deep/a1.ndjson"]
-    {
-        installation.write(file, records([99]));
-    }
-    installation.run_ok(&["run"]);
-    assert_eq!(ids(&installation), once(0..6));
 }
 
 #[test]

@@ -2,13 +2,16 @@
 
 mod again;
 mod changes;
+mod chaos;
 mod cli;
 mod cloud;
+mod containers;
 mod crash;
 mod dead_letters;
 mod disk;
 mod envelopes;
 mod feeds;
+mod files;
 mod fleet;
 mod follow;
 mod formats;
@@ -30,3 +33,5 @@ mod tables_crash;
 mod tables_odd;
 mod tables_versions;
 mod times;
+mod twins;
+mod values;

@@ -216,8 +216,8 @@ fn a_reader_of_the_catalog_never_finds_a_file_missing_while_the_writer_is_killed
                 0 => account("delete", row, version, 0),
                 _ => account("update", row, version, version as usize),
             };
-            append_line(
-                &installation,
+            installation.append(
+                "crm.ndjson",
                 &(change + &self::change("update", "contact", "c", version, json!({ "size": version }))),
             );
             std::thread::sleep(Duration::from_micros((random >> 33) % 60_000));
@@ -236,12 +236,4 @@ fn a_reader_of_the_catalog_never_finds_a_file_missing_while_the_writer_is_killed
     let newest =
         read(&installation).rows("contact").into_iter().filter(|row| row["Id"].as_deref() == Some("c")).count();
     assert_eq!(newest as u64, version - 3, "every version of the contact is there once");
-}
-
-/// Appends without reading what is there, as a source that goes on would.
-fn append_line(installation: &Installation, lines: &str) {
-    use std::io::Write;
-    let path = installation.path().join("crm.ndjson");
-    let mut file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
-    file.write_all(lines.as_bytes()).unwrap();
 }

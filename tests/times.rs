@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::support::lake_folder::Installation;
+use crate::support::lake_folder::{Installation, ids_of};
 
 /// Runs an export of a record for each time, as it stands in the JSON, and answers with each one's folder: of the files without
 /// `signals/` and `/00.ndjson`, or `dead: ` and the reason.
@@ -219,4 +219,41 @@ fn by_write_time_a_record_is_in_the_period_in_which_it_was_written() {
     assert!(before - TimeDelta::seconds(1) <= written && written <= after, "{before} {written} {after}");
     let path = written.format("signals/%Y/%m/%d/%H/%M/00.ndjson").to_string();
     assert_eq!(installation.files().into_keys().collect::<Vec<_>>(), [path]);
+}
+
+#[test]
+fn one_event_from_the_future_neither_closes_the_periods_before_it_nor_gets_lost() {
+    for mode in ["files = \"growing\"", "files = \"rolling\"", "files = \"sealed\"\nlateness = \"1m\""] {
+        let installation = Installation::exporting("in.ndjson", mode);
+        let times = [
+            "2024-05-06T10:10",
+            "2099-01-01T00:00",
+            "2024-05-06T10:40",
+            "2024-05-06T11:05",
+            "2024-05-06T10:59",
+            "2024-05-06T09:00",
+        ];
+        for (id, time) in times.iter().enumerate() {
+            installation
+                .append("in.ndjson", &format!("{{\"name\":\"a\",\"id\":\"{id}\",\"signalTime\":\"{time}:00Z\"}}\n"));
+            // Each pair of them is a run of its own.
+            if id % 2 == 1 {
+                installation.run_ok(&["run", "--quiet"]);
+            }
+        }
+        // A sealed file is there when its hour is over.
+        let mut later = installation.command(&["run", "--quiet"]);
+        let output = later.env("LAKEPORT_CLOCK_AHEAD", (80_u64 * 366 * 24 * 3_600).to_string()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut found = Vec::new();
+        for (path, bytes) in installation.files() {
+            let hour = path.strip_prefix("signals/").unwrap().rsplit_once('/').unwrap().0.to_owned();
+            found.extend(ids_of([(path, bytes)].into()).into_iter().map(|(id, count)| (id, hour.clone(), count)));
+        }
+        found.sort();
+        let hour = |time: &str| time[..13].replace(['-', 'T'], "/");
+        let expected: Vec<_> = (0..).zip(times).map(|(id, time): (usize, _)| (id.to_string(), hour(time), 1)).collect();
+        assert_eq!(found, expected, "{mode}");
+        assert_eq!(installation.dead_letters(), [""; 0], "{mode}");
+    }
 }

@@ -1,7 +1,8 @@
 //! A scratch installation: a configuration, its input, a local lake, and the real binary.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -47,6 +48,12 @@ impl Installation {
         let path = self.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
+    }
+
+    /// Appends to a file in its folder, as a source that goes on does.
+    pub fn append(&self, name: &str, text: &str) {
+        let mut file = OpenOptions::new().create(true).append(true).open(self.path().join(name)).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
     }
 
     /// The binary, to be run in the folder with `args`.

@@ -2,13 +2,17 @@
 
 pub mod avro;
 pub mod cdm;
+pub mod chaos;
+pub mod containers;
 pub mod gcs;
 pub mod golden;
 pub mod lake_folder;
 pub mod mounts;
 pub mod postgres;
 pub mod process;
+pub mod random;
 pub mod servers;
 pub mod shared_data;
 pub mod soak;
+pub mod stores;
 pub mod tools;

@@ -1,0 +1,93 @@
+//! The real binary into Azure's and Amazon's stores on bad days: requests and replies are lost, late and refused, the process is
+//! killed again and again, and its input grows and is rotated. At the end everything is in the lake once, as it was.
+
+mod devices;
+mod signals;
+mod supervisor;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::support::lake_folder::Installation;
+use crate::support::random::Random;
+use crate::support::soak::stride;
+use crate::support::stores::Store;
+use supervisor::Supervisor;
+
+/// Seeds of each store.
+const SEEDS: u64 = 150;
+
+/// An export or some, their input, and what has to be in the lake.
+trait Job {
+    /// Sources and exports of the configuration.
+    fn exports(&self) -> String;
+    /// What a user does next: more input, as a rule.
+    fn act(&mut self, installation: &Installation, random: &mut Random) -> &'static str;
+    /// Arguments of the last run.
+    fn last_run(&self) -> &'static [&'static str] {
+        &["run", "--quiet"]
+    }
+    /// Compares what is in the lake, which is below the installation's folder by now, with all input.
+    fn assert_complete(&self, installation: &Installation);
+}
+
+fn job(random: &mut Random) -> Box<dyn Job> {
+    match random.within(0..=4) {
+        0 | 1 => Box::new(signals::Lines::new(signals::NDJSON)),
+        2 => Box::new(signals::Lines::new(signals::MESSAGES)),
+        3 => Box::new(devices::Devices::default()),
+        _ => Box::new(tables::Tables::default()),
+    }
+}
+
+/// The seeds from `first` on, a sample of them, or the one that `LAKEPORT_CHAOS_SEED` names.
+fn seeds(first: u64) -> Vec<u64> {
+    match std::env::var("LAKEPORT_CHAOS_SEED") {
+        Ok(seed) => vec![seed.parse().expect("LAKEPORT_CHAOS_SEED is a whole number")],
+        Err(_) => (first..first + SEEDS).step_by(stride(17)).collect(),
+    }
+}
+
+fn survives(store: &Store, first: u64, test: &'static str) {
+    let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
+    let seeds = seeds(first);
+    for seed in &seeds {
+        for (what, count) in one_run(store, *seed, test) {
+            *counts.entry(what).or_default() += count;
+        }
+    }
+    eprintln!("{test}: {} runs, {counts:?}", seeds.len());
+    if seeds.len() > 1 {
+        for what in ["requests", "killed"] {
+            assert!(counts.get(what).is_some_and(|count| *count >= seeds.len()), "{what}: {counts:?}");
+        }
+    }
+}
+
+/// What a seed decides: the job, its faults, what the user does when, and when the process dies.
+fn one_run(store: &Store, seed: u64, test: &'static str) -> BTreeMap<&'static str, usize> {
+    let mut random = Random::new(!seed);
+    let mut job = job(&mut random);
+    let mut supervisor = Supervisor::new(store, seed, &job.exports(), test);
+    for _ in 0..random.within(4..=8) {
+        let did = job.act(supervisor.installation(), &mut random);
+        supervisor.note(did);
+        supervisor.keep_at_work(&mut random);
+        std::thread::sleep(Duration::from_millis(random.within(20..=500)));
+        supervisor.disturb(&mut random);
+    }
+    supervisor.finish(job.last_run());
+    job.assert_complete(supervisor.installation());
+    supervisor.counts()
+}
+
+#[test]
+fn exports_into_azure_survive_bad_days_and_kills() {
+    survives(&Store::azure(), 0, "exports_into_azure_survive");
+}
+
+#[test]
+fn exports_into_s3_survive_bad_days_and_kills() {
+    survives(&Store::s3(), 1_000, "exports_into_s3_survive");
+}

@@ -1,0 +1,187 @@
+//! Keeps the binary at work as a service manager does, kills it, and writes down what it did.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::chaos::Chaos;
+use crate::support::lake_folder::Installation;
+use crate::support::process::signal;
+use crate::support::random::Random;
+use crate::support::stores::{Store, below_lake};
+
+/// How long a process may take to end that was asked to: a request may hang, and a follower may be waiting.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// One installation, the proxy in front of its lake, and its process.
+pub struct Supervisor<'a> {
+    store: &'a Store,
+    chaos: Chaos,
+    installation: Installation,
+    bucket: String,
+    process: Option<Child>,
+    /// The clock of the next process, in minutes ahead of the machine's.
+    minutes: u64,
+    done: Vec<String>,
+    counts: BTreeMap<&'static str, usize>,
+    /// How to run this seed again.
+    again: String,
+}
+
+impl<'a> Supervisor<'a> {
+    pub fn new(store: &'a Store, seed: u64, exports: &str, test: &'static str) -> Self {
+        let chaos = Chaos::start(&store.url(), seed);
+        let bucket = format!("chaos-{seed}");
+        let lake = store.lake(&chaos.url(), &bucket);
+        let installation = Installation::new(&format!("[lakes.main]\n{lake}\n{exports}"));
+        Supervisor {
+            store,
+            chaos,
+            installation,
+            bucket,
+            process: None,
+            minutes: 0,
+            done: Vec::new(),
+            counts: BTreeMap::new(),
+            again: format!("LAKEPORT_CHAOS_SEED={seed} ./dev test {test}"),
+        }
+    }
+
+    pub fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
+    /// Writes down what was done.
+    pub fn note(&mut self, what: impl Into<String>) {
+        self.done.push(what.into());
+    }
+
+    /// What happened how often, faults included.
+    pub fn counts(&self) -> BTreeMap<&'static str, usize> {
+        self.chaos.counts().into_iter().chain(self.counts.clone()).collect()
+    }
+
+    /// Starts a process where none is at work: one that follows or one that ends by itself, now and then with a kill at one of its
+    /// steps.
+    pub fn keep_at_work(&mut self, random: &mut Random) {
+        if let Some(mut child) = self.process.take() {
+            match child.try_wait().unwrap() {
+                None => {
+                    self.process = Some(child);
+                    return;
+                }
+                Some(status) => self.judge(status, false),
+            }
+        }
+        self.minutes += random.within(0..=2);
+        let arguments: &[&str] =
+            if random.happens(600) { &["run", "--quiet", "--follow"] } else { &["run", "--quiet"] };
+        let mut command = self.installation.command(arguments);
+        command.env("LAKE_KEY", self.store.secret()).env("LAKEPORT_CLOCK_AHEAD", (self.minutes * 60).to_string());
+        let mut what = format!("start {arguments:?}, {} minutes ahead", self.minutes);
+        if random.happens(300) {
+            let passage = random.within(1..=60);
+            command.env("LAKEPORT_FAIL_POINT", format!("*:{passage}"));
+            what += &format!(", killed at passage {passage}");
+        }
+        self.note(what);
+        self.process = Some(command.stdout(Stdio::null()).stderr(self.log()).spawn().unwrap());
+    }
+
+    /// Kills or stops the process, or leaves it at work.
+    pub fn disturb(&mut self, random: &mut Random) {
+        let Some(mut child) = self.process.take() else { return };
+        match random.within(0..=9) {
+            0..=5 => {
+                self.note("kill");
+                child.kill().unwrap();
+                let status = child.wait().unwrap();
+                self.judge(status, false);
+            }
+            6 => {
+                self.note("stop");
+                let status = self.stop(child);
+                self.judge(status, true);
+            }
+            _ => self.process = Some(child),
+        }
+    }
+
+    /// Ends the bad days and the process, runs once more, which has to go well, and brings the lake here.
+    pub fn finish(&mut self, arguments: &[&str]) {
+        if let Some(mut child) = self.process.take() {
+            self.note("kill");
+            child.kill().unwrap();
+            let status = child.wait().unwrap();
+            self.judge(status, false);
+        }
+        self.chaos.calm();
+        let mut command = self.installation.command(arguments);
+        command.env("LAKE_KEY", self.store.secret());
+        command.env("LAKEPORT_CLOCK_AHEAD", ((self.minutes + 10) * 60).to_string());
+        self.note(format!("{arguments:?} on a good day"));
+        let status = command.stdout(Stdio::null()).stderr(self.log()).status().unwrap();
+        assert!(status.success(), "the last run: {status}");
+        self.chaos.settle();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for (key, bytes) in below_lake(runtime.block_on(self.store.objects(&self.bucket))) {
+            self.installation.write(&format!("lake/{key}"), bytes);
+        }
+    }
+
+    /// Asks a process to end, and waits for it.
+    fn stop(&self, mut child: Child) -> ExitStatus {
+        signal(&child, libc::SIGTERM);
+        let begun = Instant::now();
+        loop {
+            match child.try_wait().unwrap() {
+                Some(status) => return status,
+                None if begun.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(10)),
+                None => {
+                    child.kill().unwrap();
+                    panic!("it does not end {PATIENCE:?} after SIGTERM");
+                }
+            }
+        }
+    }
+
+    /// What a supervisor makes of an end: everything here is started again as it was; anything else would need a human.
+    fn judge(&mut self, status: ExitStatus, was_stopped: bool) {
+        let what = match (status.signal(), status.code()) {
+            (Some(libc::SIGKILL), _) => "killed",
+            (_, Some(0)) => "ended well",
+            (_, Some(4)) => "ended for the store",
+            (_, Some(130)) if was_stopped => "stopped early",
+            // The signal came before anybody listened for it.
+            (Some(libc::SIGTERM), _) if was_stopped => "stopped early",
+            _ => panic!("it ended with {status}, which no restart mends"),
+        };
+        *self.counts.entry(what).or_default() += 1;
+        self.note(format!("it {what}"));
+    }
+
+    fn log(&self) -> File {
+        OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap()
+    }
+
+    fn log_path(&self) -> std::path::PathBuf {
+        self.installation.path().join("lakeport.log")
+    }
+}
+
+impl Drop for Supervisor<'_> {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.process.take() {
+            // Fails only where it has ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.log_path()).unwrap_or_default();
+            eprintln!("what was done: {:#?}\nfaults: {:?}\nlog:\n{log}", self.done, self.chaos.counts());
+            eprintln!("to run it again: {}", self.again);
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! A store's bad days: a proxy on loopback in front of it that ends, delays, refuses and loses what passes, as a seed decides.
+//!
+//! What a request meets follows from the seed and the request's number. Which request has that number follows from the processes
+//! that send them, so that a seed that failed once may want some repetitions.
+
+mod http;
+mod plan;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, BufReader, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use http::{Body, Head, read_body};
+use plan::{Fault, Plan};
+
+/// Connections at a time; a further one ends at once.
+const MOST_CONNECTIONS: usize = 128;
+/// Serving a connection needs little.
+const STACK: usize = 256 << 10;
+/// How long the store may take for anything.
+const STORE: Duration = Duration::from_secs(20);
+
+/// A proxy at work. Dropping it ends its threads and connections.
+pub struct Chaos {
+    shared: Arc<Shared>,
+    port: u16,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    store: SocketAddr,
+    plan: Plan,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    requests: u64,
+    counts: BTreeMap<&'static str, usize>,
+    /// Requests that were read and of which the store has not heard yet, or is hearing.
+    under_way: usize,
+    is_calm: bool,
+    is_over: bool,
+    connections: HashMap<u64, TcpStream>,
+}
+
+/// A request whose connection has ended and which goes on all the same.
+struct Late {
+    after: Duration,
+    head: Head,
+    body: Vec<u8>,
+}
+
+impl Chaos {
+    /// Starts a proxy in front of the store at `http://127.0.0.1:PORT`.
+    pub fn start(store: &str, seed: u64) -> Chaos {
+        let store = store.strip_prefix("http://").and_then(|address| address.parse().ok());
+        let store = store.expect("a store is an address of loopback");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+        let port = listener.local_addr().expect("a bound socket has an address").port();
+        let shared =
+            Arc::new(Shared { store, plan: Plan::new(seed), state: Mutex::default(), changed: Condvar::new() });
+        let acceptor = thread::spawn({
+            let shared = shared.clone();
+            move || accept(&listener, &shared)
+        });
+        Chaos { shared, port, acceptor: Some(acceptor) }
+    }
+
+    /// `http://127.0.0.1:{port}`.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Passes all further requests as they are.
+    pub fn calm(&self) {
+        self.shared.state().is_calm = true;
+    }
+
+    /// Waits until the store has heard of every request that it will hear of.
+    pub fn settle(&self) {
+        let state = self.shared.state();
+        drop(self.shared.changed.wait_while(state, |state| state.under_way > 0).expect("no thread of it panics"));
+    }
+
+    /// How many requests there were, and how many met which fault.
+    pub fn counts(&self) -> BTreeMap<&'static str, usize> {
+        self.shared.state().counts.clone()
+    }
+}
+
+impl Drop for Chaos {
+    fn drop(&mut self) {
+        {
+            let mut state = self.shared.state();
+            state.is_over = true;
+            for connection in state.connections.values() {
+                // Fails where it has ended by itself.
+                let _ = connection.shutdown(Shutdown::Both);
+            }
+        }
+        self.shared.changed.notify_all();
+        // Wakes the acceptor.
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    let mut threads: Vec<JoinHandle<()>> = Vec::new();
+    for (number, client) in (0..).zip(listener.incoming()) {
+        if shared.state().is_over {
+            break;
+        }
+        threads.retain(|thread| !thread.is_finished());
+        let Ok(client) = client else { continue };
+        if threads.len() == MOST_CONNECTIONS {
+            shared.count("one connection too many");
+            continue;
+        }
+        let shared = shared.clone();
+        let serve = thread::Builder::new().stack_size(STACK).spawn(move || shared.connection(number, client));
+        threads.push(serve.expect("a thread can be started"));
+    }
+    for thread in threads {
+        let _ = thread.join();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no thread of it panics")
+    }
+
+    fn count(&self, what: &'static str) {
+        *self.state().counts.entry(what).or_default() += 1;
+    }
+
+    fn connection(&self, number: u64, client: TcpStream) {
+        let Ok(copy) = client.try_clone() else { return };
+        {
+            let mut state = self.state();
+            if state.is_over {
+                return;
+            }
+            state.connections.insert(number, copy);
+        }
+        let served = self.serve(client);
+        // The last handle of the connection, which ends with it.
+        drop(self.state().connections.remove(&number));
+        match served {
+            Ok(None) => {}
+            Ok(Some(late)) => {
+                self.wait(late.after);
+                let _ = self.forward(&late.head, &late.body);
+                self.arrived();
+            }
+            // The client has gone, most often since it was killed.
+            Err(_) => self.count("broken connection"),
+        }
+    }
+
+    /// Serves one request after another, until the connection ends.
+    fn serve(&self, mut client: TcpStream) -> io::Result<Option<Late>> {
+        client.set_nodelay(true)?;
+        let mut reader = BufReader::new(client.try_clone()?);
+        while let Some(head) = Head::read(&mut reader)? {
+            let (fault, resets) = self.next_fault();
+            let size = head.request_body();
+            if let (Some(Fault::CutRequest), Body::Length(length)) = (fault, size) {
+                read_body(&mut reader, Body::Length(length / 2))?;
+            }
+            if let Some(Fault::ResetBefore | Fault::CutRequest) = fault {
+                end(&client, resets);
+                return Ok(None);
+            }
+            let body = read_body(&mut reader, size)?;
+            match fault {
+                Some(Fault::LandsLate(after)) => {
+                    self.state().under_way += 1;
+                    end(&client, resets);
+                    return Ok(Some(Late { after, head, body }));
+                }
+                Some(Fault::Stall(time)) => {
+                    self.wait(time);
+                    end(&client, resets);
+                    return Ok(None);
+                }
+                Some(Fault::Refusal { status, retry_after }) => {
+                    client.write_all(&refusal(head.method(), status, retry_after))?;
+                    continue;
+                }
+                _ => {}
+            }
+            self.state().under_way += 1;
+            if let Some(Fault::Delay(time)) = fault {
+                self.wait(time);
+            }
+            let reply = self.forward(&head, &body);
+            self.arrived();
+            let (reply, closes) = reply?;
+            match fault {
+                Some(Fault::HidesEffect) => client.write_all(&refusal(head.method(), 500, false))?,
+                Some(Fault::ResetAfter | Fault::CutReply) => {
+                    if fault == Some(Fault::CutReply) {
+                        client.write_all(&reply[..reply.len() / 2])?;
+                    }
+                    end(&client, resets);
+                    return Ok(None);
+                }
+                _ => {
+                    if let Some(Fault::LateReply(time)) = fault {
+                        self.wait(time);
+                    }
+                    client.write_all(&reply)?;
+                    if closes || head.closes {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the next request meets, and whether its connection is reset where it ends.
+    fn next_fault(&self) -> (Option<Fault>, bool) {
+        let mut state = self.state();
+        *state.counts.entry("requests").or_default() += 1;
+        let number = state.requests;
+        state.requests += 1;
+        match self.plan.fault(number).filter(|_| !state.is_calm) {
+            Some((kind, fault, resets)) => {
+                *state.counts.entry(kind).or_default() += 1;
+                (Some(fault), resets)
+            }
+            None => (None, false),
+        }
+    }
+
+    /// Hands a request to the store, and answers with its whole reply, and whether that ends the connection.
+    fn forward(&self, head: &Head, body: &[u8]) -> io::Result<(Vec<u8>, bool)> {
+        let mut store = TcpStream::connect(self.store)?;
+        store.set_nodelay(true)?;
+        store.set_read_timeout(Some(STORE))?;
+        store.write_all(&[&head.bytes, body].concat())?;
+        let mut reader = BufReader::new(store);
+        let reply = Head::read(&mut reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let size = reply.reply_body(head.method());
+        let body = read_body(&mut reader, size)?;
+        Ok(([reply.bytes, body].concat(), reply.closes || size == Body::UntilEnd))
+    }
+
+    fn arrived(&self) {
+        self.state().under_way -= 1;
+        self.changed.notify_all();
+    }
+
+    /// Waits so long, or until the proxy ends.
+    fn wait(&self, time: Duration) {
+        let state = self.state();
+        drop(self.changed.wait_timeout_while(state, time, |state| !state.is_over).expect("no thread of it panics"));
+    }
+}
+
+/// Makes that the connection's last handle ends it with a reset, or plainly.
+fn end(client: &TcpStream, resets: bool) {
+    if resets {
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        // SAFETY: the socket is open, and the option's value is read for as many bytes as it has.
+        unsafe {
+            let size = size_of::<libc::linger>() as libc::socklen_t;
+            libc::setsockopt(client.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), size);
+        }
+    }
+}
+
+/// What a gateway says in the store's place.
+fn refusal(method: &str, status: u16, retry_after: bool) -> Vec<u8> {
+    const BODY: &str =
+        "<?xml version=\"1.0\"?><Error><Code>ServerBusy</Code><Message>Come back later.</Message></Error>";
+    let wait = if retry_after { "retry-after: 1\r\n" } else { "" };
+    let (length, body) = (BODY.len(), if method == "HEAD" { "" } else { BODY });
+    format!("HTTP/1.1 {status} Busy\r\ncontent-type: application/xml\r\ncontent-length: {length}\r\n{wait}\r\n{body}")
+        .into_bytes()
+}
