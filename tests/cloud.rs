@@ -5,8 +5,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
 use futures::TryStreamExt;
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::azure::{MicrosoftAzure, MicrosoftAzureBuilder};
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ use crate::support::servers::{AZURITE_ACCOUNT, AZURITE_KEY, Server};
 
 const RECORDS: usize = 600;
 /// S3's secret: moto takes any.
-const S3_SECRET: &str = "moto-takes-any-secret-access-key";
+pub const S3_SECRET: &str = "moto-takes-any-secret-access-key";
 
 const MODES: [(&str, &str); 3] = [
     ("rolling", "files = \"rolling\""),
@@ -69,7 +69,7 @@ impl Job {
 }
 
 /// Every object of a store, read with a client that knows nothing of Lakeport.
-async fn objects(store: &impl ObjectStore) -> BTreeMap<String, Vec<u8>> {
+pub async fn objects(store: &impl ObjectStore) -> BTreeMap<String, Vec<u8>> {
     let listed: Vec<_> = store.list(None).try_collect().await.unwrap();
     let mut objects = BTreeMap::new();
     for meta in listed {
@@ -80,7 +80,7 @@ async fn objects(store: &impl ObjectStore) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// What readers see of a lake in the folder `product`.
-fn visible(objects: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+pub fn visible(objects: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
     let below =
         objects.iter().filter_map(|(key, bytes)| Some((key.strip_prefix("product/")?.to_owned(), bytes.clone())));
     below.filter(|(key, _)| !key.starts_with('_')).collect()
@@ -139,7 +139,8 @@ async fn exports_exactly_once<S: ObjectStore>(
     }
 }
 
-fn azure_lake(server: &Server, container: &str) -> String {
+/// What a configuration says of a lake in Azurite.
+pub fn azure_lake(server: &Server, container: &str) -> String {
     format!(
         "url = \"https://{AZURITE_ACCOUNT}.dfs.core.windows.net/{container}/product/\"\n\
          endpoint = \"{}/{AZURITE_ACCOUNT}\"\naccount-key = \"env:LAKE_KEY\"",
@@ -147,45 +148,52 @@ fn azure_lake(server: &Server, container: &str) -> String {
     )
 }
 
+/// Another client of the same container.
+pub fn azure_store(server: &Server, container: &str) -> MicrosoftAzure {
+    let endpoint = format!("{}/{AZURITE_ACCOUNT}", server.url());
+    MicrosoftAzureBuilder::new()
+        .with_account(AZURITE_ACCOUNT)
+        .with_access_key(AZURITE_KEY)
+        .with_endpoint(endpoint)
+        .with_allow_http(true)
+        .with_container_name(container)
+        .build()
+        .unwrap()
+}
+
+/// What a configuration says of a lake in moto.
+pub fn s3_lake(server: &Server, bucket: &str) -> String {
+    format!(
+        "url = \"s3://{bucket}/product/\"\nendpoint = \"{}\"\nregion = \"eu-central-1\"\naccess-key-id = \"test\"\n\
+         secret-access-key = \"env:LAKE_KEY\"",
+        server.url()
+    )
+}
+
+/// Another client of the same bucket.
+pub fn s3_store(server: &Server, bucket: &str) -> AmazonS3 {
+    AmazonS3Builder::new()
+        .with_endpoint(server.url())
+        .with_allow_http(true)
+        .with_region("eu-central-1")
+        .with_access_key_id("test")
+        .with_secret_access_key(S3_SECRET)
+        .with_bucket_name(bucket)
+        .build()
+        .unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_main_job_into_azure() {
     let server = Server::azurite();
-    let store = |container: &str| {
-        let endpoint = format!("{}/{AZURITE_ACCOUNT}", server.url());
-        MicrosoftAzureBuilder::new()
-            .with_account(AZURITE_ACCOUNT)
-            .with_access_key(AZURITE_KEY)
-            .with_endpoint(endpoint)
-            .with_allow_http(true)
-            .with_container_name(container)
-            .build()
-            .unwrap()
-    };
+    let store = |container: &str| azure_store(&server, container);
     exports_exactly_once(|container| azure_lake(&server, container), store, AZURITE_KEY).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_main_job_into_s3() {
     let server = Server::moto();
-    let store = |bucket: &str| {
-        AmazonS3Builder::new()
-            .with_endpoint(server.url())
-            .with_allow_http(true)
-            .with_region("eu-central-1")
-            .with_access_key_id("test")
-            .with_secret_access_key(S3_SECRET)
-            .with_bucket_name(bucket)
-            .build()
-            .unwrap()
-    };
-    let lake = |bucket: &str| {
-        format!(
-            "url = \"s3://{bucket}/product/\"\nendpoint = \"{}\"\nregion = \"eu-central-1\"\naccess-key-id = \"test\"\n\
-             secret-access-key = \"env:LAKE_KEY\"",
-            server.url()
-        )
-    };
-    exports_exactly_once(lake, store, S3_SECRET).await;
+    exports_exactly_once(|bucket| s3_lake(&server, bucket), |bucket| s3_store(&server, bucket), S3_SECRET).await;
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod lake_faults;
 mod lake_local;
 mod lines;
 mod lookups;
+mod moved_files;
 mod plugin_sandbox;
 mod postgres;
 mod properties;

@@ -11,11 +11,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::protocol::{Seen, Slot};
 use crate::dataset::DatasetState;
 use crate::lake::Version;
+use crate::layout::part_key;
 use crate::source::{Extent, Position};
 use crate::table::TableState;
 
-/// The version of the entries' form. A reader refuses newer ones.
-pub const FORMAT_VERSION: u32 = 1;
+/// The version of the entries' form. A reader refuses newer ones, and goes on from older ones.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// One slot of the log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -132,12 +133,36 @@ pub enum Content {
 pub enum Publication {
     /// At a key that nothing else ever writes.
     New,
-    /// In the place of the version it extends; `null` where the file is new.
+    /// As a part that is final. Where its key holds something else, it becomes the next part that is free.
+    Part(Part),
+    /// As a part that may grow later, in the place of the version it extends. Where that is not there any more, what is new
+    /// becomes the next part that is free.
+    Grow { part: Part, base: Option<Base> },
+    /// As version 1 has it: in the place of the version it extends; `null` where the file is new.
     Over(Option<Version>),
     /// In the place of whatever is there, most likely this version: a catalog, to which others may add.
     Replace(Option<Version>),
     /// Not now: it stays staged, until its file is sealed or for as long as the table needs it.
     Segment,
+}
+
+/// One part of a series.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Part {
+    pub series: String,
+    pub part: u32,
+}
+
+/// What an object extends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Base {
+    pub version: Version,
+    /// How many of the object's first bytes are those of the version.
+    pub length: u64,
+    /// How many of these are the file's header, which the next part needs as well.
+    pub header: u64,
 }
 
 /// The files of one period, as far as this partition wrote them.
@@ -168,6 +193,9 @@ pub struct Series {
 pub struct Tail {
     pub part: u32,
     pub length: u64,
+    /// How many of its first bytes are its header; version 1 does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<u64>,
 }
 
 /// A committed segment of a file that is not sealed yet.
@@ -182,13 +210,18 @@ pub struct Pending {
 impl Entry {
     /// Parses a slot's bytes; the text says what is wrong with them.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let entry: Entry = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        let mut entry: Entry = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         let version = match &entry {
             Entry::Fence(fence) => fence.version,
             Entry::Commit(commit) => commit.version,
         };
         if version > FORMAT_VERSION {
             return Err(format!("it has version `{version}`, and this lakeport reads up to `{FORMAT_VERSION}`"));
+        }
+        if let Entry::Commit(commit) = &mut entry
+            && commit.version == 1
+        {
+            commit.series.values_mut().for_each(Series::end_unlike_first);
         }
         Ok(entry)
     }
@@ -207,14 +240,31 @@ impl Entry {
     }
 }
 
+impl Part {
+    /// The object's key.
+    pub fn key(&self) -> String {
+        part_key(&self.series, self.part)
+    }
+}
+
+impl Series {
+    /// Lets a file of version 1 end where it was encoded with another seed than the series' first part: nothing can be added to it.
+    fn end_unlike_first(&mut self) {
+        self.tail.take_if(|tail| tail.part > 0);
+        if self.tail.is_none() && self.pending.is_empty() || self.parts > 0 && !self.pending.is_empty() {
+            self.format.clear();
+        }
+    }
+}
+
 impl Commit {
     /// Staged objects that must outlive this commit: segments of files that are not sealed, and the files of its table.
-    pub fn needs(&self, staged: &str) -> bool {
-        let mut runs = self.table.iter().flat_map(|table| &table.runs);
-        let mut tables = self.dataset.iter().flat_map(|dataset| dataset.tables.values());
-        runs.any(|run| run.key == staged)
-            || tables.any(|table| table.state_objects().any(|object| object == staged))
-            || self.series.values().any(|series| series.pending.iter().any(|pending| pending.staged == staged))
+    pub fn needed(&self) -> impl Iterator<Item = &str> {
+        let runs = self.table.iter().flat_map(|table| &table.runs).map(|run| &*run.key);
+        let tables = self.dataset.iter().flat_map(|dataset| dataset.tables.values());
+        let states = tables.flat_map(|table| table.state_objects());
+        let pending = self.series.values().flat_map(|series| &series.pending).map(|pending| &*pending.staged);
+        runs.chain(states).chain(pending)
     }
 }
 

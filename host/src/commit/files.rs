@@ -1,14 +1,13 @@
-//! Which objects a span writes to: decided once for each series, on its first record, from the state that the log holds.
+//! The files that a span writes to, one for each series, and how they continue what earlier commits wrote.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
-use tokio::sync::watch;
 
 use super::entry::{Series, Tail};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lake::Lake;
 use crate::layout::{part_key, part_of};
 use crate::plan::Files;
@@ -17,196 +16,131 @@ use crate::plugin::FileId;
 /// How many series the log remembers. Older ones are looked up in the lake when a late record needs them.
 pub const REMEMBERED: usize = 1_024;
 
-/// One object that a span writes to.
+/// One file that a span writes to. Which part of its series it becomes is decided when its bytes are staged: by then the commit
+/// before is published, and what became of its files is known.
 #[derive(Debug)]
 pub struct File {
     /// Unique in this process.
     pub id: FileId,
+    /// Its path, with `{part}` left open where it is one of several parts.
     pub series: String,
-    pub part: u32,
-    pub key: String,
     /// When its period ends. Microseconds since 1970-01-01T00:00:00Z.
     pub ends: i64,
-    /// [`Series::format`].
-    pub format: Arc<str>,
-    /// What a format needs at random but constant: from the export and the key.
+    /// What a format needs at random but constant: from the export and the series, so that any part can take any bytes.
     pub seed: [u8; 16],
-    /// The part as committed, where this span extends it.
-    pub tail: Option<Tail>,
-    /// Something of the file was committed before: its beginning is written.
-    pub resumed: bool,
     begun: AtomicBool,
 }
 
 impl File {
-    /// Whether the caller is the one who writes the file's beginning: true once, and never where it is written already.
-    pub fn claim_beginning(&self) -> bool {
-        !self.resumed && !self.begun.swap(true, Ordering::Relaxed)
+    /// Whether the caller is the one who hands in the file's header: true once.
+    pub fn claim_header(&self) -> bool {
+        !self.begun.swap(true, Ordering::Relaxed)
     }
 }
 
-/// The objects of one span. Shared by the lanes that encode it.
+/// The files of one span. Shared by the lanes that encode it.
 #[derive(Debug)]
 pub struct FileTable {
-    lake: Lake,
     export: String,
     partition: String,
-    files: Files,
-    /// [`Series::format`] of what this span writes.
-    format: Arc<str>,
-    state: Arc<BTreeMap<String, Series>>,
-    /// What is published; commits may still be on their way, and what they wrote cannot be looked at yet.
-    published: watch::Receiver<Published>,
-    /// The commit before this span's.
-    before: u64,
     known: Mutex<HashMap<String, Arc<File>>>,
 }
 
 /// How far a run's commits are published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Published {
     /// Commits of this run, counted from 1; 0 before the first.
     pub number: u64,
-    /// The write time of the last one. Microseconds since 1970-01-01T00:00:00Z.
-    pub write_time: i64,
+    /// The state of the files after the last one.
+    pub series: Arc<BTreeMap<String, Series>>,
 }
 
 static NEXT_ID: AtomicU32 = AtomicU32::new(0);
 
 impl FileTable {
-    /// A table for a span that starts from `state`.
-    pub fn new(
-        lake: Lake,
-        (export, partition): (&str, &str),
-        (files, format): (Files, Arc<str>),
-        state: Arc<BTreeMap<String, Series>>,
-        published: watch::Receiver<Published>,
-        before: u64,
-    ) -> Self {
-        let known = Mutex::default();
-        FileTable {
-            lake,
-            export: export.to_owned(),
-            partition: partition.to_owned(),
-            files,
-            format,
-            state,
-            published,
-            before,
-            known,
+    /// An empty table.
+    pub fn new(export: &str, partition: &str) -> Self {
+        FileTable { export: export.to_owned(), partition: partition.to_owned(), known: Mutex::default() }
+    }
+
+    /// The file that records of `series` go to, whose period ends at `ends`.
+    pub fn file(&self, series: &str, ends: i64) -> Arc<File> {
+        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match known.get(series) {
+            Some(file) => file.clone(),
+            None => known.entry(series.to_owned()).or_insert(self.begin(series.to_owned(), ends)).clone(),
         }
     }
 
-    /// The object that records of `series` go to.
-    ///
-    /// # Errors
-    /// Of kind `Lake`, also where the file to extend was edited.
-    pub async fn file(&self, series: &str, ends: i64) -> Result<Arc<File>> {
-        if let Some(file) = self.lock().get(series) {
-            return Ok(file.clone());
-        }
-        let file = Arc::new(self.decide(series, ends).await?);
-        // Two lanes may have decided at once; both decided the same, and the first one's file is the one.
-        Ok(self.lock().entry(series.to_owned()).or_insert(file).clone())
-    }
-
-    /// An object that this span alone writes, and no other ever.
+    /// A file that this span alone writes, and no other ever.
     pub fn once(&self, key: String) -> Arc<File> {
-        Arc::new(File {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            series: key.clone(),
-            part: 0,
-            ends: 0,
-            format: self.format.clone(),
-            seed: self.seed(&key),
-            tail: None,
-            resumed: false,
-            key,
-            begun: AtomicBool::new(false),
-        })
+        self.begin(key, 0)
     }
 
-    /// Every object that was asked for.
-    pub fn all(&self) -> Vec<Arc<File>> {
-        self.lock().values().cloned().collect()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<File>>> {
-        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    async fn decide(&self, series: &str, ends: i64) -> Result<File> {
-        let state = match self.state.get(series) {
-            Some(state) => state.clone(),
-            None => {
-                // The lake knows what the log forgot, once everything is published.
-                let _ = self.published.clone().wait_for(|published| published.number >= self.before).await;
-                Series { parts: self.parts_in_lake(series).await?, ..Series::default() }
-            }
-        };
-        let same_format = state.format == *self.format;
-        let goes_on = same_format && matches!(self.files, Files::Sealed { .. });
-        let tail = match (self.files, &state.tail) {
-            (Files::Growing { .. }, Some(tail))
-                if same_format && self.still_there(series, tail, state.touched).await? =>
-            {
-                Some(tail.clone())
-            }
-            _ => None,
-        };
-        // Segments that this span cannot add to become a part of their own, before this one.
-        let new = state.parts + u32::from(!state.pending.is_empty() && !goes_on);
-        let part = tail.as_ref().map_or(new, |tail| tail.part);
-        let key = part_key(series, part);
-        Ok(File {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            series: series.to_owned(),
-            part,
-            ends,
-            seed: self.seed(&key),
-            resumed: tail.is_some() || !state.pending.is_empty() && goes_on,
-            format: self.format.clone(),
-            tail,
-            key,
-            begun: AtomicBool::new(false),
-        })
-    }
-
-    /// Whether the file to extend is as it was committed. A file that someone moved away is not extended: the next part is.
-    async fn still_there(&self, series: &str, tail: &Tail, touched: i64) -> Result<bool> {
-        if touched > self.published.borrow().write_time {
-            return Ok(true);
-        }
-        let key = part_key(series, tail.part);
-        match self.lake.head(&key).await? {
-            None => Ok(false),
-            Some(meta) if meta.size == tail.length => Ok(true),
-            Some(meta) => Err(edited(&self.lake.url(&key), tail.length, meta.size)),
-        }
-    }
-
-    /// How many parts the lake has of a series that the log does not remember.
-    async fn parts_in_lake(&self, series: &str) -> Result<u32> {
-        let folder =
-            series.split("{part}").next().and_then(|before| before.rsplit_once('/')).map_or("", |(folder, _)| folder);
-        let objects = self.lake.list(folder).await?;
-        Ok(objects.iter().filter_map(|object| part_of(series, &object.key)).max().map_or(0, |part| part + 1))
-    }
-
-    fn seed(&self, key: &str) -> [u8; 16] {
+    fn begin(&self, series: String, ends: i64) -> Arc<File> {
         let mut hash = Sha256::new();
-        for text in [&self.export, &self.partition, key] {
+        for text in [&self.export, &self.partition, &part_key(&series, 0)] {
             hash.update((text.len() as u64).to_le_bytes());
             hash.update(text.as_bytes());
         }
-        hash.finalize()[..16].try_into().expect("a SHA-256 has 32 bytes")
+        Arc::new(File {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            series,
+            ends,
+            seed: hash.finalize()[..16].try_into().expect("a SHA-256 has 32 bytes"),
+            begun: AtomicBool::new(false),
+        })
     }
 }
 
-/// The error for a growing file that is not as it was committed.
-pub fn edited(url: &str, expected: u64, found: u64) -> Error {
-    Error::lake(format!("`{url}` has {found} bytes, and lakeport wrote {expected}: someone edited it"))
-        .with_help("move that file away, then run again: the export goes on with the next part")
+impl Series {
+    /// The part that may still grow, where `mode` lets files grow and the part is encoded with `format`.
+    pub fn growing(&self, mode: Files, format: &str) -> Option<&Tail> {
+        let may_grow = matches!(mode, Files::Growing { .. }) && self.format == format;
+        self.tail.as_ref().filter(|_| may_grow)
+    }
+
+    /// Whether segments wait that more of `format` can be added to.
+    pub fn is_collecting(&self, mode: Files, format: &str) -> bool {
+        matches!(mode, Files::Sealed { .. }) && self.format == format && !self.pending.is_empty()
+    }
+}
+
+/// The key that new records of `series` will most likely be at, and whether it exists and grows.
+///
+/// # Errors
+/// Of kind `Lake`.
+pub async fn expected_key(
+    lake: &Lake,
+    (mode, format): (Files, &str),
+    state: Option<&Series>,
+    series: &str,
+) -> Result<(String, bool)> {
+    let Some(state) = state else { return Ok((part_key(series, parts_in_lake(lake, series).await?), false)) };
+    if let Some(tail) = state.growing(mode, format) {
+        let key = part_key(series, tail.part);
+        if lake.head(&key).await?.is_some_and(|meta| meta.size == tail.length) {
+            return Ok((key, true));
+        }
+    }
+    // Segments that cannot be added to become a part of their own, before this one.
+    let is_sealed_first = !state.pending.is_empty() && !state.is_collecting(mode, format);
+    Ok((part_key(series, state.parts + u32::from(is_sealed_first)), false))
+}
+
+/// The folder that all parts of a series are below.
+pub(super) fn folder_of(series: &str) -> &str {
+    let before = series.split("{part}").next().unwrap_or_default();
+    before.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// How many parts the lake has of a series that the log does not remember.
+///
+/// # Errors
+/// Of kind `Lake`.
+pub async fn parts_in_lake(lake: &Lake, series: &str) -> Result<u32> {
+    let objects = lake.list(folder_of(series)).await?;
+    Ok(objects.iter().filter_map(|object| part_of(series, &object.key)).max().map_or(0, |part| part + 1))
 }
 
 /// Forgets the series that were written to longest ago, up to what the log remembers. Unsealed ones stay, and those of

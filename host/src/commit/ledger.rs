@@ -1,11 +1,10 @@
 //! What a span has written so far, file by file, and what becomes of the files when it ends. Pure: the bytes are elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::entry::{Pending, Series, Tail};
+use super::entry::{Part, Pending, Series, Tail};
 use super::files::{File, forget_old};
-use crate::layout::part_key;
 use crate::plan::Files;
 use crate::plugin::FileId;
 
@@ -19,7 +18,23 @@ pub struct Ledger {
 struct Written {
     file: Arc<File>,
     rows: u64,
+    header: u64,
     length: u64,
+}
+
+/// How a span ends.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending<'a> {
+    pub mode: Files,
+    /// [`Series::format`] of what the span wrote.
+    pub format: &'a str,
+    /// Where the span's files are staged, by id.
+    pub stage_folder: &'a str,
+    /// The commit's. Microseconds since 1970-01-01T00:00:00Z.
+    pub write_time: i64,
+    /// Sealed files whose period ended up to here are put together, and all that wait where `mode` seals none. Microseconds
+    /// since 1970-01-01T00:00:00Z.
+    pub due: i64,
 }
 
 /// What becomes of a span's files.
@@ -47,8 +62,10 @@ pub struct Fate {
 pub enum FatePublication {
     /// At a key of its own.
     New(String),
-    /// It replaces the version it extends.
-    Over,
+    /// As a part that is final.
+    Part(Part),
+    /// As a part that may grow, in the place of what it extends.
+    Grow(Part),
     /// Not yet.
     Segment,
 }
@@ -56,16 +73,26 @@ pub enum FatePublication {
 /// A file to be put together.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Seal {
-    pub key: String,
+    pub part: Part,
     pub segments: Vec<Pending>,
 }
 
 impl Ledger {
     /// Notes `rows` and `length` bytes that were encoded for `file`.
     pub fn add(&mut self, file: &Arc<File>, rows: u32, length: usize) {
-        let written = self.files.entry(file.id).or_insert_with(|| Written { file: file.clone(), rows: 0, length: 0 });
+        let written = self.written(file);
         written.rows += u64::from(rows);
         written.length += length as u64;
+    }
+
+    /// Notes the length of the header that `file` has where it begins an object.
+    pub fn add_header(&mut self, file: &Arc<File>, length: usize) {
+        self.written(file).header = length as u64;
+    }
+
+    fn written(&mut self, file: &Arc<File>) -> &mut Written {
+        let none = || Written { file: file.clone(), rows: 0, header: 0, length: 0 };
+        self.files.entry(file.id).or_insert_with(none)
     }
 
     /// How many rows were written to a file.
@@ -78,46 +105,54 @@ impl Ledger {
         self.files.len()
     }
 
+    /// The series of files with rows that `state` knows nothing of.
+    pub fn unknown<'a>(&'a self, state: &'a BTreeMap<String, Series>, mode: Files) -> impl Iterator<Item = &'a str> {
+        let files = self.files.values().filter(move |written| written.rows > 0 && mode != Files::Once);
+        files.map(|written| written.file.series.as_str()).filter(|series| !state.contains_key(*series))
+    }
+
     /// Ends the span: moves `series` on to the state after it, and says what becomes of its files.
     ///
-    /// `stage_folder` is where the span's files are staged, by id. Sealed files whose period ended at or before
-    /// `due` are put together, and all that wait where `mode` seals none. Times are microseconds since 1970-01-01T00:00:00Z.
+    /// `extended` are the parts that files go on with. `series` knows every series, at least how many parts it has.
     pub fn close(
         self,
         series: &mut BTreeMap<String, Series>,
-        mode: Files,
-        stage_folder: &str,
-        write_time: i64,
-        due: i64,
+        extended: &HashMap<FileId, Tail>,
+        ending: Ending<'_>,
     ) -> Closing {
+        let Ending { mode, format, stage_folder, write_time, due } = ending;
         let mut closing = Closing::default();
-        for (id, Written { file, rows, length }) in self.files {
+        for (id, Written { file, rows, header, length }) in self.files {
             if rows == 0 {
                 // Nothing but a beginning: every record was rejected. No empty files.
                 continue;
             }
             if mode == Files::Once {
-                closing.note(id, Fate { rows, publication: FatePublication::New(file.key.clone()) }, length);
+                let publication = FatePublication::New(file.series.clone());
+                closing.note(id, Fate { rows, publication }, header + length);
                 continue;
             }
-            let state =
-                series.entry(file.series.clone()).or_insert_with(|| Series { parts: file.part, ..Series::default() });
-            let goes_on = state.format == *file.format && matches!(mode, Files::Sealed { .. });
-            if !state.pending.is_empty() && !goes_on {
+            let state = series.entry(file.series.clone()).or_default();
+            let is_collecting = state.is_collecting(mode, format);
+            if !state.pending.is_empty() && !is_collecting {
                 closing.seals.push(seal(&file.series, state));
                 closing.visible += 1;
             }
             (state.ends, state.touched) = (file.ends, write_time);
+            let tail = extended.get(&id);
+            let length = if tail.is_some() || is_collecting { length } else { header + length };
+            let part = Part { series: file.series.clone(), part: tail.map_or(state.parts, |tail| tail.part) };
             let publication = match mode {
                 Files::Rolling => {
-                    state.parts = file.part + 1;
-                    FatePublication::New(file.key.clone())
+                    state.parts = part.part + 1;
+                    FatePublication::Part(part)
                 }
                 Files::Growing { roll_size } => {
-                    let length = length + file.tail.as_ref().map_or(0, |tail| tail.length);
-                    state.parts = file.part + 1;
-                    state.tail = (length < roll_size).then_some(Tail { part: file.part, length });
-                    FatePublication::Over
+                    let whole = length + tail.map_or(0, |tail| tail.length);
+                    let header = tail.map_or(Some(header), |tail| tail.header);
+                    state.parts = state.parts.max(part.part + 1);
+                    state.tail = (whole < roll_size).then_some(Tail { part: part.part, length: whole, header });
+                    FatePublication::Grow(part)
                 }
                 Files::Once => unreachable!("dealt with above"),
                 Files::Sealed { .. } => {
@@ -125,7 +160,7 @@ impl Ledger {
                     FatePublication::Segment
                 }
             };
-            state.note_format(&file.format);
+            state.note_format(format);
             closing.note(id, Fate { rows, publication }, length);
         }
         closing.seal(series, stage_folder, sealed_up_to(mode, due));
@@ -149,7 +184,7 @@ impl Closing {
             // One segment, and it is of this very span: it is the file.
             let own = |id: FileId| seal.segments.len() == 1 && seal.segments[0].staged == staged_key(stage_folder, id);
             match self.files.iter_mut().find(|(id, _)| own(**id)) {
-                Some((_, fate)) => fate.publication = FatePublication::New(seal.key),
+                Some((_, fate)) => fate.publication = FatePublication::Part(seal.part),
                 None => self.seals.push(seal),
             }
         }
@@ -166,11 +201,11 @@ impl Series {
 
 /// Makes the next part of what waits in `state`.
 fn seal(series: &str, state: &mut Series) -> Seal {
-    let key = part_key(series, state.parts);
+    let part = Part { series: series.to_owned(), part: state.parts };
     state.parts += 1;
     let segments = std::mem::take(&mut state.pending);
     state.note_format("");
-    Seal { key, segments }
+    Seal { part, segments }
 }
 
 /// Whether a sealed file is due, so that a commit without records is worth making.

@@ -2,10 +2,11 @@
 //!
 //! 1. `protocol.rs` decides, without I/O; `model.rs` checks its every interleaving.
 //! 2. `entry.rs` is what stands in the log.
-//! 3. `partition.rs` carries the protocol out on a lake, whose log `log.rs` reads.
-//! 4. `files.rs` says which objects a span writes to, from the state that the log holds.
-//! 5. `ledger.rs` counts what one span writes, and decides what becomes of it; `stager.rs` stages the bytes meanwhile.
-//! 6. `health.rs` is a note for people, beside the log.
+//! 3. `partition.rs` carries the protocol out on a lake, whose log `log.rs` reads; `publish.rs` makes a commit's objects visible.
+//! 4. `files.rs` has the files of a span, one for each series, and what the log holds of that.
+//! 5. `stager.rs` stages a span's bytes while it is encoded; `ledger.rs` counts them, and decides what becomes of the files.
+//! 6. `memory.rs` bounds what all exports hold of objects that are read whole.
+//! 7. `health.rs` is a note for people, beside the log.
 //!
 //! `docs/commit-log.md` describes the protocol and what it promises.
 
@@ -15,18 +16,21 @@ mod health;
 mod ledger;
 pub mod letters;
 mod log;
+mod memory;
 #[cfg(test)]
 mod model;
 mod partition;
 pub mod protocol;
+mod publish;
 mod stager;
 
 pub use entry::{
-    Commit, Content, Entry, FORMAT_VERSION, Fence, Object, Pending, Publication, Series, SpanEntry, Tail, Totals,
+    Base, Commit, Content, Entry, FORMAT_VERSION, Fence, Object, Part, Pending, Publication, Series, SpanEntry, Tail,
+    Totals,
 };
-pub use files::{File, FileTable, Published};
+pub use files::{File, FileTable, Published, expected_key};
 pub use health::{Health, State as HealthState};
-pub use ledger::{Closing, Ledger, any_due};
+pub use ledger::{Ledger, any_due};
 pub use log::{newest_owner, partition_folder, read_commits, read_last};
 pub use partition::{Draft, Identity, Outcome, Partition};
-pub use stager::{Objects, Piece, Stager};
+pub use stager::{Objects, Piece, Stager, Terms};

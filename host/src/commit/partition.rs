@@ -11,24 +11,24 @@
 //! The boundary is a marker per move, and the greatest counts: creating is the one conditional write that every store has, and
 //! an overwritten boundary could be moved back by an owner that slept.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 
-use super::entry::{Commit, Content, Entry, FORMAT_VERSION, Fence, Object, Publication, Series, SpanEntry, Totals};
+use super::entry::{Commit, Entry, FORMAT_VERSION, Fence, Object, Publication, Series, SpanEntry, Totals};
 use super::log::{partition_folder, read_boundary, read_newest, read_slot, slot_key, slot_of};
 use super::protocol::{Owner, Reply, Request, Slot};
+use super::publish::{AT_ONCE, Publisher};
 use crate::dataset::DatasetState;
 use crate::error::{Error, Result};
 use crate::fail;
-use crate::lake::{Created, Lake, Publish, Staged, Version};
+use crate::lake::{Created, Lake};
 use crate::source::Position;
 use crate::table::TableState;
-
-/// How often a store may contradict itself.
-const PUBLISH_ATTEMPTS: u32 = 5;
 
 /// Slots that may stand before older ones are deleted.
 const SLACK: u64 = 32;
@@ -233,8 +233,10 @@ impl Partition {
                 if let Some((commit, bytes)) = self.waiting.take() {
                     self.last = Some((commit, hex::encode(Sha256::digest(&bytes))));
                 }
-                self.publish(slot).await?;
-                Reply::Done
+                match self.publish(slot).await? {
+                    true => Reply::Done,
+                    false => Reply::Replaced,
+                }
             }
             Request::Acknowledge { .. } => {
                 let (commit, _) = self.last.as_ref().expect("what was published is the last commit");
@@ -243,18 +245,10 @@ impl Partition {
             }
             Request::Discard { .. } => {
                 let (commit, _) = self.last.as_ref().expect("what was published is the last commit");
-                for object in &commit.objects {
-                    // A local publication consumes what was staged; a copying one leaves it.
-                    if let Content::Staged(staged) = &object.content
-                        && object.publication != Publication::Segment
-                        && !self.lake.is_local()
-                    {
-                        self.lake.delete(staged).await?;
-                    }
-                }
-                for staged in &commit.obsolete {
-                    self.lake.delete(staged).await?;
-                }
+                // A local publication consumes what was staged; a copying one leaves it.
+                let published = commit.objects.iter().filter(|object| object.publication != Publication::Segment);
+                let copied = published.filter_map(Object::staged_key).filter(|_| !self.lake.is_local());
+                self.delete_all(copied.chain(commit.obsolete.iter().map(String::as_str))).await?;
                 Reply::Done
             }
             Request::SweepOrphans { epoch } => {
@@ -264,19 +258,15 @@ impl Partition {
             Request::MoveBoundary { through } => {
                 let folder = format!("{}/boundary", self.folder);
                 let _ = self.lake.create(&format!("{folder}/{through:020}"), Bytes::new()).await?;
-                for marker in self.lake.list(&folder).await? {
-                    if marker.key < format!("{folder}/{through:020}") {
-                        self.lake.delete(&marker.key).await?;
-                    }
-                }
+                let newest = format!("{folder}/{through:020}");
+                let markers = self.lake.list(&folder).await?;
+                self.delete_all(markers.iter().map(|marker| &*marker.key).filter(|key| **key < *newest)).await?;
                 Reply::Done
             }
             Request::DeleteLog { through } => {
-                for slot in self.lake.list(&format!("{}/log", self.folder)).await? {
-                    if slot_of(&slot.key).is_some_and(|slot| slot <= through) {
-                        self.lake.delete(&slot.key).await?;
-                    }
-                }
+                let slots = self.lake.list(&format!("{}/log", self.folder)).await?;
+                let is_old = |key: &&str| slot_of(key).is_some_and(|slot| slot <= through);
+                self.delete_all(slots.iter().map(|slot| &*slot.key).filter(is_old)).await?;
                 Reply::Done
             }
             Request::Wait | Request::Stop => unreachable!("the driver stops at these"),
@@ -321,126 +311,47 @@ impl Partition {
         Ok(true)
     }
 
-    /// Makes the objects of the last commit visible.
-    async fn publish(&self, slot: Slot) -> Result<()> {
-        let (commit, _) = self.last.as_ref().expect("what is published was committed or read");
-        for object in &commit.objects {
-            fail::point("publish-object");
-            let published = match (&object.publication, &object.content) {
-                (Publication::Segment, _) => continue,
-                (Publication::New, Content::Inline(bytes)) => self.publish_inline(&object.key, bytes).await?,
-                (Publication::New, Content::Staged(staged)) => {
-                    self.lake.publish_new(staged, &object.staged(), &object.key).await?
-                }
-                (Publication::Over(expected), Content::Staged(staged)) => {
-                    self.lake.publish_over(staged, &object.staged(), &object.key, expected.as_ref()).await?
-                }
-                (Publication::Replace(expected), Content::Staged(staged)) => {
-                    match self.replace(slot, staged, object, expected.clone()).await? {
-                        Some(published) => published,
-                        None => continue,
-                    }
-                }
-                (Publication::Over(_) | Publication::Replace(_), Content::Inline(_)) => {
-                    unreachable!("what replaces something is staged")
-                }
-            };
-            match published {
-                // What is staged goes away only after it was published: it was, and somebody has removed the file since.
-                Publish::Published(_) | Publish::Missing => {}
-                // A later owner's commit is there already: this one will find out at its next commit.
-                Publish::Conflict if self.overtaken_after(slot).await? => {}
-                // It was published, by the same rule, and somebody has changed the file since.
-                Publish::Conflict if self.owner.recovers() && self.is_consumed(&object.content).await? => {
-                    tracing::warn!(key = object.key, "a published file was changed by someone else");
-                }
-                Publish::Conflict => {
-                    let url = self.lake.url(&object.key);
-                    return Err(Error::lake(format!("`{url}` holds bytes that lakeport did not write"))
-                        .with_help("move that file away, then run again: the committed bytes are kept until then"));
-                }
-            }
+    /// Makes the objects of the last commit visible, and notes where they are; false where another owner has to.
+    async fn publish(&mut self, slot: Slot) -> Result<bool> {
+        let (commit, _) = self.last.as_mut().expect("what is published was committed or read");
+        let publisher = Publisher {
+            lake: &self.lake,
+            folder: &self.folder,
+            nonce: self.identity.nonce,
+            slot,
+            recovers: self.owner.recovers(),
+            has_passed_over: &self.has_passed_over,
+        };
+        let Some(elsewhere) = publisher.publish(commit).await? else { return Ok(false) };
+        for part in elsewhere {
+            part.correct(&mut commit.series);
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Puts a catalog in the place of what others made of it since it was read; `None` where another owner is at it, or where
-    /// it was published before.
-    async fn replace(
-        &self,
-        slot: Slot,
-        staged: &str,
-        object: &Object,
-        mut expected: Option<Version>,
-    ) -> Result<Option<Publish>> {
-        for _ in 0..PUBLISH_ATTEMPTS {
-            let published = self.lake.publish_over(staged, &object.staged(), &object.key, expected.as_ref()).await?;
-            if published != Publish::Conflict {
-                return Ok(Some(published));
-            }
-            // What the last owner published may have been changed by people since. The next commit tells readers the rest.
-            if self.owner.recovers() || self.is_consumed(&object.content).await? {
-                self.has_passed_over.store(true, Ordering::Relaxed);
-                return Ok(None);
-            }
-            // The version first: what a later owner puts there after this is not what is replaced then.
-            expected = self.lake.head(&object.key).await?.map(|meta| meta.version);
-            if self.overtaken_after(slot).await? {
-                return Ok(None);
-            }
-        }
-        Ok(Some(Publish::Conflict))
+    /// Deletes objects, in any order.
+    async fn delete_all(&self, keys: impl Iterator<Item = &str>) -> Result<()> {
+        let deleted: Vec<_> = keys.map(|key| self.delete(key)).collect();
+        stream::iter(deleted).buffer_unordered(AT_ONCE).try_collect().await
     }
 
-    /// Whether what was staged is gone, and so was published.
-    async fn is_consumed(&self, content: &Content) -> Result<bool> {
-        Ok(match content {
-            Content::Staged(staged) => self.lake.head(staged).await?.is_none(),
-            Content::Inline(_) => false,
-        })
-    }
-
-    /// Creates the object, or finds that it is there. A store may say that a key is taken and have nothing there: 409 is also
-    /// what it answers to two requests at once.
-    async fn publish_inline(&self, key: &str, bytes: &Bytes) -> Result<Publish> {
-        for _ in 0..PUBLISH_ATTEMPTS {
-            let _ = self.lake.create(key, bytes.clone()).await?;
-            match self.lake.get(key).await? {
-                Some(object) if object.bytes == *bytes => return Ok(Publish::Published(object.version)),
-                Some(_) => return Ok(Publish::Conflict),
-                None => {}
-            }
-        }
-        let url = self.lake.url(key);
-        Err(Error::lake(format!("`{url}` cannot be created: the store says that it exists, and it does not"))
-            .with_help("run again: the committed bytes are kept until then"))
-    }
-
-    async fn overtaken_after(&self, slot: Slot) -> Result<bool> {
-        let newest = read_newest(&self.lake, &self.folder, slot).await?;
-        Ok(newest.is_some_and(|(_, entry, _)| entry.seen(0).nonce != self.identity.nonce))
+    async fn delete(&self, key: &str) -> Result<()> {
+        fail::point("delete-object");
+        self.lake.delete(key).await
     }
 
     async fn sweep(&self, epoch: u64) -> Result<()> {
         // The last owner may have died before it had deleted what its last commit made superfluous.
-        for object in self.last().iter().flat_map(|commit| &commit.obsolete) {
-            self.lake.delete(object).await?;
-        }
+        let obsolete = self.last().into_iter().flat_map(|commit| &commit.obsolete);
+        self.delete_all(obsolete.map(String::as_str)).await?;
         let folder = format!("{}/stage", self.folder);
-        for object in self.lake.list(&folder).await? {
-            let owner = object.key.strip_prefix(&folder).and_then(|rest| rest.get(1..11)?.parse::<u64>().ok());
-            let needed = self.last().is_some_and(|commit| commit.needs(&object.key));
-            if owner.is_some_and(|owner| owner < epoch) && !needed {
-                fail::point("sweep-object");
-                self.lake.delete(&object.key).await?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Object {
-    fn staged(&self) -> Staged {
-        Staged { length: self.length, sha256: self.sha256.clone() }
+        let staged = self.lake.list(&folder).await?;
+        let needed: HashSet<&str> = self.last().into_iter().flat_map(Commit::needed).collect();
+        let is_orphan = |key: &&str| {
+            let owner = key.strip_prefix(&folder).and_then(|rest| rest.get(1..11)?.parse::<u64>().ok());
+            owner.is_some_and(|owner| owner < epoch) && !needed.contains(*key)
+        };
+        let orphans = staged.iter().map(|object| &*object.key).filter(is_orphan);
+        self.delete_all(orphans).await
     }
 }

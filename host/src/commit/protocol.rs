@@ -52,7 +52,7 @@ pub enum Request {
     CheckBoundary,
     /// Create `slot` as the waiting span's commit unless it is there: replies as for a fence.
     CreateCommit { slot: Slot, epoch: u64 },
-    /// Make the objects of the commit in `slot` visible, from their pinned bytes: [`Reply::Done`].
+    /// Make the objects of the commit in `slot` visible, from their pinned bytes: [`Reply::Done`] or [`Reply::Replaced`].
     Publish { slot: Slot },
     /// Tell the source that the commit in `slot` is final: [`Reply::Done`].
     Acknowledge { slot: Slot },
@@ -82,6 +82,8 @@ pub enum Reply {
     Unknown,
     Slot(Option<Seen>),
     Done,
+    /// Not done: another owner took over, and needs what is staged to do it.
+    Replaced,
 }
 
 impl Request {
@@ -202,6 +204,7 @@ impl Owner {
                 self.next += 1;
                 if self.last_commit == 0 { Step::SweepOrphans } else { Step::Republish }
             }
+            (Step::Republish | Step::Publish, Reply::Replaced) => Step::Stopped,
             (Step::Republish, Reply::Done) => Step::SweepOrphans,
             (Step::SweepOrphans, Reply::Done) => Step::Ready,
             (Step::CreateCommit, Reply::Created) => Step::CheckCommit,

@@ -1,6 +1,6 @@
 //! Stages the bytes of one span while it is encoded, on a task of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,30 +8,48 @@ use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 
-use super::entry::{Content, Object, Publication};
-use super::files::{File, Published, edited};
-use super::ledger::{Closing, Fate, FatePublication, Seal, staged_key};
-use crate::error::Result;
+use super::entry::{Base, Content, Object, Publication, Series, Tail};
+use super::files::{File, Published, parts_in_lake};
+use super::ledger::{Closing, Ending, Fate, FatePublication, Ledger, Seal, staged_key};
+use super::memory;
+use crate::error::{Error, Result};
 use crate::fail;
-use crate::lake::{Lake, Staging, Version};
+use crate::lake::{Lake, Staged, Staging};
+use crate::layout::part_key;
+use crate::plan::Files;
 use crate::plugin::FileId;
 
 /// Dead letters up to this size stand in the commit itself. Files never do: a file that someone moved away after it was
 /// published must not come back when the commit is published again.
 const INLINE: u64 = 64 << 10;
-/// Objects that are finished at the same time.
+/// Objects that are finished, and series that are looked up, at the same time.
 const AT_ONCE: usize = 8;
 /// Encoded bytes that wait in memory before they are staged.
 const WAITING: usize = 16 << 20;
 
 /// Bytes for one file, in order.
-pub type Piece = (Arc<File>, Bytes);
+#[derive(Debug)]
+pub enum Piece {
+    /// What the file begins with, where it begins an object.
+    Header(Arc<File>, Bytes),
+    Rows(Arc<File>, Bytes),
+}
+
+/// How a span is staged.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    pub mode: Files,
+    /// [`Series::format`] of what the span writes.
+    pub format: Arc<str>,
+    /// A folder of this attempt's own.
+    pub folder: String,
+}
 
 /// The staging end of one span.
 pub struct Stager {
     lake: Lake,
-    folder: String,
-    /// How many commits are published: a file that grows is read only when the span before is.
+    terms: Terms,
+    /// What is published: a file that grows is read, and continued, only when the span before is.
     published: watch::Receiver<Published>,
     /// The commit that this span will be, counted as `published` counts.
     number: u64,
@@ -41,10 +59,18 @@ pub struct Stager {
 
 struct OpenFile {
     file: Arc<File>,
+    header: Bytes,
     pieces: Vec<Bytes>,
     staging: Option<Staging>,
-    /// The version that is extended, once it was read.
-    extends: Option<Version>,
+    /// What is extended, once it was read.
+    extends: Option<(Tail, Base)>,
+}
+
+/// A file that is staged.
+struct Done {
+    id: FileId,
+    whole: Staged,
+    extends: Option<(Tail, Base)>,
 }
 
 /// What a span staged.
@@ -53,12 +79,18 @@ pub struct Objects {
     pub objects: Vec<Object>,
     /// Staged objects that are superfluous once the commit is published.
     pub obsolete: Vec<String>,
+    /// The state of the files after the span.
+    pub series: BTreeMap<String, Series>,
+    /// Rows and bytes that were encoded, and files that readers will see appear or grow.
+    pub rows: u64,
+    pub bytes: u64,
+    pub visible: u64,
 }
 
 impl Stager {
-    /// A stager for the span that becomes commit `number`, staging below `folder`.
-    pub fn new(lake: Lake, folder: String, published: watch::Receiver<Published>, number: u64) -> Self {
-        Stager { lake, folder, published, number, open: BTreeMap::new(), waiting: 0 }
+    /// A stager for the span that becomes commit `number`.
+    pub fn new(lake: Lake, terms: Terms, published: watch::Receiver<Published>, number: u64) -> Self {
+        Stager { lake, terms, published, number, open: BTreeMap::new(), waiting: 0 }
     }
 
     /// Takes pieces until their sender is gone.
@@ -67,9 +99,7 @@ impl Stager {
     /// Of kind `Lake`.
     pub async fn take_all(mut self, mut pieces: mpsc::Receiver<Vec<Piece>>) -> Result<Self> {
         while let Some(batch) = pieces.recv().await {
-            for (file, bytes) in batch {
-                self.take(file, bytes);
-            }
+            batch.into_iter().for_each(|piece| self.take(piece));
             if self.waiting > WAITING {
                 self.relieve().await?;
             }
@@ -77,98 +107,119 @@ impl Stager {
         Ok(self)
     }
 
-    fn take(&mut self, file: Arc<File>, bytes: Bytes) {
-        self.waiting += bytes.len();
+    fn take(&mut self, piece: Piece) {
+        let (Piece::Header(file, _) | Piece::Rows(file, _)) = &piece;
         let open = self.open.entry(file.id).or_insert_with(|| OpenFile {
-            file,
+            file: file.clone(),
+            header: Bytes::new(),
             pieces: Vec::new(),
             staging: None,
             extends: None,
         });
-        open.pieces.push(bytes);
+        match piece {
+            Piece::Header(_, bytes) => open.header = bytes,
+            Piece::Rows(_, bytes) => {
+                self.waiting += bytes.len();
+                open.pieces.push(bytes);
+            }
+        }
     }
 
     /// Moves what waits in memory to the lake.
     async fn relieve(&mut self) -> Result<()> {
-        self.wait_for_the_commit_before().await;
+        let series = self.series_before().await;
         for open in self.open.values_mut() {
-            open.stage(&self.lake, &self.folder).await?;
+            open.stage(&self.lake, &self.terms, &series).await?;
         }
         self.waiting = 0;
         Ok(())
     }
 
-    async fn wait_for_the_commit_before(&mut self) {
+    /// The state of the files after the commit before, once that is published.
+    async fn series_before(&mut self) -> Arc<BTreeMap<String, Series>> {
         let before = self.number - 1;
         // A sender that is gone belongs to a run that failed; its error is reported where it happened.
         let _ = self.published.wait_for(|published| published.number >= before).await;
+        self.published.borrow().series.clone()
     }
 
-    /// Stages everything, as `closing` says. `letters` are the span's dead letters and their key.
+    /// Stages everything that `ledger` has rows of. `letters` are the span's dead letters, their key and their number.
     ///
     /// # Errors
-    /// Of kind `Lake`, also where a file to extend was edited.
-    pub async fn finish(mut self, closing: Closing, letters: Option<(String, Vec<u8>, u64)>) -> Result<Objects> {
-        self.wait_for_the_commit_before().await;
-        let mut done = Objects::default();
+    /// Of kind `Lake`.
+    pub async fn finish(
+        mut self,
+        ledger: Ledger,
+        (write_time, due): (i64, i64),
+        letters: Option<(String, Vec<u8>, u64)>,
+    ) -> Result<Objects> {
+        let before = self.series_before().await;
         let mut staging = Vec::new();
         for (id, mut open) in std::mem::take(&mut self.open) {
-            let Some(fate) = closing.files.get(&id) else {
-                if let Some(staging) = open.staging.take() {
-                    staging.abort().await?;
-                }
-                continue;
-            };
-            staging.push(open.finish(&self.lake, &self.folder, fate));
+            if ledger.rows(id) > 0 {
+                staging.push(open.finish(&self.lake, &self.terms, &before));
+            } else if let Some(staging) = open.staging.take() {
+                staging.abort().await?;
+            }
         }
         fail::point("stage");
         // A few at a time: their fsyncs or requests overlap, and neither descriptors nor memory run out.
-        let objects: Vec<Object> = stream::iter(staging).buffered(AT_ONCE).try_collect().await?;
-        done.objects.extend(objects);
+        let staged: Vec<Done> = stream::iter(staging).buffered(AT_ONCE).try_collect().await?;
         fail::point("staged");
-        for (number, seal) in closing.seals.into_iter().enumerate() {
+        let Terms { mode, format, folder } = &self.terms;
+        let mut series = BTreeMap::clone(&before);
+        look_up(&self.lake, ledger.unknown(&before, *mode).collect(), &mut series).await?;
+        let extended: HashMap<_, _> =
+            staged.iter().filter_map(|done| Some((done.id, done.extends.as_ref()?.0.clone()))).collect();
+        let ending = Ending { mode: *mode, format, stage_folder: folder, write_time, due };
+        let Closing { mut files, seals, rows, bytes, visible } = ledger.close(&mut series, &extended, ending);
+        let mut objects = Objects { series, rows, bytes, visible, ..Objects::default() };
+        for done in staged {
+            let fate = files.remove(&done.id).expect("a file with rows has a fate");
+            objects.objects.push(done.object(folder, fate));
+        }
+        for (number, seal) in seals.into_iter().enumerate() {
             // A name of this attempt's own: sweeps of older epochs must not meet it.
-            let staged = format!("{}/sealed-{number}", self.folder);
-            put_together(&self.lake, staged, &mut done, seal).await?;
+            put_together(&self.lake, format!("{folder}/sealed-{number}"), &mut objects, seal).await?;
         }
-        if let Some((key, bytes, count)) = letters {
-            let object = if bytes.len() as u64 <= INLINE {
-                inline(key, bytes, count)
-            } else {
-                let staged = format!("{}/dead-letters", self.folder);
-                let mut staging = self.lake.stage(&staged).await?;
-                staging.write(bytes.into()).await?;
-                let whole = staging.finish().await?;
-                Object {
-                    key,
-                    content: Content::Staged(staged),
-                    length: whole.length,
-                    sha256: whole.sha256,
-                    rows: count,
-                    publication: Publication::New,
-                }
-            };
-            done.objects.push(object);
+        if let Some(letters) = letters {
+            objects.objects.push(letters_object(&self.lake, folder, letters).await?);
         }
-        Ok(done)
+        Ok(objects)
     }
 }
 
+/// Looks up how many parts the lake has of each of `unknown`.
+async fn look_up(lake: &Lake, unknown: BTreeSet<&str>, series: &mut BTreeMap<String, Series>) -> Result<()> {
+    let found: Vec<_> = unknown.into_iter().map(|path| state_in_lake(lake, path.to_owned())).collect();
+    let found: Vec<_> = stream::iter(found).buffered(AT_ONCE).try_collect().await?;
+    series.extend(found);
+    Ok(())
+}
+
+async fn state_in_lake(lake: &Lake, series: String) -> Result<(String, Series)> {
+    let parts = parts_in_lake(lake, &series).await?;
+    Ok((series, Series { parts, ..Series::default() }))
+}
+
 impl OpenFile {
-    /// Moves waiting pieces to the staged object, which begins with the file that is extended.
-    async fn stage(&mut self, lake: &Lake, folder: &str) -> Result<()> {
+    /// Moves waiting pieces to the staged object, which begins with the file that is extended, or with the header.
+    async fn stage(&mut self, lake: &Lake, terms: &Terms, before: &BTreeMap<String, Series>) -> Result<()> {
         let staging = match &mut self.staging {
             Some(staging) => staging,
             none => {
-                let mut staging = lake.stage(&staged_key(folder, self.file.id)).await?;
-                if let Some(tail) = &self.file.tail {
-                    let object = lake.get(&self.file.key).await?;
-                    let found = object.as_ref().map_or(0, |object| object.bytes.len() as u64);
-                    let Some(object) = object.filter(|_| found == tail.length) else {
-                        return Err(edited(&lake.url(&self.file.key), tail.length, found));
-                    };
-                    self.extends = Some(object.version);
-                    staging.write(object.bytes).await?;
+                let mut staging = lake.stage(&staged_key(&terms.folder, self.file.id)).await?;
+                let state = before.get(&self.file.series);
+                let tail = state.and_then(|state| state.growing(terms.mode, &terms.format));
+                let _held = memory::hold(tail.map_or(0, |tail| tail.length)).await;
+                if let Some(tail) = tail
+                    && let Some((base, bytes)) = read_base(lake, &self.file.series, tail, &self.header).await?
+                {
+                    let tail = Tail { header: Some(base.header), ..tail.clone() };
+                    self.extends = Some((tail, base));
+                    staging.write(bytes).await?;
+                } else if !state.is_some_and(|state| state.is_collecting(terms.mode, &terms.format)) {
+                    staging.write(self.header.clone()).await?;
                 }
                 none.insert(staging)
             }
@@ -179,24 +230,49 @@ impl OpenFile {
         Ok(())
     }
 
-    async fn finish(mut self, lake: &Lake, folder: &str, fate: &Fate) -> Result<Object> {
-        self.stage(lake, folder).await?;
+    async fn finish(mut self, lake: &Lake, terms: &Terms, before: &BTreeMap<String, Series>) -> Result<Done> {
+        self.stage(lake, terms, before).await?;
         let whole = self.staging.take().expect("staged above").finish().await?;
-        let staged = staged_key(folder, self.file.id);
-        let (key, publication) = match &fate.publication {
-            FatePublication::New(key) => (key.clone(), Publication::New),
-            FatePublication::Over => (self.file.key.clone(), Publication::Over(self.extends)),
+        Ok(Done { id: self.file.id, whole, extends: self.extends })
+    }
+}
+
+impl Done {
+    fn object(self, folder: &str, fate: Fate) -> Object {
+        let staged = staged_key(folder, self.id);
+        let (key, publication) = match fate.publication {
+            FatePublication::New(key) => (key, Publication::New),
+            FatePublication::Part(part) => (part.key(), Publication::Part(part)),
+            FatePublication::Grow(part) => {
+                (part.key(), Publication::Grow { part, base: self.extends.map(|(_, base)| base) })
+            }
             FatePublication::Segment => (staged.clone(), Publication::Segment),
         };
-        Ok(Object {
-            key,
-            content: Content::Staged(staged),
-            length: whole.length,
-            sha256: whole.sha256,
-            rows: fate.rows,
-            publication,
-        })
+        pinned(key, staged, self.whole, fate.rows, publication)
     }
+}
+
+/// Reads the part that is to be extended; `None` where somebody moved or edited it, so that the next part begins.
+async fn read_base(lake: &Lake, series: &str, tail: &Tail, header: &Bytes) -> Result<Option<(Base, Bytes)>> {
+    let key = part_key(series, tail.part);
+    let url = lake.url(&key);
+    let Some(object) = lake.get(&key).await? else {
+        tracing::warn!("`{url}` was moved or deleted: its file goes on with the next part");
+        return Ok(None);
+    };
+    let found = object.bytes.len() as u64;
+    if found != tail.length {
+        let expected = tail.length;
+        tracing::warn!(
+            "`{url}` has {found} bytes, and lakeport wrote {expected}: someone edited it, and its file goes on with the next part"
+        );
+        return Ok(None);
+    }
+    // A file of version 1 has the header that it would get today, or is left alone.
+    let Some(header) = tail.header.or_else(|| object.bytes.starts_with(header).then_some(header.len() as u64)) else {
+        return Ok(None);
+    };
+    Ok(Some((Base { version: object.version, length: found, header }, object.bytes)))
 }
 
 /// Puts a sealed file together from its segments.
@@ -204,8 +280,11 @@ async fn put_together(lake: &Lake, staged: String, done: &mut Objects, seal: Sea
     let mut staging = lake.stage(&staged).await?;
     for segment in &seal.segments {
         let bytes = lake.get(&segment.staged).await?.map(|object| object.bytes).unwrap_or_default();
-        if bytes.len() as u64 != segment.length {
-            return Err(edited(&lake.url(&segment.staged), segment.length, bytes.len() as u64));
+        let (found, expected) = (bytes.len() as u64, segment.length);
+        if found != expected {
+            let url = lake.url(&segment.staged);
+            return Err(Error::lake(format!("the segment `{url}` has {found} bytes, and lakeport wrote {expected}"))
+                .with_help("something else deletes or writes in the log folder: stop it, and restore the object"));
         }
         staging.write(bytes).await?;
     }
@@ -213,25 +292,28 @@ async fn put_together(lake: &Lake, staged: String, done: &mut Objects, seal: Sea
     let whole = staging.finish().await?;
     // Segments of this span have become part of the whole: the commit need not speak of them.
     done.objects.retain(|object| !seal.segments.iter().any(|segment| segment.staged == object.key));
-    done.objects.push(Object {
-        key: seal.key,
-        content: Content::Staged(staged),
-        length: whole.length,
-        sha256: whole.sha256,
-        rows: seal.segments.iter().map(|segment| segment.rows).sum(),
-        publication: Publication::New,
-    });
+    let rows = seal.segments.iter().map(|segment| segment.rows).sum();
+    done.objects.push(pinned(seal.part.key(), staged, whole, rows, Publication::Part(seal.part)));
     done.obsolete.extend(seal.segments.into_iter().map(|segment| segment.staged));
     Ok(())
 }
 
-fn inline(key: String, bytes: Vec<u8>, rows: u64) -> Object {
-    Object {
-        key,
-        length: bytes.len() as u64,
-        sha256: hex::encode(Sha256::digest(&bytes)),
-        rows,
-        content: Content::Inline(bytes.into()),
-        publication: Publication::New,
+/// The object of a span's dead letters.
+async fn letters_object(lake: &Lake, folder: &str, (key, bytes, rows): (String, Vec<u8>, u64)) -> Result<Object> {
+    let length = bytes.len() as u64;
+    if length <= INLINE {
+        let sha256 = hex::encode(Sha256::digest(&bytes));
+        let content = Content::Inline(bytes.into());
+        return Ok(Object { key, content, length, sha256, rows, publication: Publication::New });
     }
+    let staged = format!("{folder}/dead-letters");
+    let mut staging = lake.stage(&staged).await?;
+    staging.write(bytes.into()).await?;
+    let whole = staging.finish().await?;
+    Ok(pinned(key, staged, whole, rows, Publication::New))
+}
+
+fn pinned(key: String, staged: String, whole: Staged, rows: u64, publication: Publication) -> Object {
+    let Staged { length, sha256 } = whole;
+    Object { key, content: Content::Staged(staged), length, sha256, rows, publication }
 }

@@ -10,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use object_store::local::LocalFileSystem;
@@ -184,6 +184,29 @@ pub(super) fn link(from: &FsPath, to: &FsPath) -> io::Result<Linked> {
         }
         Err(e) => Err(e),
     }
+}
+
+/// What tells a file from the one that takes its place, and from itself once it is written to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Identity(u64, u64, SystemTime);
+
+/// The identity of a file; `None` where there is none.
+pub(super) fn identity(path: &FsPath) -> io::Result<Option<Identity>> {
+    match std::fs::metadata(path) {
+        Ok(metadata) => Ok(Some(Identity(inode(&metadata), metadata.len(), metadata.modified()?))),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(unix)]
+fn inode(metadata: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+#[cfg(not(unix))]
+fn inode(_: &std::fs::Metadata) -> u64 {
+    0
 }
 
 /// Renames `from` over `to`, durably; `false` where `from` is gone.

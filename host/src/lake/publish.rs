@@ -117,7 +117,11 @@ impl Lake {
         let Some(version) = self.staged_version(staged_key, staged).await? else {
             return self.without_staged(staged, key).await;
         };
-        if self.head(key).await?.is_none_or(|meta| meta.version != *expected) {
+        let (from, to) = self.files(local, staged_key, key)?;
+        let looked_at = to.clone();
+        let before = local::blocking(move || local::identity(&looked_at)).await;
+        let before = before.map_err(|e| self.io_error("look at", key, e))?;
+        if before.is_none() || self.head(key).await?.is_none_or(|meta| meta.version != *expected) {
             let publish = match self.holds(key, staged).await? {
                 Holds::Same(version) => Publish::Published(version),
                 Holds::Other(_) | Holds::Nothing => return Ok(Publish::Conflict),
@@ -125,11 +129,15 @@ impl Lake {
             self.delete(staged_key).await?;
             return Ok(publish);
         }
-        let (from, to) = self.files(local, staged_key, key)?;
-        let renamed = local::blocking(move || local::rename_over(&from, &to)).await;
-        match renamed.map_err(|e| self.io_error("publish", key, e))? {
-            true => Ok(Publish::Published(version)),
-            false => self.without_staged(staged, key).await,
+        // People may move or edit the file at any time: the last look is right before the rename.
+        let renamed = local::blocking(move || match local::identity(&to)? == before {
+            true => local::rename_over(&from, &to).map(Some),
+            false => Ok(None),
+        });
+        match renamed.await.map_err(|e| self.io_error("publish", key, e))? {
+            Some(true) => Ok(Publish::Published(version)),
+            Some(false) => self.without_staged(staged, key).await,
+            None => Ok(Publish::Conflict),
         }
     }
 

@@ -1,13 +1,14 @@
 //! Commits spans one after the other, on a task of its own.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::run::{Kept, Tabled};
-use crate::commit::{Closing, Draft, Object, Outcome, Partition, Publication, Published, SpanEntry, Stager, Totals};
+use crate::commit::{Draft, Ledger, Object, Outcome, Partition, Publication, Published, SpanEntry, Stager, Totals};
 use crate::error::{Error, Kind, Result};
 use crate::source::Position;
 use crate::telemetry::{CommitLog, Done, ExportReport};
@@ -16,14 +17,15 @@ use crate::telemetry::{CommitLog, Done, ExportReport};
 pub struct Ended {
     pub number: u64,
     pub stager: JoinHandle<Result<Stager>>,
-    pub closing: Closing,
+    pub ledger: Ledger,
+    /// Periods are over up to here. Microseconds since 1970-01-01T00:00:00Z.
+    pub due: i64,
     /// The key of the dead letters, their lines, and how many there are.
     pub letters: Option<(String, Vec<u8>, u64)>,
     pub write_time: i64,
     pub seed: u64,
     pub span: SpanEntry,
     pub position: Position,
-    pub series: BTreeMap<String, crate::commit::Series>,
     /// What the span made of the export's table, or tables, where it has some.
     pub table: Option<Tabled>,
 }
@@ -53,9 +55,9 @@ pub async fn commit_all(
     let mut grown = Grown::default();
     while let Some(span) = ended.recv().await {
         let stager = span.stager.await.map_err(|e| Error::internal(format!("the staging task died: {e}")))??;
-        let (rows, bytes, files) = (span.closing.rows, span.closing.bytes, span.closing.visible);
         let dead_letters = span.letters.as_ref().map_or(0, |(_, _, count)| *count);
-        let mut objects = stager.finish(span.closing, span.letters).await?;
+        let mut objects = stager.finish(span.ledger, (span.write_time, span.due), span.letters).await?;
+        let (rows, bytes, files) = (objects.rows, objects.bytes, objects.visible);
         let (grown, grown_before) = grown.count(&objects.objects);
         let (mut table, mut dataset) = (None, None);
         if let Some(tabled) = span.table {
@@ -87,7 +89,7 @@ pub async fn commit_all(
             position: span.position,
             objects: objects.objects,
             obsolete: objects.obsolete,
-            series: span.series,
+            series: objects.series,
             table,
             dataset,
             totals,
@@ -113,7 +115,8 @@ pub async fn commit_all(
             files,
             dead_letters,
         });
-        let _ = published.send(Published { number: span.number, write_time: span.write_time });
+        let series = partition.last().map(|commit| commit.series.clone()).unwrap_or_default();
+        let _ = published.send(Published { number: span.number, series: Arc::new(series) });
     }
     Ok(())
 }
@@ -133,7 +136,7 @@ impl Grown {
         }
         let (mut grown, mut known) = (0, 0);
         for object in objects {
-            let Publication::Over(base) = &object.publication else { continue };
+            let Publication::Grow { base, .. } = &object.publication else { continue };
             let is_new = self.0.insert(xxh3_64(object.key.as_bytes()));
             grown += u64::from(base.is_some());
             known += u64::from(base.is_some() && !is_new);

@@ -109,7 +109,7 @@ impl Encoder {
             self.begun.remove(&first);
             self.closed.insert(first);
         }
-        let resumed = file.resumed || self.closed.contains(&file.id);
+        let resumed = self.closed.contains(&file.id);
         let header = self.format.instance.begin(file.id, file.seed, resumed).map_err(failed)?;
         if !resumed {
             out.headers.push((file.clone(), header.into()));
@@ -126,7 +126,7 @@ impl Encoder {
     ///
     /// `moment` is the batch's.
     pub fn encode(&mut self, batch: &Batch, file: &Arc<File>, moment: Moment, out: &mut Processed) -> Result<()> {
-        let moment = moment.at(&[xxh3_64(file.key.as_bytes())]);
+        let moment = moment.at(&[xxh3_64(file.series.as_bytes())]);
         self.format.instance.set_moment(moment);
         if !self.begun.contains_key(&file.id) {
             self.begin(file, out)?;

@@ -84,7 +84,7 @@ impl Lane {
             let columns = table.add_all(instance.columns());
             transforms.push(Stage { instance, plugin: plugin.clone(), columns });
         }
-        let mut end = End::open(&plan, &toolbox, &runtime, moment, &mut table)?;
+        let mut end = End::open(&plan, &toolbox, moment, &mut table)?;
         let lookups = Lookups::new(&mut table, tables, runtime)?;
         let requests = table.into_requests();
         let decoder = Decoder::new(&plan.source.mapping, &plan.source.name, requests.clone(), plan.max_record_size)?;
@@ -317,13 +317,10 @@ impl End {
     fn open(
         plan: &Arc<ExportPlan>,
         toolbox: &Arc<dyn Toolbox>,
-        runtime: &Handle,
         moment: Moment,
         table: &mut ColumnTable,
     ) -> Result<End> {
-        let writer = |table: &mut ColumnTable| {
-            Writer::open(plan.clone(), toolbox.clone(), runtime.clone(), moment, table).map(Box::new)
-        };
+        let writer = |table: &mut ColumnTable| Writer::open(plan.clone(), toolbox.clone(), moment, table).map(Box::new);
         Ok(match &plan.exports {
             Exports::Events => End::Files(writer(table)?),
             Exports::Changes { shape, .. } => End::Table {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::memory::InMemory;
-use tokio::sync::watch;
 
 use super::lane::Lane;
 use super::lookup::Tables;
@@ -17,11 +16,11 @@ use super::run::{Answer, Asking, encoding_of};
 use super::table_changes::TableChanges;
 use super::{PARTITION, changes};
 use crate::clock::Surroundings;
-use crate::commit::{FileTable, Published, read_last};
+use crate::commit::{FileTable, Series, expected_key, read_last};
 use crate::dataset::{DatasetState, Format, PassedOver, file_key, partition_of};
 use crate::error::Result;
 use crate::lake::Lake;
-use crate::plan::{Columns, ExportPlan, Exports, TablesPlan};
+use crate::plan::{Columns, ExportPlan, Exports, Files, TablesPlan};
 use crate::plugin::{Moment, Toolbox};
 use crate::source::{Read, Reader};
 use crate::table::{self, Apply, Cache, Change, Document, Emit, RowTerms, TableState};
@@ -77,15 +76,7 @@ pub fn preview(
     let last = runtime.block_on(read_last(lake, &plan.name, PARTITION))?;
     let series = last.map(|(_, commit)| commit.series).unwrap_or_default();
     let moment = Moment { write_time: surroundings.clock.now(), seed: (surroundings.chance)() };
-    let (_, published) = watch::channel(Published { number: 0, write_time: i64::MAX });
-    let files = FileTable::new(
-        lake.clone(),
-        (&plan.name, PARTITION),
-        (plan.files, encoding_of(&plan.format, plugins)),
-        Arc::new(series),
-        published,
-        0,
-    );
+    let files = FileTable::new(&plan.name, PARTITION);
     let span = SpanContext { number: 1, moment, files, tables: tables.clone() };
     let asking = Asking::new(&plan, &toolbox, moment);
     let mut lane = Lane::open(plan.clone(), toolbox, &tables, runtime.clone(), moment)?;
@@ -117,25 +108,27 @@ pub fn preview(
         }
     }
     for (file, bytes) in lane.finish_files()? {
-        add(files.entry(file.key.clone()).or_insert_with(|| new_file(&file)), &bytes, 0);
+        files.entry(file.series.clone()).or_default().add(&bytes, 0);
     }
-    preview.files = files.into_values().filter(|file: &PreviewFile| file.rows > 0).collect();
+    let format = encoding_of(&plan.format, plugins);
+    let written = files.into_iter().filter(|(_, file)| file.rows > 0);
+    preview.files = runtime.block_on(place(lake, (plan.files, &format), &series, written))?;
     Ok(preview)
 }
 
 impl Preview {
-    fn note(&mut self, processed: Processed, files: &mut BTreeMap<String, PreviewFile>) {
+    fn note(&mut self, processed: Processed, files: &mut BTreeMap<String, Written>) {
         self.passed_over.add_all(&processed.passed_over);
         for dead in processed.dead {
             *self.dead_letters.entry(dead.reason).or_default() += 1;
         }
         for (file, header) in processed.headers {
-            if file.claim_beginning() {
-                add(files.entry(file.key.clone()).or_insert_with(|| new_file(&file)), &header, 0);
+            if file.claim_header() {
+                files.entry(file.series.clone()).or_default().header = header.len() as u64;
             }
         }
         for (file, bytes, rows) in processed.segments {
-            add(files.entry(file.key.clone()).or_insert_with(|| new_file(&file)), &bytes, rows);
+            files.entry(file.series.clone()).or_default().add(&bytes, rows);
         }
     }
 }
@@ -205,11 +198,35 @@ fn first_snapshot(
     Ok(portions)
 }
 
-fn new_file(file: &crate::commit::File) -> PreviewFile {
-    PreviewFile { key: file.key.clone(), grows: file.tail.is_some(), ..PreviewFile::default() }
+/// What would be written to the file of a series.
+#[derive(Default)]
+struct Written {
+    header: u64,
+    rows: u64,
+    bytes: u64,
 }
 
-fn add(file: &mut PreviewFile, bytes: &[u8], rows: u32) {
-    file.rows += u64::from(rows);
-    file.bytes += bytes.len() as u64;
+impl Written {
+    fn add(&mut self, bytes: &[u8], rows: u32) {
+        self.rows += u64::from(rows);
+        self.bytes += bytes.len() as u64;
+    }
+}
+
+/// Says which objects would be written: one more part of each series, or its last one where that grows.
+async fn place(
+    lake: &Lake,
+    terms: (Files, &str),
+    state: &BTreeMap<String, Series>,
+    written: impl Iterator<Item = (String, Written)>,
+) -> Result<Vec<PreviewFile>> {
+    let mut files = Vec::new();
+    for (series, Written { header, rows, bytes }) in written {
+        let (key, grows) = match terms.0 {
+            Files::Once => (series, false),
+            _ => expected_key(lake, terms, state.get(&series), &series).await?,
+        };
+        files.push(PreviewFile { key, grows, rows, bytes: if grows { bytes } else { header + bytes } });
+    }
+    Ok(files)
 }

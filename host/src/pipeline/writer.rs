@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_array::UInt32Array;
-use tokio::runtime::Handle;
 
 use super::columns::{ColumnTable, Layout};
 use super::encoder::Encoder;
@@ -20,7 +19,6 @@ use crate::record::Batch;
 /// Says which file each record goes to.
 pub struct Writer {
     plan: Arc<ExportPlan>,
-    runtime: Handle,
     layout: Layout,
     encoder: Encoder,
     /// The current span's files by period, kind and source: what most rows need, without asking the table.
@@ -43,7 +41,6 @@ impl Writer {
     pub fn open(
         plan: Arc<ExportPlan>,
         toolbox: Arc<dyn Toolbox>,
-        runtime: Handle,
         moment: Moment,
         table: &mut ColumnTable,
     ) -> Result<Self> {
@@ -51,7 +48,7 @@ impl Writer {
         let format = plan.format.clone();
         let open = move |moment| toolbox.format(&format, moment);
         let encoder = Encoder::open(&plan, Box::new(open), moment, table)?;
-        Ok(Writer { plan, runtime, layout, encoder, routes: HashMap::new() })
+        Ok(Writer { plan, layout, encoder, routes: HashMap::new() })
     }
 
     /// The format at work.
@@ -68,8 +65,7 @@ impl Writer {
     /// Sorts a batch's rows by file, and encodes each file's.
     ///
     /// # Errors
-    /// Of kind `Plugin` where the format fails and the export says stop, or fails altogether; of kind `Lake` where it cannot be
-    /// found out which object a period's records go to.
+    /// Of kind `Plugin` where the format fails and the export says stop, or fails altogether.
     ///
     /// `moment` is the batch's; `timed_by` names the transform that set its times.
     pub fn write(
@@ -156,7 +152,7 @@ impl Writer {
                         period: fields,
                         extension: self.encoder.extension(),
                     });
-                    let file = self.runtime.block_on(span.files.file(&series, period.end()))?;
+                    let file = span.files.file(&series, period.end());
                     self.routes.insert(route.clone(), file.clone());
                     file
                 }

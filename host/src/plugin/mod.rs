@@ -233,7 +233,7 @@ pub trait Format: Send {
     fn file_type(&self) -> &FileType;
     /// Starts a file, or goes on with one (`resumed`): the bytes it begins with, none where resumed.
     ///
-    /// `seed` is derived from the file's key: the same for every segment of that file.
+    /// `seed` is derived from the file's key without its part: the same for every segment of every part.
     fn begin(&mut self, file: FileId, seed: [u8; 16], resumed: bool) -> Result<Vec<u8>, Failure>;
     /// The next bytes of a file that was begun.
     fn encode(&mut self, file: FileId, rows: usize, columns: &[ArrayRef]) -> Result<Segment, Failure>;

@@ -179,7 +179,7 @@ async fn export(
     let provenance = Provenance { configuration: configuration_of(&job.export), plugins: job.plugins.clone() };
     let format = encoding_of(&job.export.format, &job.plugins);
     let (ended, spans) = mpsc::channel(1);
-    let (published_sender, published) = watch::channel(Published { number: 0, write_time: last_write });
+    let (published_sender, published) = watch::channel(Published { number: 0, series: Arc::new(series) });
     let folder = partition.folder().to_owned();
     let stage_root = partition.stage_root();
     let log = CommitLog::new(job.export.name.clone(), job.live.clone(), job.options.follow);
@@ -198,7 +198,6 @@ async fn export(
         stage_root,
         position,
         read,
-        series: Arc::new(series),
         last_write,
         number: 0,
         span: None,
@@ -224,17 +223,18 @@ async fn export(
         warnings.extend(dataset.note_passed_over());
         *passed_over = dataset.passed_over().clone();
     }
-    let waiting = run.series.values().filter(|series| !series.pending.is_empty()).count() as u64;
-    if waiting > 0 {
-        warnings.push(format!("{} sealed files wait for their time to be over", human::count(waiting)));
-    }
     let stopped = run.dataset.as_ref().and_then(Dataset::stopped);
     drop(feed);
     let is_interrupted = run.is_interrupted;
     let settled = run.settled.take().filter(|_| run.has_reached);
+    let published = run.published.clone();
     // The committer ends when its sender is gone, after what it was sent.
     drop(run);
     let committed = committer.await.map_err(|e| died(&e))?;
+    let waiting = published.borrow().series.values().filter(|series| !series.pending.is_empty()).count() as u64;
+    if waiting > 0 {
+        warnings.push(format!("{} sealed files wait for their time to be over", human::count(waiting)));
+    }
     // Where the committer failed, the run failed only because nobody took its span.
     committed.and(result)?;
     if let Some(stopped) = stopped {

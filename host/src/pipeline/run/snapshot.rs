@@ -48,7 +48,7 @@ impl super::spans::Run<'_> {
         let scheduled = dataset.is_scheduled(now);
         if !due.is_empty() {
             // Files of the span before are read where small ones are brought together.
-            self.wait_for_the_commit_before().await;
+            self.wait_for_commit(self.number - 1).await;
         }
         for name in &due {
             self.snapshot_table(&mut dataset, name, &folder, &mut additions).await?;
@@ -61,7 +61,7 @@ impl super::spans::Run<'_> {
         let keys = dataset.expire(write_time.saturating_sub(keep));
         additions.obsolete.extend(keys);
         if let Some(news) = dataset.catalog_news(write_time) {
-            self.wait_for_the_commit_before().await;
+            self.wait_for_commit(self.number - 1).await;
             dataset.describe(&self.lake, news, (&folder, moment), &mut additions).await?;
         }
         dataset.settle(&self.position);
@@ -69,12 +69,6 @@ impl super::spans::Run<'_> {
         let state = Kept::Dataset(Box::new(dataset.state.clone()));
         self.dataset = Some(dataset);
         Ok(Tabled { state, written: additions.written, obsolete: additions.obsolete })
-    }
-
-    async fn wait_for_the_commit_before(&mut self) {
-        let before = self.number - 1;
-        // A sender that is gone belongs to a run that failed; its error is reported where it happened.
-        let _ = self.published.wait_for(|published| published.number >= before).await;
     }
 
     /// Encodes new copies of a table's partitions that changed.

@@ -17,7 +17,7 @@ use super::table::Table;
 use super::table_letters::TableLetters;
 use crate::clock::Surroundings;
 use crate::commit::letters::{self, Letter};
-use crate::commit::{FileTable, Ledger, Piece, Published, Series, SpanEntry, Stager, any_due};
+use crate::commit::{FileTable, Ledger, Piece, Published, SpanEntry, Stager, Terms, any_due};
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
 use crate::layout::Period;
@@ -50,7 +50,7 @@ pub(super) struct Run<'a> {
     pub(super) lanes: Lanes,
     pub(super) ended: mpsc::Sender<Ended>,
     pub(super) published: watch::Receiver<Published>,
-    /// What files are encoded with; see [`Series::format`].
+    /// What files are encoded with; see [`crate::commit::Series::format`].
     pub(super) format: Arc<str>,
     pub(super) folder: String,
     pub(super) stage_root: String,
@@ -58,8 +58,6 @@ pub(super) struct Run<'a> {
     pub(super) position: Position,
     /// How the source is read.
     pub(super) read: ReadOptions,
-    /// The files' state after the last span that ended.
-    pub(super) series: Arc<BTreeMap<String, Series>>,
     pub(super) last_write: i64,
     /// The span under way, or the last one; the first is 1.
     pub(super) number: u64,
@@ -237,7 +235,9 @@ impl Run<'_> {
         let now = self.surroundings.clock.now();
         let snapshot = self.table.as_ref().is_some_and(|table| table.is_due(now))
             || self.dataset.as_ref().is_some_and(|dataset| dataset.is_due(now, self.has_reached));
-        snapshot || any_due(&self.series, self.plan.files, due)
+        // While commits are on their way, what they seal seems to wait still.
+        let published = self.published.borrow();
+        snapshot || published.number == self.number && any_due(&published.series, self.plan.files, due)
     }
 
     fn begin_span(&mut self) -> Span {
@@ -246,17 +246,11 @@ impl Run<'_> {
         let write_time = self.surroundings.clock.now().max(previous.saturating_add(1_000));
         self.last_write = write_time;
         let moment = Moment { write_time, seed: (self.surroundings.chance)() };
-        let files = FileTable::new(
-            self.lake.clone(),
-            (&self.plan.name, PARTITION),
-            (self.plan.files, self.format.clone()),
-            self.series.clone(),
-            self.published.clone(),
-            self.number - 1,
-        );
+        let files = FileTable::new(&self.plan.name, PARTITION);
         let context = Arc::new(SpanContext { number: self.number, moment, files, tables: self.tables.as_of_now() });
-        let stager =
-            Stager::new(self.lake.clone(), self.stage_folder(self.number), self.published.clone(), self.number);
+        let folder = self.stage_folder(self.number);
+        let terms = Terms { mode: self.plan.files, format: self.format.clone(), folder };
+        let stager = Stager::new(self.lake.clone(), terms, self.published.clone(), self.number);
         let (pieces, received) = mpsc::channel(4);
         let mut lasts = self.plan.flush.every;
         if let Some(dataset) = &self.dataset {
@@ -333,17 +327,17 @@ impl Run<'_> {
         let mut kept = 0;
         let mut pieces = Vec::with_capacity(processed.segments.len());
         for (file, header) in processed.headers {
-            // Chunks come in order here, so a file's beginning stands before its first record.
-            if file.claim_beginning() {
-                span.ledger.add(&file, 0, header.len());
-                pieces.push((file, header));
+            // Chunks come in order here, so a file's header stands before its first record.
+            if file.claim_header() {
+                span.ledger.add_header(&file, header.len());
+                pieces.push(Piece::Header(file, header));
             }
         }
         for (file, bytes, rows) in processed.segments {
             span.ledger.add(&file, rows, bytes.len());
             span.encoded += bytes.len() as u64;
             kept += u64::from(rows);
-            pieces.push((file, bytes));
+            pieces.push(Piece::Rows(file, bytes));
         }
         Live::add(&self.live.records, processed.records);
         Live::add(&self.live.kept, kept);
@@ -371,6 +365,9 @@ impl Run<'_> {
     /// Ends the span under way, if there is one, and hands it to the committer.
     async fn end_span(&mut self, last: bool) -> Result<()> {
         let due = self.due();
+        if last && self.span.is_none() {
+            self.wait_for_commit(self.number).await;
+        }
         let unsaved = self.table.as_ref().is_some_and(Table::is_unsaved)
             || self.dataset.as_ref().is_some_and(Dataset::is_unsaved);
         if last && self.span.is_none() && (unsaved || self.is_due(due)) {
@@ -389,13 +386,11 @@ impl Run<'_> {
             let mut trailers = Vec::new();
             for (file, bytes) in self.lanes.finish_files().await? {
                 span.ledger.add(&file, 0, bytes.len());
-                trailers.push((file, bytes));
+                trailers.push(Piece::Rows(file, bytes));
             }
             let _ = span.pieces.send(trailers).await;
         }
         let write_time = span.context.moment.write_time;
-        let mut series = BTreeMap::clone(&self.series);
-        let closing = span.ledger.close(&mut series, self.plan.files, &self.stage_folder(self.number), write_time, due);
         span.entry.hash = format!("{:032x}", span.hash.digest128());
         let letters = (span.letter_count > 0).then(|| {
             let time = DateTime::from_timestamp_micros(write_time).unwrap_or_default();
@@ -405,19 +400,24 @@ impl Run<'_> {
         let ended = Ended {
             number: self.number,
             stager: span.stager,
-            closing,
+            ledger: span.ledger,
+            due,
             letters,
             write_time,
             seed: span.context.moment.seed,
             span: span.entry,
             position: self.position.clone(),
-            series: series.clone(),
             table,
         };
         drop(span.pieces);
-        self.series = Arc::new(series);
         // The committer's own error is the one that is reported.
         self.ended.send(ended).await.map_err(|_| died(&"the committer ended"))
+    }
+
+    /// Waits until commit `number` of this run is published.
+    pub(super) async fn wait_for_commit(&mut self, number: u64) {
+        // A sender that is gone belongs to a run that failed; its error is reported where it happened.
+        let _ = self.published.wait_for(|published| published.number >= number).await;
     }
 
     /// Up to when periods are over. By event time, a source that lags decides: its clock is the latest event met.
