@@ -15,7 +15,8 @@ fn refused() -> Vec<(Vec<u8>, String)> {
         "larger than max-record-size: {} bytes, at most 1048576 are allowed; the first 1048576 are kept here",
         large.len()
     );
-    let no_time = "no usable time at `/signalTime`: expected an RFC 3339 time with a zone";
+    let no_time = "no usable time at `/signalTime`: found nothing, expected an RFC 3339 time with a zone; `time` in the source says where";
+    let no_zone = "no usable time at `/signalTime`: found `2019-09-10T11:00:00`, expected an RFC 3339 time with a zone";
     [
         (
             &br#"{"name":"a","#[..],
@@ -32,7 +33,7 @@ fn refused() -> Vec<(Vec<u8>, String)> {
         (br#"{"name":7}"#, "the name at `/name` is a number, expected a string; set `kind` to where it is"),
         (br#"{"name":""}"#, "the name at `/name` is empty"),
         (br#"{"name":"a"}"#, no_time),
-        (br#"{"name":"a","signalTime":"2019-09-10T11:00:00"}"#, no_time),
+        (br#"{"name":"a","signalTime":"2019-09-10T11:00:00"}"#, no_zone),
         (large.as_bytes(), &too_large),
     ]
     .map(|(line, reason)| (line.to_vec(), reason.to_owned()))
@@ -207,4 +208,20 @@ fn of_a_large_record_the_beginning_and_the_length_are_kept() {
     let length = |at: usize| letters[at]["record"].as_str().unwrap().len();
     assert_eq!((length(0), &letters[0]["length"]), ((1 << 20) - 1, &json!((1 << 20) + 1)));
     assert_eq!((length(1), &letters[1]["length"]), (1 << 20, &json!(3 << 20)));
+}
+
+#[test]
+fn a_body_that_is_not_json_is_not_said_to_be_none() {
+    let installation = Installation::new(
+        "[sources.hub]\nfiles = \"in.ndjson\"\nenvelope = \"iot-hub\"\n[exports.hub]\nsource = \"hub\"\ntimestamp = \"write\"\n\
+         max-dead-letters = 10\n",
+    );
+    let line = |body: &str| format!("{{\"EnqueuedTimeUtc\":\"2019-09-10T11:00:00Z\",\"SystemProperties\":{{\"connectionDeviceId\":\"d\"}}{body}}}\n");
+    // `21;C` in base64, as a device sends it that knows no JSON.
+    installation.write("in.ndjson", [line(",\"Body\":\"MjE7Qw==\""), line(""), line(",\"Body\":{\"t\":1}")].concat());
+    installation.run_ok(&["run"]);
+    let reasons: Vec<_> = installation.dead_letters().iter().map(|letter| letter["reason"].clone()).collect();
+    let fault = "plugin `ndjson`: the record has no JSON body: its body is not valid JSON at byte 3: expected";
+    assert!(reasons[0].as_str().unwrap().starts_with(fault), "{reasons:?}");
+    assert_eq!(reasons[1..], ["plugin `ndjson`: the record has no JSON body"]);
 }

@@ -225,6 +225,73 @@ fn a_row_whose_key_changes_is_one_row_in_each_feed() {
 }
 
 #[test]
+fn a_key_change_that_comes_again_takes_nothing_from_the_row_that_has_its_old_key_now() {
+    let wal = |action: &str, lsn: u32, columns: &[(&str, Value)], identity: Option<u32>| {
+        let list = |columns: &[(&str, Value)]| -> Value {
+            let of = |name: &str| if name == "id" { "integer" } else { "text" };
+            columns.iter().map(|(name, value)| json!({ "name": name, "type": of(name), "value": value })).collect()
+        };
+        let mut change = json!({ "action": action, "schema": "public", "table": "t", "lsn": format!("0/{lsn:X}"),
+            "columns": list(columns), "pk": [{ "name": "id", "type": "integer" }] });
+        if let Some(id) = identity {
+            change["identity"] = list(&[("id", json!(id))]);
+        }
+        change
+    };
+    let (id, big) = (|n: i32| ("id", json!(n)), |text: &str| ("big", json!(text)));
+    // 2 becomes 6, and a new 2 comes; 1 and 2 of another pair change places by way of -1. `big` is stored apart.
+    let moved = [
+        wal("I", 10, &[id(2), big("A")], None),
+        wal("U", 11, &[id(6)], Some(2)),
+        wal("I", 12, &[id(2), big("B")], None),
+        wal("I", 20, &[id(31), big("C")], None),
+        wal("I", 21, &[id(32), big("D")], None),
+        wal("U", 22, &[id(-1)], Some(31)),
+        wal("U", 23, &[id(31)], Some(32)),
+        json!({ "action": "U", "schema": "public", "table": "t", "lsn": "0/18", "pk": [{ "name": "id", "type": "integer" }],
+            "columns": [{ "name": "id", "type": "integer", "value": 32 }], "identity": [{ "name": "id", "type": "integer", "value": -1 }] }),
+    ];
+    let placeholder = |op: &str, before: Value, after: Value, lsn: u64| {
+        let mut event = event(op, before, after, lsn);
+        event["source"]["db"] = json!("d");
+        event
+    };
+    let continued = [
+        placeholder("c", Value::Null, json!({ "id": 2, "big": "A" }), 10),
+        placeholder("d", json!({ "id": 2 }), Value::Null, 11),
+        placeholder("c", Value::Null, json!({ "id": 6, "big": "__debezium_unavailable_value" }), 11),
+        placeholder("c", Value::Null, json!({ "id": 2, "big": "B" }), 12),
+    ];
+    let installation = exporting(&[
+        ("wal", "wal2json", &moved, ""),
+        ("debezium", "debezium", &continued, "key = \"/id\"\ncolumns = \"infer\""),
+    ]);
+    let check = |when: &str| {
+        let all = [("2", ["B"]), ("31", ["D"]), ("32", ["C"]), ("6", ["A"])];
+        assert_eq!(rows(&installation, "wal", ["big"]), expected(&all), "{when}");
+        assert_eq!(rows(&installation, "debezium", ["big"]), expected(&[all[0], all[3]]), "{when}");
+    };
+    installation.run_ok(&["run"]);
+    check("at first");
+    let again = |name: &str, lines: &[Value]| {
+        let mut text = std::fs::read_to_string(installation.path().join(name)).unwrap();
+        lines.iter().for_each(|line| writeln!(text, "{line}").unwrap());
+        installation.write(name, text);
+        installation.run_ok(&["run", "--full", "wal", "--full", "debezium"]);
+    };
+    // One by one, and all of them.
+    for at in 0..moved.len() {
+        again("wal.ndjson", &moved[at..=at]);
+        check(&format!("change {at} again"));
+    }
+    again("wal.ndjson", &moved);
+    again("debezium.ndjson", &continued);
+    check("all again");
+    again("debezium.ndjson", &continued[1..3]);
+    check("the key change again");
+}
+
+#[test]
 fn the_first_read_of_an_embedded_debezium_has_no_position() {
     let event = |op: &str, file: &str, position: u32, after: Value| {
         json!({ "op": op, "before": null, "after": after, "source": { "connector": "mysql", "db": "d", "table": "t",

@@ -121,3 +121,21 @@ fn a_description_is_taken_back_where_it_is_ours() {
     let model = read(&installation).model;
     assert_eq!((model.get("description"), model.get("annotations")), (None, None));
 }
+
+#[test]
+fn a_row_that_files_cannot_hold_fails_no_later_run() {
+    let columns = "[{ name = \"id\", data-type = \"int64\" }, { name = \"n\", data-type = \"int64\" }]";
+    let installation = crm(&[("t", &format!("key = \"/id\"\ncolumns = {columns}"))]);
+    let line = |id: i64, n: &Value| row("t", &id.to_string(), &json!({ "id": id, "n": n }));
+    let mut lines: String = (0..10).map(|id| line(id, &json!(id))).collect();
+    lines += &line(11, &json!("x"));
+    installation.write("crm.ndjson", &lines);
+    installation.run_ok(&["run"]);
+    for id in 12..14 {
+        lines += &line(id, &json!(id));
+        installation.write("crm.ndjson", &lines);
+        // The snapshot refuses the old row once more; the record that was read is taken.
+        installation.run_ok(&["run"]);
+    }
+    assert_eq!(read(&installation).rows("t").len(), 12);
+}

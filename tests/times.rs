@@ -72,7 +72,6 @@ fn every_form_of_rfc_3339_lands_in_its_utc_hour() {
 
 #[test]
 fn what_is_no_time_is_a_dead_letter_that_names_the_pointer() {
-    let dead = "dead: no usable time at `/signalTime`: expected an RFC 3339 time with a zone";
     let times = [
         r#""2019-09-10T11:00:00""#,
         r#""2019-09-10""#,
@@ -108,7 +107,41 @@ fn what_is_no_time_is_a_dead_letter_that_names_the_pointer() {
         "{}",
         r#"["2019-09-10T11:00:00Z"]"#,
     ];
-    assert_folders("", "", &times.map(|time| (time, dead)));
+    let found = folders("", "", &times);
+    let is_number = |time: &str| time == "1568113200";
+    let hint = |time| if is_number(time) { "; it looks like seconds since 1970: set `time-unit = \"epoch-seconds\"` in the source" } else { "" };
+    for (time, found) in times.into_iter().zip(found) {
+        let shown = match time {
+            "null" => "nothing".to_owned(),
+            _ => format!("`{}`", time.strip_prefix('"').map_or(time, |text| &text[..text.len() - 1])),
+        };
+        let place = "dead: no usable time at `/signalTime`: found";
+        let says = if time == "null" { "; `time` in the source says where" } else { hint(time) };
+        assert_eq!(found, format!("{place} {shown}, expected an RFC 3339 time with a zone{says}"));
+    }
+}
+
+#[test]
+fn a_long_value_is_cut_in_the_reason() {
+    let long = format!("\"{}\"", "ä".repeat(500));
+    let [reason] = &folders("", "", &[&long])[..] else { panic!("one record") };
+    assert!(reason.contains(&format!("found `{}…`, expected", "ä".repeat(40))), "{reason}");
+}
+
+#[test]
+fn seconds_that_are_read_as_milliseconds_are_pointed_out() {
+    let installation = Installation::new(
+        "[sources.signals]\nfiles = \"in.ndjson\"\ntime-unit = \"epoch-milliseconds\"\n[exports.signals]\nsource = \"signals\"\n",
+    );
+    installation.write("in.ndjson", "{\"name\":\"a\",\"signalTime\":1568113200}\n{\"name\":\"a\",\"signalTime\":1568113201}\n");
+    let hint = "times such as `1568113200` are in the first weeks of 1970 as milliseconds; they look like seconds: set \
+                `time-unit = \"epoch-seconds\"` in [sources.signals]";
+    for command in ["check", "run"] {
+        let printed: serde_json::Value = serde_json::from_str(&installation.run_ok(&[command, "--json"])).unwrap();
+        let export = &printed["exports"][0];
+        let warnings = if command == "check" { &export["preview"]["warnings"] } else { &export["warnings"] };
+        assert_eq!(*warnings, serde_json::json!([hint]), "{command}");
+    }
 }
 
 #[test]
@@ -123,12 +156,16 @@ fn a_record_without_the_time_member_is_a_dead_letter_that_names_the_pointer() {
     installation.run_ok(&["run"]);
     assert_eq!(installation.lines().len(), 1);
     let reasons: Vec<_> = installation.dead_letters().iter().map(|letter| letter["reason"].clone()).collect();
-    assert_eq!(reasons, ["no usable time at `/meta/at`: expected an RFC 3339 time with a zone"]);
+    assert_eq!(reasons, ["no usable time at `/meta/at`: found nothing, expected an RFC 3339 time with a zone; `time` in the source says where"]);
 }
 
 #[test]
 fn epoch_seconds_and_milliseconds_are_read_where_they_are_configured() {
-    let dead = "dead: no usable time at `/signalTime`: expected seconds since 1970";
+    let dead = |found: &str, looks_like: &str| {
+        format!("dead: no usable time at `/signalTime`: found {found}, expected seconds since 1970{looks_like}")
+    };
+    let milliseconds = "; it looks like milliseconds since 1970: set `time-unit = \"epoch-milliseconds\"` in the source";
+    let text = "; it looks like an RFC 3339 time with a zone: set `time-unit = \"rfc3339\"` in the source";
     assert_folders(
         "time-unit = \"epoch-seconds\"",
         "",
@@ -140,12 +177,14 @@ fn epoch_seconds_and_milliseconds_are_read_where_they_are_configured() {
             ("-0.0000001", "1969/12/31/23"),
             ("0", "1970/01/01/00"),
             // Milliseconds taken for seconds: far out of range, not a folder of the year 51661.
-            ("1568113200000", dead),
-            (r#""2019-09-10T11:00:00Z""#, dead),
-            ("null", dead),
+            ("1568113200000", &dead("`1568113200000`", milliseconds)),
+            (r#""2019-09-10T11:00:00Z""#, &dead("`2019-09-10T11:00:00Z`", text)),
+            ("null", &dead("nothing", "; `time` in the source says where")),
         ],
     );
-    let dead = "dead: no usable time at `/signalTime`: expected milliseconds since 1970";
+    let dead = |found: &str, looks_like: &str| {
+        format!("dead: no usable time at `/signalTime`: found `{found}`, expected milliseconds since 1970{looks_like}")
+    };
     assert_folders(
         "time-unit = \"epoch-milliseconds\"",
         "",
@@ -154,8 +193,8 @@ fn epoch_seconds_and_milliseconds_are_read_where_they_are_configured() {
             ("1568113199999", "2019/09/10/10"),
             ("1568113199999.9999", "2019/09/10/10"),
             ("-1", "1969/12/31/23"),
-            ("1e30", dead),
-            (r#""2019-09-10T11:00:00Z""#, dead),
+            ("1e30", &dead("1e30", "")),
+            (r#""2019-09-10T11:00:00Z""#, &dead("2019-09-10T11:00:00Z", text)),
         ],
     );
 }

@@ -127,7 +127,7 @@ fn document(document: Document) -> (String, Records) {
 }
 
 fn body(row: Row<'_>) -> Result<&[u8], Rejection> {
-    row.bytes(0).ok_or_else(|| "the record has no body, or one that is not JSON".into())
+    row.bytes(0).ok_or_else(|| "the record has no JSON body".into())
 }
 
 lakeport_plugin::export_format!(Avro, name = "avro");

@@ -27,7 +27,7 @@ impl Format for Ndjson {
     }
 
     fn write(&mut self, row: Row, out: &mut Vec<u8>) -> Result<(), Rejection> {
-        let body = row.bytes(0).ok_or("the record has no body")?;
+        let body = row.bytes(0).ok_or("the record has no JSON body")?;
         push_line(body, out);
         Ok(())
     }
@@ -153,6 +153,6 @@ mod tests {
         let segment = Ndjson.encode(&bodies(&["{}", "", "[]"], Some(vec![0b101]))).unwrap();
         assert_eq!((segment.bytes.as_slice(), segment.rows), (&b"{}\n[]\n"[..], 2));
         assert_eq!(segment.rejected[0].row, 1);
-        assert_eq!(segment.rejected[0].reason, "the record has no body");
+        assert_eq!(segment.rejected[0].reason, "the record has no JSON body");
     }
 }

@@ -36,6 +36,9 @@ pub struct Args {
     pub json: bool,
 }
 
+/// So many reasons are shown to people, those of the most records.
+const SHOWN_REASONS: usize = 10;
+
 /// How much of a source is looked at without a sample.
 const FIRST_BYTES: u64 = 1 << 20;
 
@@ -283,8 +286,15 @@ fn preview_text(export: &str, preview: &Preview) -> String {
         files.row([printable(&file.key), count(file.records), bytes(file.bytes)]);
     }
     let mut letters = Table::new([("dead letters", Align::Right), ("reason", Align::Left)]);
-    for (reason, number) in &preview.dead_letters {
+    let mut reasons: Vec<_> = preview.dead_letters.iter().collect();
+    reasons.sort_by_key(|(_, number)| std::cmp::Reverse(**number));
+    let others = reasons.split_off(reasons.len().min(SHOWN_REASONS));
+    for (reason, number) in reasons {
         letters.row([count(*number), printable(reason)]);
+    }
+    if !others.is_empty() {
+        let number = others.iter().map(|(_, number)| **number).sum();
+        letters.row([count(number), format!("for {} other reasons; `--json` has them", count(others.len() as u64))]);
     }
     if !preview.passed_over.is_empty() {
         let passed_over = printable(&preview.passed_over.to_string());

@@ -256,11 +256,7 @@ fn settings(plan: &ExportPlan, section: &Section<'_>, defaults: &Defaults) -> Re
             "envelope": mapping.envelope.name(),
             "kind": place(&mapping.kind),
             "time": place(&mapping.time),
-            "time-unit": match mapping.time_unit {
-                crate::plan::TimeUnit::Rfc3339 => "rfc3339",
-                crate::plan::TimeUnit::EpochSeconds => "epoch-seconds",
-                crate::plan::TimeUnit::EpochMilliseconds => "epoch-milliseconds",
-            },
+            "time-unit": mapping.time_unit.name(),
             "subject": place(&mapping.subject),
             "id": place(&mapping.id),
             "source": place(&mapping.source),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::state::file_key;
-use super::versions::Told;
+use super::versions::{Evolved, Told};
 use super::{DatasetState, Retired, SchemaNews, Sync, TableEntry, TableName, TableSchema, TypeChanged, unify};
 use crate::error::{Error, Result};
 use crate::plan::{Columns, Partition, TablePlan, TablesPlan, Write};
@@ -219,7 +219,16 @@ impl TableEntry {
 
     fn take_columns(&mut self, told: &Told<'_>, name: &str) -> bool {
         match self.schema_versions.evolve(&mut self.schema, told) {
-            Ok(divides) => divides,
+            Ok(Evolved { divides, renamed }) => {
+                for (gone, new) in renamed {
+                    tracing::warn!(
+                        "table `{name}`: column `{gone}` is gone and `{new}` is new. If it was renamed, rows that do not change have neither \
+                         value: touch them in the database (`UPDATE {name} SET {new} = {new}`), or link the table anew with a fresh copy: \
+                         `lakeport tables link CONFIG {name} --again`"
+                    );
+                }
+                divides
+            }
             Err(TypeChanged { column, before, now }) => {
                 let (before, now) = (before.name(), now.name());
                 let stopped = format!(

@@ -225,6 +225,14 @@ mod by_partition {
     }
 }
 
+/// What to say of a table of an export that has rows while nothing has said which columns it has.
+pub fn no_columns(export: &str, table: &str) -> String {
+    format!(
+        "table `{table}` has rows, and no record said what columns it has: set `columns = \"infer\"` in \
+         [exports.{export}.tables.{table}], or list them there"
+    )
+}
+
 /// A time as catalogs have it.
 pub fn rfc3339(micros: i64) -> String {
     let time = DateTime::from_timestamp_micros(micros).unwrap_or_default();

@@ -47,15 +47,24 @@ pub struct Told<'a> {
     pub now: i64,
 }
 
+/// What became of a table's columns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Evolved {
+    /// Rows that were written before are to be told from later ones: a column came back, or has another type, and is null in them.
+    pub divides: bool,
+    /// Columns that are gone, each with one of its type that no file has yet: it may have been renamed.
+    pub renamed: Vec<(String, String)>,
+}
+
 impl SchemaVersions {
-    /// Takes over what is said of the columns of `schema`. Answers whether rows that were written before `now` are to be told from
-    /// later ones: a column came back, or has another type, and is null in them.
+    /// Takes over what is said of the columns of `schema`.
     ///
     /// # Errors
     /// A column with another type than files have; nothing has changed then.
-    pub fn evolve(&mut self, schema: &mut TableSchema, told: &Told<'_>) -> Result<bool, TypeChanged> {
+    pub fn evolve(&mut self, schema: &mut TableSchema, told: &Told<'_>) -> Result<Evolved, TypeChanged> {
         self.check_types(told)?;
         let mut divides = false;
+        let mut vanished = Vec::new();
         for column in told.columns {
             let is_older = self.is_older(column, told.version);
             let Some(known) = schema.columns.iter_mut().find(|known| known.name == column.name) else {
@@ -94,6 +103,9 @@ impl SchemaVersions {
                 match is_lower(told.version, versions.newest) {
                     true => versions.exclude(told.version),
                     false => {
+                        if !known.retired {
+                            vanished.push(known.clone());
+                        }
                         known.retired = true;
                         versions.newest = told.version.or(versions.newest);
                     }
@@ -101,7 +113,7 @@ impl SchemaVersions {
             }
             self.complete = told.version.max(self.complete);
         }
-        Ok(divides)
+        Ok(Evolved { divides, renamed: renamed(vanished, schema, told.published) })
     }
 
     /// The columns that are null in earlier rows: those that came back or got another type, and those that are gone still.
@@ -141,6 +153,17 @@ impl ColumnVersions {
     fn exclude(&mut self, version: Option<i64>) {
         self.below = self.below.max(version.map(|version| version.saturating_add(1)));
     }
+}
+
+/// The columns that vanished from files, each with a new one that it may be called now.
+fn renamed(vanished: Vec<Column>, schema: &TableSchema, published: Option<&TableSchema>) -> Vec<(String, String)> {
+    let Some(published) = published else { return Vec::new() };
+    let mut new: Vec<_> = schema.columns.iter().filter(|now| !now.retired && !published.has(&now.name)).collect();
+    let pair = |gone: Column| {
+        let at = new.iter().position(|now| now.data_type == gone.data_type)?;
+        Some((gone.name, new.remove(at).name.clone()))
+    };
+    vanished.into_iter().filter(|gone| published.has(&gone.name)).filter_map(pair).collect()
 }
 
 /// Whether both versions are known, and the first is the lower one.

@@ -41,6 +41,7 @@ use fields::{Fields, Slot};
 pub use key::{fold_guid, is_guid, key_text, values_at};
 pub use lines::is_whole;
 use lines::{Line, keep, span};
+pub use reason::json_fault;
 use requests::{Column, Wanted};
 pub use scan::MAX_DEPTH;
 use scan::Span;

@@ -2,7 +2,8 @@
 //!
 //! Off the hot path. Positions count bytes from 1, from the start of the record.
 
-use super::scan::{Fault, MAX_DEPTH, Span, unescape};
+use super::scan::{Fault, MAX_DEPTH, Scanner, Span, unescape};
+use super::stops::Stops;
 use crate::record::KEPT;
 
 /// A record that is too large; `dropped` bytes of it were never held.
@@ -51,6 +52,17 @@ pub fn fault(data: &[u8], start: usize, end: usize, fault: Fault) -> String {
             };
             format!("not valid JSON at byte {}: expected {what}, found {found}", at - start + 1)
         }
+    }
+}
+
+/// Why bytes are not one JSON value; `None` where they are.
+#[cold]
+pub fn json_fault(bytes: &[u8]) -> Option<String> {
+    let scanned = check_one(bytes).map(|()| Scanner::new(bytes, bytes.len(), &mut Stops::default()).document(0, |_, _| {}));
+    match scanned {
+        Ok(Ok(_)) => None,
+        Ok(Err(met)) => Some(fault(bytes, 0, bytes.len(), met)),
+        Err(reason) => Some(reason),
     }
 }
 

@@ -5,7 +5,7 @@ use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array, StringViewArray, TimestampMicrosecondArray};
 
 use crate::layout::Token;
-use crate::plan::{ExportPlan, Place, Timestamp};
+use crate::plan::{ExportPlan, Timestamp};
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType};
 
 /// The requests of an export, without repetition.
@@ -77,31 +77,6 @@ impl Layout {
             kind: column(self.kind).map(|column| column.as_string_view()),
             source: column(self.source).map(|column| column.as_string_view()),
         }
-    }
-
-    /// Why a record without a usable time is refused; `timed_by` names the transform that set the times.
-    pub fn no_time(&self, plan: &ExportPlan, timed_by: Option<&str>) -> String {
-        if let Some(plugin) = timed_by {
-            return format!("no usable time: plugin `{plugin}` sets `time`, and gave none");
-        }
-        let mapping = &plan.source.mapping;
-        let place = |place: &Place| match place {
-            Place::Body(pointer) => format!("at `{pointer}`"),
-            Place::Envelope | Place::Within(_) | Place::Nowhere => "in the envelope".to_owned(),
-        };
-        if mapping.time == Place::Nowhere {
-            let enqueued = place(&mapping.enqueued_time);
-            return format!("no usable enqueued time {enqueued}, and the source has no `time`");
-        }
-        if mapping.time == Place::Envelope {
-            return "no usable time in the envelope".to_owned();
-        }
-        let wanted = match mapping.time_unit {
-            crate::plan::TimeUnit::Rfc3339 => "an RFC 3339 time with a zone",
-            crate::plan::TimeUnit::EpochSeconds => "seconds since 1970",
-            crate::plan::TimeUnit::EpochMilliseconds => "milliseconds since 1970",
-        };
-        format!("no usable time {}: expected {wanted}", place(&mapping.time))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use arrow_array::Array;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -11,10 +12,11 @@ use super::columns::ColumnTable;
 use super::processed::Processed;
 use super::stage::Stage;
 use crate::commit::File;
+use crate::decode::json_fault;
 use crate::error::{Error, Result};
 use crate::plan::{ExportPlan, OnError};
-use crate::plugin::{Failure, FileId, Format, Moment};
-use crate::record::Batch;
+use crate::plugin::{Failure, FileId, Format, Moment, Rejection};
+use crate::record::{Attribute, Batch, ColumnRequest, ColumnType};
 use crate::telemetry::Pace;
 
 /// Files of an appendable format that one instance has open. One more closes the one that was opened first; it is resumed where
@@ -30,6 +32,8 @@ pub struct Encoder {
     isolate: bool,
     format: Stage<dyn Format>,
     extension: String,
+    /// Where the body as JSON stands in a batch, if the format asks for it.
+    json_body: Option<usize>,
     /// Files of the current span that this lane's format has open.
     begun: HashMap<FileId, Arc<File>>,
     /// The same, in the order in which they were begun.
@@ -48,6 +52,8 @@ impl Encoder {
     pub fn open(plan: &ExportPlan, open: Open, moment: Moment, table: &mut ColumnTable) -> Result<Self> {
         let instance = open(moment)?;
         let columns = table.add_all(instance.columns());
+        let wanted = ColumnRequest::attribute(Attribute::Body, ColumnType::Json);
+        let json_body = instance.columns().iter().position(|request| *request == wanted).map(|at| columns[at]);
         let extension = instance.file_type().extension.clone();
         let format = Stage { instance, plugin: plan.format.clone(), columns };
         let isolate = plan.on_error == OnError::DeadLetter;
@@ -56,6 +62,7 @@ impl Encoder {
             isolate,
             format,
             extension,
+            json_body,
             begun: HashMap::new(),
             order: VecDeque::new(),
             closed: HashSet::new(),
@@ -157,12 +164,28 @@ impl Encoder {
         for outcome in outcomes {
             match outcome.answer {
                 Ok(segment) => {
-                    out.refuse(batch, outcome.start, &segment.rejected, &self.format.plugin);
+                    let rejected = self.explained(segment.rejected, batch, outcome.start);
+                    out.refuse(batch, outcome.start, &rejected, &self.format.plugin);
                     out.segments.push((file.clone(), segment.bytes.into(), segment.rows));
                 }
                 Err(failure) => out.fail(batch, outcome.start..outcome.start + outcome.rows, &failure),
             }
         }
         Ok(())
+    }
+
+    /// Adds what the format cannot know: a body that is not JSON is absent to a format that asks for JSON.
+    fn explained(&self, mut rejected: Vec<Rejection>, batch: &Batch, start: usize) -> Vec<Rejection> {
+        let Some(json) = self.json_body else { return rejected };
+        for rejection in &mut rejected {
+            let row = start + rejection.row as usize;
+            if batch.columns[json].is_null(row)
+                && batch.bodies.is_valid(row)
+                && let Some(fault) = json_fault(batch.bodies.value(row))
+            {
+                rejection.reason = format!("{}: its body is {fault}", rejection.reason);
+            }
+        }
+        rejected
     }
 }

@@ -87,7 +87,7 @@ impl Tables {
                 return Err(before.missing().await?);
             }
             if let Some(documents) = open.reader.find(wanted).await? {
-                return Ok(documents.iter().map(Option::as_deref).collect());
+                return Ok(documents.iter().map(|found| found.as_ref().map(|found| &*found.body)).collect());
             }
             // Its files are gone: a newer commit has taken their place.
             self.open.lock().await.remove(table);

@@ -32,6 +32,7 @@ mod stage;
 mod table_changes;
 #[cfg(test)]
 mod tests;
+mod times;
 mod writer;
 
 pub use committer::overtaken;

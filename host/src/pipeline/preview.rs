@@ -14,16 +14,21 @@ use super::row_writer::Portion;
 use super::rows::RowChange;
 use super::run::{Answer, Asking, encoding_of};
 use super::table_changes::TableChanges;
-use super::{PARTITION, changes};
+use super::{PARTITION, changes, times};
 use crate::clock::Surroundings;
 use crate::commit::{FileTable, Series, expected_key, read_last};
-use crate::dataset::{DatasetState, Format, PassedOver, file_key, partition_of};
+use crate::dataset::{DatasetState, Format, PassedOver, file_key, no_columns, partition_of};
 use crate::error::Result;
 use crate::lake::Lake;
 use crate::plan::{Columns, ExportPlan, Exports, Files, TablesPlan};
 use crate::plugin::{Moment, Toolbox};
 use crate::source::{Read, Reader};
 use crate::table::{self, Apply, Cache, Change, Document, Emit, RowTerms, TableState};
+
+/// The most reasons that are told apart: some name the value that was refused.
+const MAX_REASONS: usize = 1_000;
+/// What records are counted under whose reasons are not told apart.
+const OTHER_REASONS: &str = "other reasons";
 
 /// What records would become.
 #[derive(Debug, Default)]
@@ -82,7 +87,7 @@ pub fn preview(
     let mut lane = Lane::open(plan.clone(), toolbox, &tables, runtime.clone(), moment)?;
     let mut preview = Preview::default();
     let mut files = BTreeMap::new();
-    let (mut changes, mut rows) = (Vec::new(), Vec::new());
+    let (mut changes, mut rows, mut seconds) = (Vec::new(), Vec::new(), None);
     while preview.bytes < sample.limit {
         let chunk = match sample.reader.read(Duration::ZERO)? {
             Read::Chunk(chunk) => chunk,
@@ -92,18 +97,22 @@ pub fn preview(
         preview.warnings.extend(sample.reader.warnings());
         let mut processed = lane.process(&chunk, &span)?;
         preview.records += processed.records;
+        seconds = seconds.or(processed.seconds);
         changes.append(&mut processed.changes);
         rows.append(&mut processed.rows);
         preview.note(processed, &mut files);
     }
     preview.warnings.extend(sample.reader.warnings());
+    preview.warnings.extend(seconds.map(|time| times::seconds_as_milliseconds(&plan.source, time)));
     if let Exports::Changes { mark_deletes, .. } = plan.exports {
         for documents in runtime.block_on(snapshot(changes, mark_deletes))? {
             preview.note(lane.write_documents(&changes::chunk(&plan.name, &documents), &span)?, &mut files);
         }
     }
     if let Exports::Tables(tables) = &plan.exports {
-        for portion in first_snapshot(tables, rows, &span, (&asking, &runtime))? {
+        let (portions, warnings) = first_snapshot((&plan.name, tables), rows, &span, (&asking, &runtime))?;
+        preview.warnings.extend(warnings);
+        for portion in portions {
             preview.note(lane.write_rows(&portion, &span)?, &mut files);
         }
     }
@@ -120,7 +129,8 @@ impl Preview {
     fn note(&mut self, processed: Processed, files: &mut BTreeMap<String, Written>) {
         self.passed_over.add_all(&processed.passed_over);
         for dead in processed.dead {
-            *self.dead_letters.entry(dead.reason).or_default() += 1;
+            let is_told = self.dead_letters.len() < MAX_REASONS || self.dead_letters.contains_key(&dead.reason);
+            *self.dead_letters.entry(if is_told { dead.reason } else { OTHER_REASONS.to_owned() }).or_default() += 1;
         }
         for (file, header) in processed.headers {
             if file.claim_header() {
@@ -142,13 +152,13 @@ async fn snapshot(changes: Vec<Change>, mark_deletes: bool) -> Result<Vec<Vec<Do
     Ok(documents)
 }
 
-/// The first snapshot of tables that hold nothing but what `rows` made.
+/// The first snapshot of tables that hold nothing but what `rows` made, and what is to be said of it.
 fn first_snapshot(
-    tables: &TablesPlan,
+    (export, tables): (&str, &TablesPlan),
     rows: Vec<(Arc<str>, RowChange)>,
     span: &SpanContext,
     (asking, runtime): (&Asking, &tokio::runtime::Handle),
-) -> Result<Vec<Portion>> {
+) -> Result<(Vec<Portion>, Vec<String>)> {
     let memory = Lake::with_store(Arc::new(InMemory::new()), "preview", "_lakeport");
     let cache = Cache::default();
     let write_time = span.moment.write_time;
@@ -159,7 +169,7 @@ fn first_snapshot(
     for (table, change) in rows {
         by_table.entry(table).or_default().push(change);
     }
-    let mut portions = Vec::new();
+    let (mut portions, mut warnings) = (Vec::new(), Vec::new());
     for (name, changes) in by_table {
         let (Some(plan), Some(entry)) = (tables.tables.get(&*name), state.tables.get_mut(&*name)) else { continue };
         let taken = TableChanges::take(entry, (&name, plan), changes, write_time);
@@ -174,6 +184,10 @@ fn first_snapshot(
                 RowChange::Moved(moved) => changes.extend([moved.gone, moved.change]),
                 _ => {}
             }
+        }
+        if entry.schema.columns.is_empty() {
+            warnings.push(no_columns(export, &name));
+            continue;
         }
         let partition = partition_of(write_time, plan.partition).unwrap_or_default();
         let versions = entry.versions.is_some();
@@ -195,7 +209,7 @@ fn first_snapshot(
         ready.finish();
         portions.extend(std::iter::from_fn(|| ready.next()));
     }
-    Ok(portions)
+    Ok((portions, warnings))
 }
 
 /// What would be written to the file of a series.

@@ -55,6 +55,8 @@ pub struct Processed {
     pub passed_over: PassedOver,
     /// The latest event time met. Microseconds since 1970-01-01T00:00:00Z.
     pub latest: Option<i64>,
+    /// An event time that looks as if its seconds were read as milliseconds. Microseconds since 1970-01-01T00:00:00Z.
+    pub seconds: Option<i64>,
     /// Nanoseconds, by stage.
     pub stages: Stages,
 }

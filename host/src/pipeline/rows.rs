@@ -344,7 +344,11 @@ impl Here<'_> {
         if table.key.is_empty() {
             return subject().ok_or_else(|| {
                 let (export, name) = (&self.columns.export, &table.name);
-                format!("no key: the envelope does not say it; set `key = \"/id\"` in [exports.{export}.tables.{name}]")
+                let why = match self.columns.names_rows {
+                    true => "the envelope does not say it",
+                    false => "there is no `pk`, which wal2json writes with `include-pk` for tables that are not `REPLICA IDENTITY FULL`",
+                };
+                format!("no key: {why}; set `key = \"/id\"` in [exports.{export}.tables.{name}]")
             });
         }
         if let Some(key) = table.key_text(table.key.iter().map(|column| self.json(*column, row))) {

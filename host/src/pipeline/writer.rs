@@ -9,6 +9,7 @@ use arrow_array::UInt32Array;
 use super::columns::{ColumnTable, Layout};
 use super::encoder::Encoder;
 use super::processed::{Processed, SpanContext, letter, nanos, u32_of};
+use super::times;
 use crate::commit::File;
 use crate::error::Result;
 use crate::layout::{Period, Values};
@@ -115,7 +116,7 @@ impl Writer {
                 Timestamp::Event { or_enqueued } => match columns.time(row, or_enqueued) {
                     Some(time) => time,
                     None => {
-                        out.dead.push(letter(batch, row, self.layout.no_time(&self.plan, timed_by)));
+                        out.dead.push(letter(batch, row, times::no_time(&self.plan, batch, row, timed_by)));
                         continue;
                     }
                 },
@@ -131,6 +132,9 @@ impl Writer {
             {
                 groups.get_mut(id).expect("the row before went there").1.push(u32_of(row));
                 continue;
+            }
+            if out.seconds.is_none() && times::looks_like_seconds(&self.plan.source, time) {
+                out.seconds = Some(time);
             }
             let route = Route { period, kind: kind.map(str::to_owned), source: source.map(str::to_owned) };
             let file = match self.routes.get(&route) {

@@ -399,6 +399,17 @@ pub enum TimeUnit {
     EpochMilliseconds,
 }
 
+impl TimeUnit {
+    /// As the configuration has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            TimeUnit::Rfc3339 => "rfc3339",
+            TimeUnit::EpochSeconds => "epoch-seconds",
+            TimeUnit::EpochMilliseconds => "epoch-milliseconds",
+        }
+    }
+}
+
 /// A place in an object store.
 #[derive(Debug, Clone)]
 pub struct LakePlan {

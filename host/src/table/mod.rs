@@ -32,7 +32,7 @@ pub use apply::{Applied, Apply, Emit, RowTerms, apply, apply_and_collect};
 pub use cache::Cache;
 pub use change::{Change, Document, Key, Operation, Shape};
 pub use patch::Patcher;
-pub use reader::{Reader, Wanted};
+pub use reader::{Found, Reader, Wanted};
 pub use row::{Gone, Head, without};
 pub use run::missing;
 pub use truncate::truncate;

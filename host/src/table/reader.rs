@@ -31,6 +31,13 @@ pub struct Wanted<'a> {
     pub source: &'a str,
 }
 
+/// A document that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub body: Bytes,
+    pub version: Option<i64>,
+}
+
 /// Wanted documents of one shard, each with the beginning of its keys and its place in the answer.
 type Group = Vec<(Vec<u8>, String, usize)>;
 
@@ -47,7 +54,7 @@ impl Reader {
     /// # Errors
     ///
     /// Of [`crate::Kind::Lake`], also where a file is damaged.
-    pub async fn find(&self, wanted: &[Wanted<'_>]) -> Result<Option<Vec<Option<Bytes>>>> {
+    pub async fn find(&self, wanted: &[Wanted<'_>]) -> Result<Option<Vec<Option<Found>>>> {
         let mut groups: BTreeMap<u8, Group> = BTreeMap::new();
         for (at, one) in wanted.iter().enumerate() {
             let prefix = encode_subject(one.subject);
@@ -64,7 +71,7 @@ impl Reader {
     }
 
     /// The documents that one shard has; `None` where a file is gone.
-    async fn find_in(&self, shard: u8, group: Group) -> Result<Option<Vec<(usize, Bytes)>>> {
+    async fn find_in(&self, shard: u8, group: Group) -> Result<Option<Vec<(usize, Found)>>> {
         let mut layers = Vec::with_capacity(self.runs.len());
         for (hash, run) in self.runs.iter() {
             let Some(layer) = self.shard(hash, run, shard).await? else { return Ok(None) };
@@ -80,7 +87,7 @@ impl Reader {
             let live = || newest.values().filter(|entry| entry.facts().live);
             let of_source = live().find(|entry| entry.named().is_some_and(|key| key.source == source));
             if let Some(entry) = of_source.or_else(|| live().next()) {
-                found.push((at, entry.shared_body()));
+                found.push((at, Found { body: entry.shared_body(), version: entry.facts().version }));
             }
         }
         Ok(Some(found))

@@ -12,10 +12,14 @@ use super::Key;
 
 const HEAD: usize = 4 + 4 + 1 + 8 + 8 + 8;
 
+const CREATED_BYTES: usize = 8;
+
 const LIVE: u8 = 1;
 const KNOWN: u8 = 2;
 const VERSION: u8 = 4;
 const TIME: u8 = 8;
+/// The last eight bytes of the body are [`Facts::created`].
+const CREATED: u8 = 16;
 
 /// A key as it is stored.
 pub fn encode_key(key: &Key) -> Vec<u8> {
@@ -59,6 +63,8 @@ pub struct Facts {
     /// The newest that was given.
     pub version: Option<i64>,
     pub time: Option<i64>,
+    /// When the device came to be whose twin it is, or was: what has an earlier time is of a device that had its name before.
+    pub created: Option<i64>,
     /// The count of the change; see [`super::TableState::change`].
     pub change: u64,
 }
@@ -81,15 +87,18 @@ pub fn push_entry(out: &mut Vec<u8>, key: &[u8], facts: &Facts, body: &[u8]) {
     let flags = flag(LIVE, facts.live)
         | flag(KNOWN, facts.known)
         | flag(VERSION, facts.version.is_some())
-        | flag(TIME, facts.time.is_some());
+        | flag(TIME, facts.time.is_some())
+        | flag(CREATED, facts.created.is_some());
+    let length = body.len() + facts.created.map_or(0, |_| CREATED_BYTES);
     out.extend_from_slice(&(key.len() as u32).to_le_bytes());
-    out.extend_from_slice(&(body.len() as u32).to_le_bytes());
+    out.extend_from_slice(&(length as u32).to_le_bytes());
     out.push(flags);
     out.extend_from_slice(&facts.version.unwrap_or(0).to_le_bytes());
     out.extend_from_slice(&facts.time.unwrap_or(0).to_le_bytes());
     out.extend_from_slice(&facts.change.to_le_bytes());
     out.extend_from_slice(key);
     out.extend_from_slice(body);
+    out.extend(facts.created.iter().flat_map(|created| created.to_le_bytes()));
 }
 
 /// The entries that one run has of a shard.
@@ -177,7 +186,7 @@ impl<'a> Entry<'a> {
     }
 
     pub fn body(self) -> &'a [u8] {
-        &self.raw[self.body_start()..]
+        &self.raw[self.body_start()..self.body_end()]
     }
 
     /// The body, as a part of the shard's memory.
@@ -193,12 +202,17 @@ impl<'a> Entry<'a> {
             known: has(KNOWN),
             version: has(VERSION).then_some(self.long(9) as i64),
             time: has(TIME).then_some(self.long(17) as i64),
+            created: has(CREATED).then(|| self.long(self.body_end()) as i64),
             change: self.long(25),
         }
     }
 
     fn body_start(self) -> usize {
         HEAD + word(self.raw, 0).expect("an entry has a head") as usize
+    }
+
+    fn body_end(self) -> usize {
+        self.raw.len() - if self.raw[8] & CREATED != 0 { CREATED_BYTES } else { 0 }
     }
 
     fn long(self, at: usize) -> u64 {

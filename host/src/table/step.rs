@@ -176,7 +176,7 @@ impl Latest<'_> {
         if change.shape == Shape::Row {
             return self.apply_to_row(&change, patcher, outcome);
         }
-        if self.is_outdated(&change) && !self.is_created_anew(&change) {
+        if self.is_outdated(&change) && !self.is_created_anew(&change) || self.is_of_an_earlier_device(&change) {
             outcome.ignored += 1;
             return Ok(false);
         }
@@ -191,6 +191,9 @@ impl Latest<'_> {
         // A change without a version must not let older ones in.
         self.facts.version = change.version.or(self.facts.version);
         self.facts.time = change.time;
+        if change.shape == Shape::Twin && change.operation == Operation::Create {
+            self.facts.created = change.time.or(self.facts.created);
+        }
         let has_changed = changed.is_some();
         match changed {
             Some(body) => {
@@ -230,11 +233,16 @@ impl Latest<'_> {
         Document { key, operation, version: self.facts.version, time: self.facts.time, body }
     }
 
-    /// Whether the change makes a thing of its own of what was deleted before: versions begin again then, and times tell it from
-    /// a create that comes a second time.
+    /// Whether the change makes a thing of its own of what was there before: versions begin again then, and times tell it from a
+    /// create that comes a second time. That a device was deleted before it was created may be heard later, or never.
     pub fn is_created_anew(&self, change: &Change) -> bool {
         let is_later = matches!((change.time, self.facts.time), (Some(new), Some(old)) if new > old);
-        !self.facts.live && change.operation == Operation::Create && is_later
+        (!self.facts.live || change.shape == Shape::Twin) && change.operation == Operation::Create && is_later
+    }
+
+    /// Whether the change is of a device that had the name before this one was created, whatever its version.
+    fn is_of_an_earlier_device(&self, change: &Change) -> bool {
+        change.shape == Shape::Twin && matches!((change.time, self.facts.created), (Some(new), Some(old)) if new < old)
     }
 
     /// The document after a change that does not delete it.

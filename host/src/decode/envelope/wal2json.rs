@@ -116,7 +116,7 @@ impl Wal2Json {
         identity.read("identity", data, outer.get(data, slots.identity))?;
         key.read("pk", data, outer.get(data, slots.pk))?;
         if operation == "delete" {
-            put_key(data, if key.all.is_empty() { identity } else { key }, &[identity], row);
+            put_key(data, key, &[identity], row);
             if !identity.all.is_empty() {
                 put_object(data, identity, row);
             }
@@ -128,9 +128,8 @@ impl Wal2Json {
         if operation == "create" {
             put_key(data, key, &[columns], row);
         } else {
-            let names = if key.all.is_empty() { &*identity } else { &*key };
-            put_key(data, names, &[columns, identity], row);
-            put_previous(data, names, columns, identity, row);
+            put_key(data, key, &[columns, identity], row);
+            put_previous(data, key, columns, identity, row);
         }
         put_object(data, columns, row);
         if columns.all.iter().all(|column| !column.data_type.is_absent()) {

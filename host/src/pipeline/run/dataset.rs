@@ -10,7 +10,7 @@ use super::moves::Together;
 use super::table::state_object;
 use crate::commit::Object;
 use crate::dataset::{
-    DatasetState, Format, PassedOver, Sync, TableEntry, TableName, TableSchema, file_key, partition_of, rfc3339,
+    DatasetState, Format, PassedOver, Sync, TableEntry, TableName, TableSchema, file_key, no_columns, partition_of, rfc3339,
 };
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
@@ -178,12 +178,7 @@ impl Dataset {
                 && entry.rows.keys > 0
         };
         if let Some(entry) = self.state.tables.values().find(is_columnless) {
-            let table = &entry.schema.table;
-            return Some(format!(
-                "table `{table}` has rows, and no record said what columns it has: set `columns = \"infer\"` in \
-                 [exports.{}.tables.{table}], or list them there",
-                self.export.name
-            ));
+            return Some(no_columns(&self.export.name, &entry.schema.table));
         }
         let waiting = self.state.tables.values().filter(|entry| entry.has_news());
         let (partitions, tables) = waiting.fold((0, 0), |(sum, count), entry| (sum + entry.changed.len(), count + 1));

@@ -29,6 +29,7 @@ use super::lane::Lane;
 use super::lanes::Lanes;
 use super::lookup::Tables;
 use super::processed::Stages;
+use super::times;
 use crate::clock::Surroundings;
 use crate::commit::{Commit, Identity, Outcome, Partition, Published, newest_owner, read_last};
 use crate::dataset::PassedOver;
@@ -84,11 +85,13 @@ pub async fn run(job: Job) -> ExportReport {
     let mut stages = Stages::default();
     let mut warnings = Vec::new();
     let mut passed_over = PassedOver::default();
+    let mut refused = 0;
     let (lake, nonce) = (job.lake.clone(), job.surroundings.nonce());
     let is_of_events = job.export.exports == Exports::Events;
     // Whoever says how many may be refused has thought of them.
     let judges = !job.options.follow && job.export.max_dead_letters.is_none();
-    let mut result = export(job, nonce, report, &mut stages, (&mut warnings, &mut passed_over)).await;
+    let told = (&mut warnings, &mut passed_over, &mut refused);
+    let mut result = export(job, nonce, report, &mut stages, told).await;
     // An owner that was replaced meets files that it did not write, before it meets the log.
     if let Err(Error { kind: Kind::Lake | Kind::Fenced, .. }) = &result
         && let Ok(Some((owner, writer))) = newest_owner(&lake, &name, PARTITION).await
@@ -97,8 +100,8 @@ pub async fn run(job: Job) -> ExportReport {
         result = Err(overtaken(Some(&writer)));
     }
     let mut report = counts.borrow().clone();
-    if result.is_ok() && judges && is_mostly_refused(report.records_read, report.dead_letters) {
-        result = Err(mostly_refused(&report, is_of_events));
+    if result.is_ok() && judges && is_mostly_refused(report.records_read, refused) {
+        result = Err(mostly_refused(&report, refused, is_of_events));
     }
     report.seconds = started.elapsed().as_secs_f64();
     report.stages = stages;
@@ -113,7 +116,7 @@ async fn export(
     nonce: u128,
     report: watch::Sender<ExportReport>,
     stages: &mut Stages,
-    (warnings, passed_over): (&mut Vec<String>, &mut PassedOver),
+    (warnings, passed_over, refused): (&mut Vec<String>, &mut PassedOver, &mut u64),
 ) -> Result<()> {
     // Before the owner of an export of the other type is overtaken.
     check_type(&job.export, read_last(&job.lake, &job.export.name, PARTITION).await?.as_ref().map(|(_, last)| last))?;
@@ -202,6 +205,7 @@ async fn export(
         number: 0,
         span: None,
         latest: None,
+        seconds: None,
         table,
         dataset,
         tables: job.tables,
@@ -216,6 +220,7 @@ async fn export(
     };
     let result = run.go(&mut feed, job.stop).await;
     warnings.extend(feed.warnings());
+    warnings.extend(run.seconds.map(|time| times::seconds_as_milliseconds(&run.plan.source, time)));
     let now = run.surroundings.clock.now();
     warnings.extend(run.table.as_ref().and_then(|table| table.note(now)));
     warnings.extend(run.dataset.as_ref().and_then(|dataset| dataset.note(now)));
@@ -225,6 +230,7 @@ async fn export(
     }
     let stopped = run.dataset.as_ref().and_then(Dataset::stopped);
     drop(feed);
+    *refused = run.dead_letters;
     let is_interrupted = run.is_interrupted;
     let settled = run.settled.take().filter(|_| run.has_reached);
     let published = run.published.clone();
@@ -298,8 +304,8 @@ fn check_type(export: &ExportPlan, last: Option<&Commit>) -> Result<()> {
 }
 
 /// The error of a run that refused most of what it read, and committed the rest.
-fn mostly_refused(report: &ExportReport, is_of_events: bool) -> Error {
-    let (refused, records) = (human::count(report.dead_letters), human::count(report.records_read));
+fn mostly_refused(report: &ExportReport, refused: u64, is_of_events: bool) -> Error {
+    let (refused, records) = (human::count(refused), human::count(report.records_read));
     let name = &report.export;
     let again = match is_of_events {
         true => format!("`lakeport run --again {name}` reads everything once more"),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::error::Result;
 use crate::lake::Lake;
 use crate::pipeline::rows::{KeyChange, RowChange};
-use crate::table::{self, Cache, Change, Gone, Reader, TableState, Wanted};
+use crate::table::{self, Cache, Change, Found, Gone, Reader, TableState, Wanted};
 
 /// Changes that can be applied together: none of the moves among them comes from a key that another of them changed.
 #[derive(Default)]
@@ -69,9 +69,12 @@ impl Together {
         let reader = Reader::new(lake.clone(), state, cache.clone());
         // This owner alone makes files of the table superfluous.
         let found = reader.find(&wanted).await?.ok_or_else(|| table::missing(&lake.url(lake.log_folder())))?;
-        for ((at, _), document) in self.moves.iter().zip(found) {
-            if let Some(document) = document {
-                self.changes[*at].base_on(&document, gone)?;
+        for ((at, _), found) in self.moves.iter().zip(found) {
+            let change = &mut self.changes[*at];
+            // What got the old key later is another row: the move comes again, or late, and what it does not say is not there.
+            let is_newer = |found: &Found| found.version.zip(change.version()).is_some_and(|(found, move_)| found > move_);
+            if let Some(found) = found.filter(|found| !is_newer(found)) {
+                change.base_on(&found.body, gone)?;
             }
         }
         Ok(self.changes)

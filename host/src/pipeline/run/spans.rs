@@ -64,6 +64,8 @@ pub(super) struct Run<'a> {
     pub(super) span: Option<Span>,
     /// The latest event time met. Microseconds since 1970-01-01T00:00:00Z.
     pub(super) latest: Option<i64>,
+    /// An event time that looks as if its seconds were read as milliseconds, likewise.
+    pub(super) seconds: Option<i64>,
     /// What the documents of the export are, where it exports changes.
     pub(super) table: Option<Table>,
     /// The tables, where it exports those.
@@ -301,6 +303,7 @@ impl Run<'_> {
         span.entry.records += processed.records;
         // One record from the future must not end every period.
         let now = self.surroundings.clock.now();
+        self.seconds = self.seconds.or(processed.seconds);
         self.latest = self.latest.max(processed.latest.filter(|latest| *latest <= now));
         self.stages.add(processed.stages);
         let time = DateTime::from_timestamp_micros(span.context.moment.write_time).unwrap_or_default();
@@ -323,6 +326,7 @@ impl Run<'_> {
         let dead = processed.dead.len() as u64;
         if !processed.is_kept {
             self.dead_letters += dead;
+            Live::add(&self.live.dead_letters, dead);
         }
         let mut kept = 0;
         let mut pieces = Vec::with_capacity(processed.segments.len());
@@ -341,7 +345,6 @@ impl Run<'_> {
         }
         Live::add(&self.live.records, processed.records);
         Live::add(&self.live.kept, kept);
-        Live::add(&self.live.dead_letters, dead);
         if let Some(limit) = self.plan.max_dead_letters
             && self.dead_letters > limit
         {

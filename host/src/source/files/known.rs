@@ -40,12 +40,13 @@ pub fn is_same(origin: &Origin, head: &[u8]) -> bool {
     head.get(..origin.hashed as usize).is_some_and(|first| hash(first) == origin.hash)
 }
 
-/// The name of the file at `path`: the path, where that is UTF-8; else with every byte that is not, and `%`, percent-encoded.
+/// The name of the file at `path`: the path, where that is UTF-8; else with every byte that is not, and `%`, percent-encoded, and a
+/// further `/` before it, which tells it from a file whose name has these characters.
 pub fn name_of(path: &Path) -> Arc<str> {
     if let Some(name) = path.to_str() {
         return name.into();
     }
-    let mut name = String::new();
+    let mut name = String::from("/");
     for chunk in path.as_os_str().as_bytes().utf8_chunks() {
         name.push_str(&chunk.valid().replace('%', "%25"));
         chunk.invalid().iter().for_each(|byte| name.push_str(&format!("%{byte:02X}")));

@@ -137,8 +137,7 @@ impl Files {
         let mut waiting = Vec::new();
         for (path, stamp) in &*files {
             let name = name_of(path);
-            let is_known = |cursor: &Cursor| cursor.origin.inode == stamp.inode;
-            if self.seen.contains_key(path) || self.known.cursor(&name).is_some_and(is_known) {
+            if self.seen.contains_key(path) {
                 continue;
             }
             let originals: &HashMap<&str, Vec<&Cursor>> = originals.get_or_insert_with(|| self.known.by_base());
@@ -151,7 +150,9 @@ impl Files {
             };
             let of: Vec<Cursor> =
                 originals.get(rotated.base).into_iter().flatten().copied().filter(is_original).cloned().collect();
-            if of.is_empty() {
+            // A copy may have taken the name, and with it the inode, of an older one.
+            let is_known = |cursor: &Cursor| cursor.origin.inode == stamp.inode && stands(cursor);
+            if of.is_empty() || self.known.cursor(&name).is_some_and(is_known) {
                 continue;
             }
             match self.copied(path, stamp, &name, of)? {

@@ -103,7 +103,8 @@ impl Table {
 /// The documents of keys, by their subjects and sources.
 async fn find(reader: &Reader, keys: &[Key]) -> crate::Result<Option<Vec<Option<Bytes>>>> {
     let wanted: Vec<_> = keys.iter().map(|key| Wanted { subject: &key.subject, source: &key.source }).collect();
-    reader.find(&wanted).await
+    let found = reader.find(&wanted).await?;
+    Ok(found.map(|found| found.into_iter().map(|found| found.map(|found| found.body)).collect()))
 }
 
 /// Applies run on any thread.

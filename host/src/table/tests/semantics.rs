@@ -172,7 +172,7 @@ async fn a_document_is_found_by_its_subject_that_of_the_wanted_source_first() {
     let found = |reader: Reader| async move {
         let wanted = ["a", "b", "elsewhere"].map(|source| Wanted { subject: "d", source });
         let found = reader.find(&wanted).await.unwrap().unwrap();
-        found.into_iter().map(|body| String::from_utf8(body.unwrap().to_vec()).unwrap()).collect::<Vec<_>>()
+        found.into_iter().map(|found| String::from_utf8(found.unwrap().body.to_vec()).unwrap()).collect::<Vec<_>>()
     };
     let (a, b) = (r#"{"source":"a"}"#, r#"{"source":"b"}"#);
     assert_eq!(found(table.reader()).await, [a, b, a]);

@@ -113,3 +113,59 @@ async fn events_of_a_devices_life_have_the_version_that_its_twin_had() {
         assert_eq!(owner(table.body("fridge-1").await), expected);
     }
 }
+
+#[tokio::test]
+async fn events_of_an_earlier_device_do_nothing_to_the_one_that_was_created_anew() {
+    let event = |operation, version, minute: i64, body: &str| {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        Change::new(Shape::Twin, key("d"), operation, Some(version), Some(minute * 60_000_000), body).unwrap()
+    };
+    let created = |minute, owner: &str| event(Operation::Create, 2, minute, &format!(r#"{{"tags":{{"owner":"{owner}"}}}}"#));
+    let events = || {
+        vec![
+            created(0, "a"),
+            event(Operation::Patch, 9, 5, r#"{"tags":{"old":true}}"#),
+            event(Operation::Delete, 9, 60, ""),
+            created(120, "b"),
+        ]
+    };
+    let newest = |table: Table| async move { table.body("d").await.unwrap_or_default() };
+    let mut in_order = Table::in_memory();
+    in_order.apply(vec![created(120, "b")], Emit::Nothing, false).await;
+    let expected = newest(in_order).await;
+    assert!(expected.contains(r#""owner":"b""#), "{expected}");
+    // Every order, each event of it once more at the end, in one commit and in one each.
+    for order in permutations(4) {
+        for repeated in 0..4 {
+            let all: Vec<_> = order.iter().copied().chain([repeated]).map(|at| events().swap_remove(at)).collect();
+            let (mut together, mut apart) = (Table::in_memory(), Table::in_memory());
+            together.apply(all.clone(), Emit::Nothing, false).await;
+            for one in all {
+                apart.apply(vec![one], Emit::Nothing, false).await;
+            }
+            assert_eq!(newest(together).await, expected, "{order:?} and {repeated}");
+            assert_eq!(newest(apart).await, expected, "{order:?} and {repeated}, a commit each");
+        }
+    }
+    // What happens to the newest device counts as ever.
+    let mut table = Table::in_memory();
+    table.apply(events(), Emit::Nothing, false).await;
+    table.apply(vec![event(Operation::Patch, 3, 121, r#"{"tags":{"new":1}}"#)], Emit::Nothing, false).await;
+    assert!(table.body("d").await.unwrap().contains(r#""new":1"#));
+    table.apply(vec![event(Operation::Delete, 3, 130, "")], Emit::Nothing, false).await;
+    table.apply(vec![event(Operation::Patch, 9, 5, r#"{"tags":{"old":true}}"#)], Emit::Nothing, false).await;
+    assert_eq!(table.body("d").await, None);
+}
+
+/// Every order of `0..count`.
+fn permutations(count: usize) -> Vec<Vec<usize>> {
+    let mut all = vec![Vec::new()];
+    for next in 0..count {
+        let inserted = |order: &Vec<usize>| {
+            let at = |place| [&order[..place], &[next], &order[place..]].concat();
+            (0..=order.len()).map(at).collect::<Vec<_>>()
+        };
+        all = all.iter().flat_map(inserted).collect();
+    }
+    all
+}
