@@ -10,6 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::support::lake_folder::{Installation, every_id, signal};
+use crate::support::process::{Following, wait_until};
 
 /// Lines of the round `round`, ten each.
 fn lines(round: usize) -> String {
@@ -59,6 +60,84 @@ fn copies_that_take_the_place_of_older_copies_are_not_exported_again() {
         }
         // And nothing is read once more.
         assert_eq!(installation.export()["records-read"], 0);
+    }
+}
+
+/// Rotates `app.log` by renaming it, and compresses it one rotation later, as logrotate does with `delaycompress`.
+fn rename(logs: &Path, round: usize) {
+    let name = |turn: &str| logs.join(format!("app.log{turn}"));
+    for number in (2..round).rev() {
+        fs::rename(name(&format!(".{number}.gz")), name(&format!(".{}.gz", number + 1))).unwrap();
+    }
+    if round > 1 {
+        compress(&name(".1"), &name(".2.gz"));
+        fs::remove_file(name(".1")).unwrap();
+    }
+    fs::rename(name(""), name(".1")).unwrap();
+    // It may get the inode that was just given up.
+    File::create(name("")).unwrap();
+}
+
+#[test]
+fn files_that_are_compressed_one_rotation_later_are_not_exported_again() {
+    // Small and large ones, with the inodes of removed files used again and kept from it.
+    for (width, keeps_inodes) in [(10, false), (10, true), (300, false), (300, true)] {
+        let installation = Installation::exporting("logs/", "");
+        let logs = installation.path().join("logs");
+        let lines = |round: usize| (round * width..(round + 1) * width).map(|id| signal(id, 0) + "\n").collect::<String>();
+        installation.write("logs/app.log", lines(0));
+        installation.run_ok(&["run"]);
+        for round in 1..=4 {
+            if keeps_inodes && round > 1 {
+                fs::hard_link(logs.join("app.log.1"), installation.path().join(format!("kept-{round}"))).unwrap();
+            }
+            rename(&logs, round);
+            if round % 2 == 0 {
+                installation.run_ok(&["run"]);
+            }
+            installation.write("logs/app.log", lines(round));
+            installation.run_ok(&["run"]);
+            let case = format!("{width} lines, inodes kept: {keeps_inodes}, round {round}");
+            assert_eq!(installation.ids(), every_id((round + 1) * width), "{case}");
+        }
+        assert_eq!(installation.export()["records-read"], 0);
+    }
+}
+
+#[test]
+fn following_exports_every_line_once_whether_files_are_compressed_or_copied() {
+    for copies in [false, true] {
+        let installation = Installation::exporting("logs/", "flush = { every = \"50ms\" }");
+        let logs = installation.path().join("logs");
+        let turn = |number: usize, ending: &str| logs.join(format!("app.log.{number}{ending}"));
+        let ending = if copies { "" } else { ".gz" };
+        installation.write("logs/app.log", lines(0));
+        let following = Following::start(&installation);
+        for round in 1..=4 {
+            wait_until("all lines are there", || installation.ids().len() == round * 10);
+            for number in (1..round).rev() {
+                fs::rename(turn(number, ending), turn(number + 1, ending)).unwrap();
+            }
+            let log = logs.join("app.log");
+            match copies {
+                true => {
+                    fs::copy(&log, turn(1, "")).unwrap();
+                    settle(&turn(1, ""));
+                    File::create(&log).unwrap().write_all(lines(round).as_bytes()).unwrap();
+                }
+                false => {
+                    fs::rename(&log, turn(1, "")).unwrap();
+                    File::create(&log).unwrap();
+                    compress(&turn(1, ""), &turn(1, ".gz"));
+                    fs::remove_file(turn(1, "")).unwrap();
+                    installation.write("logs/app.log", lines(round));
+                }
+            }
+        }
+        wait_until("all lines are there", || installation.ids().len() == 50);
+        let output = following.end(libc::SIGTERM);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(installation.ids(), every_id(50), "copies: {copies}");
     }
 }
 

@@ -52,15 +52,16 @@ impl<'n> Rotated<'n> {
     }
 
     /// Whether a rotation may have made this of a file that was `original`, of which at least `exported` bytes tell it from others.
-    pub fn may_be_of(&self, original: &Rotated<'_>, exported: u64) -> bool {
+    /// `is_taken`: the original's name is that of another file now.
+    pub fn may_be_of(&self, original: &Rotated<'_>, exported: u64, is_taken: bool) -> bool {
         self.base == original.base
             && match (original.turn, self.turn) {
                 (Turn::None, Turn::None) => self.is_compressed != original.is_compressed,
                 (Turn::None, _) => true,
                 (Turn::Number(before), Turn::Number(now)) if before == now => self.is_compressed,
-                // Its number rose as well. Small files of two turns may be equal.
+                // Its number rose as well, and the next one has its name. Else small files of two turns may be equal.
                 (Turn::Number(before), Turn::Number(now)) => {
-                    self.is_compressed && before + 1 == now && exported >= 2 * HEAD as u64
+                    self.is_compressed && before + 1 == now && (is_taken || exported >= 2 * HEAD as u64)
                 }
                 (Turn::Date(before), Turn::Date(now)) => before == now && self.is_compressed,
                 _ => false,
@@ -70,7 +71,12 @@ impl<'n> Rotated<'n> {
 
 /// Whether the file of `cursor` is where it was and holds what was exported of it.
 pub fn stands(cursor: &Cursor) -> bool {
-    let path = Path::new(&*cursor.origin.name);
+    stands_at(Path::new(&*cursor.origin.name), cursor)
+}
+
+/// Whether the file of `cursor` is at `path` and holds what was exported of it. The inode alone says little: that of a file which is
+/// gone is soon another's.
+pub fn stands_at(path: &Path, cursor: &Cursor) -> bool {
     let Ok(metadata) = fs::metadata(path) else { return false };
     if metadata.ino() != cursor.origin.inode {
         return false;
@@ -97,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_rotation_gives_numbers_and_dates() {
-        let related = |original: &str, name: &str| Rotated::of(name).may_be_of(&Rotated::of(original), 1 << 20);
+        let related = |original: &str, name: &str| Rotated::of(name).may_be_of(&Rotated::of(original), 1 << 20, false);
         for (original, name) in [
             ("/a/app.log", "/a/app.log.1"),
             ("/a/app.log", "/old/app.log.2.gz"),
@@ -123,6 +129,7 @@ mod tests {
         ] {
             assert!(!related(original, name), "{original} {name}");
         }
-        assert!(!Rotated::of("a.2.gz").may_be_of(&Rotated::of("a.1"), 100), "small files may be equal");
+        let is_related = |is_taken| Rotated::of("a.2.gz").may_be_of(&Rotated::of("a.1"), 100, is_taken);
+        assert!(is_related(true) && !is_related(false), "small files may be equal");
     }
 }

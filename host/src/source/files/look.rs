@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::copies::{Rotated, stands};
+use super::copies::{Rotated, stands, stands_at};
 use super::known::{is_same, name_of};
 use super::list::{self, Stamp, unreadable};
 use super::open::Open;
@@ -137,16 +137,22 @@ impl Files {
         let mut waiting = Vec::new();
         for (path, stamp) in &*files {
             let name = name_of(path);
-            if self.seen.contains_key(path) {
+            // What has changed may be another file.
+            if self.seen.get(path) == Some(stamp) {
                 continue;
             }
             let originals: &HashMap<&str, Vec<&Cursor>> = originals.get_or_insert_with(|| self.known.by_base());
             let rotated = Rotated::of(&name);
+            let is_taken = |cursor: &Cursor| {
+                files.get(Path::new(&*cursor.origin.name)).is_some_and(|stamp| stamp.inode != cursor.origin.inode)
+            };
             let is_original = |cursor: &&Cursor| {
                 cursor.origin.name != name
-                    && rotated.may_be_of(&Rotated::of(&cursor.origin.name), cursor.next)
+                    && rotated.may_be_of(&Rotated::of(&cursor.origin.name), cursor.next, is_taken(cursor))
                     // One that has another name now is not gone.
-                    && self.places.get(&cursor.origin.inode).is_none_or(|place| name_of(place) == cursor.origin.name)
+                    && self.places.get(&cursor.origin.inode).is_none_or(|place| {
+                        name_of(place) == cursor.origin.name || !stands_at(place, cursor)
+                    })
             };
             let of: Vec<Cursor> =
                 originals.get(rotated.base).into_iter().flatten().copied().filter(is_original).cloned().collect();
