@@ -142,6 +142,34 @@ fn following_exports_every_line_once_whether_files_are_compressed_or_copied() {
 }
 
 #[test]
+fn following_goes_on_in_a_file_that_is_replaced_by_itself_and_more() {
+    let installation = Installation::exporting("logs/*.ndjson", "flush = { every = \"50ms\" }");
+    installation.write("logs/data.ndjson", lines(0));
+    let following = Following::start(&installation);
+    for round in 1..=3 {
+        wait_until("all lines are there", || installation.ids().len() == round * 10);
+        installation.write("logs/new", (0..=round).map(lines).collect::<String>());
+        fs::rename(installation.path().join("logs/new"), installation.path().join("logs/data.ndjson")).unwrap();
+    }
+    wait_until("all lines are there", || installation.ids().len() == 40);
+    following.end(libc::SIGTERM);
+    assert_eq!(installation.ids(), every_id(40));
+}
+
+#[test]
+fn a_file_that_is_replaced_after_a_line_that_was_cut_is_read_from_its_start() {
+    let installation = Installation::exporting("in.ndjson", "max-record-size = \"1kB\"");
+    // The first 1,024 bytes are the same.
+    let long = format!("{{\"name\":\"{}\"}}\n", "x".repeat(300_000));
+    installation.write("in.ndjson", lines(0) + &long);
+    installation.run_ok(&["run"]);
+    let more: String = (0..2_000).map(|id| signal(id, 0) + "\n").collect();
+    installation.write("in.ndjson", lines(0) + &more);
+    installation.run_ok(&["run"]);
+    assert_eq!(installation.ids().len(), 2_000, "nothing of the other file is passed over");
+}
+
+#[test]
 fn a_name_that_is_not_utf_8_is_not_taken_for_one_that_looks_like_it() {
     let installation = Installation::exporting("logs/", "");
     let odd = std::ffi::OsStr::from_bytes(b"\xff.ndjson");

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::error::Result;
 use crate::lake::Lake;
 use crate::pipeline::rows::{KeyChange, RowChange};
-use crate::table::{self, Cache, Change, Found, Gone, Reader, TableState, Wanted};
+use crate::table::{self, Cache, Change, Gone, Reader, TableState, Wanted};
 
 /// Changes that can be applied together: none of the moves among them comes from a key that another of them changed.
 #[derive(Default)]
@@ -65,20 +65,31 @@ impl Together {
         if self.moves.is_empty() {
             return Ok(self.changes);
         }
-        let wanted: Vec<_> = self.moves.iter().map(|(_, from)| Wanted { subject: from.as_str(), source: "" }).collect();
+        // The row under the old key of each, and the one under the new key.
+        let subjects = self.moves.iter().flat_map(|(at, from)| [from.as_str(), self.changes[*at].subject()]);
+        let wanted: Vec<_> = subjects.map(|subject| Wanted { subject, source: "" }).collect();
         let reader = Reader::new(lake.clone(), state, cache.clone());
         // This owner alone makes files of the table superfluous.
         let found = reader.find(&wanted).await?.ok_or_else(|| table::missing(&lake.url(lake.log_folder())))?;
-        for ((at, _), found) in self.moves.iter().zip(found) {
+        for ((at, _), found) in self.moves.iter().zip(found.chunks_exact(2)) {
             let change = &mut self.changes[*at];
-            // What got the old key later is another row: the move comes again, or late, and what it does not say is not there.
-            let is_newer = |found: &Found| found.version.zip(change.version()).is_some_and(|(found, move_)| found > move_);
-            if let Some(found) = found.filter(|found| !is_newer(found)) {
-                change.base_on(&found.body, gone)?;
+            if let [Some(before), now] = found
+                && !is_repeated(change.version(), before.version, now.as_ref().and_then(|now| now.version))
+            {
+                change.base_on(&before.body, gone)?;
             }
         }
         Ok(self.changes)
     }
+}
+
+/// Whether a move comes again, or late: what has the old key now is of a later version, and another row; or what has the new key
+/// is what the move made of it, or later. Versions are those of the move and of these two rows.
+fn is_repeated(version: Option<i64>, before: Option<i64>, now: Option<i64>) -> bool {
+    let is = |other: Option<i64>, test: fn(&i64, &i64) -> bool| {
+        version.zip(other).is_some_and(|(version, other)| test(&version, &other))
+    };
+    is(before, i64::lt) || is(now, i64::le)
 }
 
 #[cfg(test)]

@@ -277,7 +277,10 @@ impl Files {
             self.known.advance(&last.extent);
         }
         if fate == Fate::Ends {
-            self.known.forget(&open.name);
+            // What took the place of a file that is gone may be that file and more, as `rsync` and editors replace files.
+            if !open.is_deleted().unwrap_or(false) {
+                self.known.forget(&open.name);
+            }
         } else if self.follow {
             self.seen.insert(open.path.clone(), open.stamp);
             // Four bytes tell how it is encoded; a compressed file cannot be gone on with at its end.

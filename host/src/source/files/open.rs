@@ -223,9 +223,11 @@ impl Open {
         let origin = self.origin(run.next);
         let tail = match run.dropped {
             0 => Tail::push(&mut self.last, &run.data),
+            // What was dropped is in the file still, where that is not compressed.
             _ => {
                 self.last.clear();
-                None
+                let is_there = self.encoding == Encoding::Plain && self.load_last(run.next).unwrap_or(false);
+                if is_there { Tail::of(self.last.make_contiguous()) } else { None }
             }
         };
         let extent = Extent { origin, first: run.first, next: run.next, dropped: run.dropped, tail };
