@@ -216,7 +216,11 @@ fn a_body_that_is_not_json_is_not_said_to_be_none() {
         "[sources.hub]\nfiles = \"in.ndjson\"\nenvelope = \"iot-hub\"\n[exports.hub]\nsource = \"hub\"\ntimestamp = \"write\"\n\
          max-dead-letters = 10\n",
     );
-    let line = |body: &str| format!("{{\"EnqueuedTimeUtc\":\"2019-09-10T11:00:00Z\",\"SystemProperties\":{{\"connectionDeviceId\":\"d\"}}{body}}}\n");
+    let line = |body: &str| {
+        format!(
+            "{{\"EnqueuedTimeUtc\":\"2019-09-10T11:00:00Z\",\"SystemProperties\":{{\"connectionDeviceId\":\"d\"}}{body}}}\n"
+        )
+    };
     // `21;C` in base64, as a device sends it that knows no JSON.
     installation.write("in.ndjson", [line(",\"Body\":\"MjE7Qw==\""), line(""), line(",\"Body\":{\"t\":1}")].concat());
     installation.run_ok(&["run"]);

@@ -84,7 +84,8 @@ fn files_that_are_compressed_one_rotation_later_are_not_exported_again() {
     for (width, keeps_inodes) in [(10, false), (10, true), (300, false), (300, true)] {
         let installation = Installation::exporting("logs/", "");
         let logs = installation.path().join("logs");
-        let lines = |round: usize| (round * width..(round + 1) * width).map(|id| signal(id, 0) + "\n").collect::<String>();
+        let lines =
+            |round: usize| (round * width..(round + 1) * width).map(|id| signal(id, 0) + "\n").collect::<String>();
         installation.write("logs/app.log", lines(0));
         installation.run_ok(&["run"]);
         for round in 1..=4 {

@@ -31,7 +31,8 @@ fn check_shows_no_file_of_a_table_whose_columns_nobody_says() {
 #[test]
 fn a_renamed_column_is_pointed_out() {
     let change = |action: &str, lsn: u32, name: &str| {
-        let columns = json!([{ "name": "id", "type": "integer", "value": lsn }, { "name": name, "type": "text", "value": "x" }]);
+        let columns =
+            json!([{ "name": "id", "type": "integer", "value": lsn }, { "name": name, "type": "text", "value": "x" }]);
         json!({ "action": action, "schema": "public", "table": "t", "lsn": format!("0/{lsn:X}"), "columns": columns,
             "pk": [{ "name": "id", "type": "integer" }] })
     };
@@ -51,9 +52,7 @@ fn without_a_key_no_change_of_a_table_with_full_identity_is_applied() {
     let list = |values: &[(&str, i64)]| -> Value {
         values.iter().map(|(name, value)| json!({ "name": name, "type": "integer", "value": value })).collect()
     };
-    let change = |action: &str, columns: &[(&str, i64)], identity: &[(&str, i64)]| {
-        json!({ "action": action, "schema": "public", "table": "t", "lsn": "0/1", "columns": list(columns), "identity": list(identity) })
-    };
+    let change = |action: &str, columns: &[(&str, i64)], identity: &[(&str, i64)]| json!({ "action": action, "schema": "public", "table": "t", "lsn": "0/1", "columns": list(columns), "identity": list(identity) });
     let changes = [
         change("I", &[("id", 1), ("n", 1)], &[]),
         change("U", &[("id", 1), ("n", 2)], &[("id", 1), ("n", 1)]),

@@ -109,7 +109,13 @@ fn what_is_no_time_is_a_dead_letter_that_names_the_pointer() {
     ];
     let found = folders("", "", &times);
     let is_number = |time: &str| time == "1568113200";
-    let hint = |time| if is_number(time) { "; it looks like seconds since 1970: set `time-unit = \"epoch-seconds\"` in the source" } else { "" };
+    let hint = |time| {
+        if is_number(time) {
+            "; it looks like seconds since 1970: set `time-unit = \"epoch-seconds\"` in the source"
+        } else {
+            ""
+        }
+    };
     for (time, found) in times.into_iter().zip(found) {
         let shown = match time {
             "null" => "nothing".to_owned(),
@@ -133,7 +139,8 @@ fn seconds_that_are_read_as_milliseconds_are_pointed_out() {
     let installation = Installation::new(
         "[sources.signals]\nfiles = \"in.ndjson\"\ntime-unit = \"epoch-milliseconds\"\n[exports.signals]\nsource = \"signals\"\n",
     );
-    installation.write("in.ndjson", "{\"name\":\"a\",\"signalTime\":1568113200}\n{\"name\":\"a\",\"signalTime\":1568113201}\n");
+    installation
+        .write("in.ndjson", "{\"name\":\"a\",\"signalTime\":1568113200}\n{\"name\":\"a\",\"signalTime\":1568113201}\n");
     let hint = "times such as `1568113200` are in the first weeks of 1970 as milliseconds; they look like seconds: set \
                 `time-unit = \"epoch-seconds\"` in [sources.signals]";
     for command in ["check", "run"] {
@@ -156,7 +163,12 @@ fn a_record_without_the_time_member_is_a_dead_letter_that_names_the_pointer() {
     installation.run_ok(&["run"]);
     assert_eq!(installation.lines().len(), 1);
     let reasons: Vec<_> = installation.dead_letters().iter().map(|letter| letter["reason"].clone()).collect();
-    assert_eq!(reasons, ["no usable time at `/meta/at`: found nothing, expected an RFC 3339 time with a zone; `time` in the source says where"]);
+    assert_eq!(
+        reasons,
+        [
+            "no usable time at `/meta/at`: found nothing, expected an RFC 3339 time with a zone; `time` in the source says where"
+        ]
+    );
 }
 
 #[test]
@@ -164,7 +176,8 @@ fn epoch_seconds_and_milliseconds_are_read_where_they_are_configured() {
     let dead = |found: &str, looks_like: &str| {
         format!("dead: no usable time at `/signalTime`: found {found}, expected seconds since 1970{looks_like}")
     };
-    let milliseconds = "; it looks like milliseconds since 1970: set `time-unit = \"epoch-milliseconds\"` in the source";
+    let milliseconds =
+        "; it looks like milliseconds since 1970: set `time-unit = \"epoch-milliseconds\"` in the source";
     let text = "; it looks like an RFC 3339 time with a zone: set `time-unit = \"rfc3339\"` in the source";
     assert_folders(
         "time-unit = \"epoch-seconds\"",

@@ -17,7 +17,9 @@ pub use name::TableName;
 pub use passed::PassedOver;
 pub use row::{parse_time, text_of};
 pub use schema::{Choice, Column, DataType, SchemaNews, TableSchema, TypeChanged};
-pub use state::{DatasetState, FileEntry, Joining, Retired, TableEntry, file_key, no_columns, partition_of, period, rfc3339};
+pub use state::{
+    DatasetState, FileEntry, Joining, Retired, TableEntry, file_key, no_columns, partition_of, period, rfc3339,
+};
 pub use versions::SchemaVersions;
 
 /// A dataset as its catalog describes it: what [`crate::plugin::Catalog::render`] is given.

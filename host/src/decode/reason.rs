@@ -58,7 +58,8 @@ pub fn fault(data: &[u8], start: usize, end: usize, fault: Fault) -> String {
 /// Why bytes are not one JSON value; `None` where they are.
 #[cold]
 pub fn json_fault(bytes: &[u8]) -> Option<String> {
-    let scanned = check_one(bytes).map(|()| Scanner::new(bytes, bytes.len(), &mut Stops::default()).document(0, |_, _| {}));
+    let scanned =
+        check_one(bytes).map(|()| Scanner::new(bytes, bytes.len(), &mut Stops::default()).document(0, |_, _| {}));
     match scanned {
         Ok(Ok(_)) => None,
         Ok(Err(met)) => Some(fault(bytes, 0, bytes.len(), met)),

@@ -34,7 +34,9 @@ pub fn no_time(plan: &ExportPlan, batch: &Batch, row: usize, timed_by: Option<&s
     let unit = mapping.time_unit;
     let expected = in_words(unit);
     let Some(found) = found.filter(|value| *value != b"null") else {
-        return format!("no usable time at `{pointer}`: found nothing, expected {expected}; `{setting}` in the source says where");
+        return format!(
+            "no usable time at `{pointer}`: found nothing, expected {expected}; `{setting}` in the source says where"
+        );
     };
     let is_text = found[0] == b'"';
     let text = if is_text { &found[1..found.len() - 1] } else { found };

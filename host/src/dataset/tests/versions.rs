@@ -97,8 +97,16 @@ fn a_column_that_comes_back_is_null_in_rows_from_before() {
 fn before_the_first_file_a_column_may_have_another_type() {
     let mut table = Table::new(&["a"]);
     assert_eq!(table.unversioned(&["b"], false).shown(), "a:string b:string");
-    assert_eq!(table.told(None, &columns(&["a:int64"]), false).map(|told| told.divides), Ok(true), "text may be no number");
-    assert_eq!(table.told(None, &columns(&["a:decimal"]), false).map(|told| told.divides), Ok(false), "a whole number is a decimal");
+    assert_eq!(
+        table.told(None, &columns(&["a:int64"]), false).map(|told| told.divides),
+        Ok(true),
+        "text may be no number"
+    );
+    assert_eq!(
+        table.told(None, &columns(&["a:decimal"]), false).map(|told| told.divides),
+        Ok(false),
+        "a whole number is a decimal"
+    );
     assert_eq!(table.told(None, &columns(&["a"]), false).map(|told| told.divides), Ok(false), "anything is text");
     assert_eq!(table.row(r#"{"a":"x"}"#, 1, 1), "{}");
     assert_eq!(table.row(r#"{"a":7}"#, 1, 2), r#"{"a":7}"#);

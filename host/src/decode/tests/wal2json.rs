@@ -9,8 +9,7 @@ use crate::plan::Envelope::Wal2Json;
 
 const INSERT: &str = r#"{"action":"I","xid":748,"timestamp":"2021-06-25 16:21:12.123456+00","lsn":"1/16B3748","schema":"public","table":"account","columns":[{"name":"id","type":"integer","value":7},{"name":"na\"me","type":"character varying(160)","value":"Größe \"1\"\n\ud83d\ude00"},{"name":"total","type":"numeric(38,10)","value":-9999999999999999999999999999.9999999999},{"name":"note","type":"text","value":null},{"name":"t","type":"jsonb","value":"{\"a\": [1]}"}],"pk":[{"name":"id","type":"integer"}]}"#;
 const UPDATE: &str = r#"{"action":"U","lsn":"1/16B3790","schema":"sales","table":"line","columns":[{"name":"id","type":"integer","value":7},{"name":"line","type":"text","value":"b"},{"name":"t","type":"bytea","value":"00ff"}],"identity":[{"name":"id","type":"integer","value":7},{"name":"line","type":"text","value":"a"}],"pk":[{"name":"id","type":"integer"},{"name":"line","type":"text"}]}"#;
-const DELETE: &str =
-    r#"{"action":"D","schema":"public","table":"account","identity":[{"name":"id","type":"integer","value":7}],"pk":[{"name":"id","type":"integer"}]}"#;
+const DELETE: &str = r#"{"action":"D","schema":"public","table":"account","identity":[{"name":"id","type":"integer","value":7}],"pk":[{"name":"id","type":"integer"}]}"#;
 
 /// One of each kind.
 pub const LINES: &[&str] = &[INSERT, UPDATE, DELETE];

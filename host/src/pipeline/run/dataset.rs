@@ -10,7 +10,8 @@ use super::moves::Together;
 use super::table::state_object;
 use crate::commit::Object;
 use crate::dataset::{
-    DatasetState, Format, PassedOver, Sync, TableEntry, TableName, TableSchema, file_key, no_columns, partition_of, rfc3339,
+    DatasetState, Format, PassedOver, Sync, TableEntry, TableName, TableSchema, file_key, no_columns, partition_of,
+    rfc3339,
 };
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;

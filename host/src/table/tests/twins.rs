@@ -120,7 +120,8 @@ async fn events_of_an_earlier_device_do_nothing_to_the_one_that_was_created_anew
         let body = Bytes::copy_from_slice(body.as_bytes());
         Change::new(Shape::Twin, key("d"), operation, Some(version), Some(minute * 60_000_000), body).unwrap()
     };
-    let created = |minute, owner: &str| event(Operation::Create, 2, minute, &format!(r#"{{"tags":{{"owner":"{owner}"}}}}"#));
+    let created =
+        |minute, owner: &str| event(Operation::Create, 2, minute, &format!(r#"{{"tags":{{"owner":"{owner}"}}}}"#));
     let events = || {
         vec![
             created(0, "a"),
