@@ -5,11 +5,16 @@
 //! readers that list the folder would take it for data, and (2) publishing is a move of a staged file, not a copy.
 //!
 //! Temporary files are in `{log folder}/tmp/`, named so that listing hides them.
+//!
+//! What is below the log folder may hold raw data, and is for its owner only: files are created with mode 0600 and folders with
+//! 0700. A file gets the mode that the process's umask gives to others when it is published.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -22,12 +27,24 @@ use crate::{Error, Result};
 /// A temporary file that is older than this, by the file system's own clock, was left by a process that died.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
+/// The mode of files that only their owner may read.
+const PRIVATE: u32 = 0o600;
+/// The mode of files before the umask takes its part.
+const PUBLIC: u32 = 0o666;
+
+/// How the names of temporary files end: the store takes them for unfinished uploads and leaves them out of lists.
+const TEMPORARY: &str = "#1";
+
 /// The root folder, and the names of this process's temporary files.
 #[derive(Debug)]
 pub(super) struct LocalLake {
     store: LocalFileSystem,
     root: PathBuf,
+    /// Everything below it is private.
+    log: PathBuf,
     temporary: PathBuf,
+    /// The mode of published files, once it was asked for.
+    public_mode: OnceLock<u32>,
     nonce: String,
     next: AtomicU64,
 }
@@ -46,7 +63,7 @@ impl LocalLake {
     /// Opens the folder, creating it and its parents.
     pub(super) async fn open(folder: &FsPath, log_folder: &str) -> Result<LocalLake> {
         let wanted = folder.to_owned();
-        let made = blocking(move || create_folders(&wanted)).await;
+        let made = blocking(move || create_folders(&wanted, None)).await;
         made.map_err(|e| super::error::explain("create the folder", &folder.display().to_string(), &e))?;
         Self::at(folder, log_folder)
     }
@@ -69,8 +86,16 @@ impl LocalLake {
             .with_automatic_cleanup(true)
             .with_fsync(true);
         let root = std::fs::canonicalize(folder).map_err(|e| super::error::explain("open", &shown, &e))?;
-        let temporary = root.join(log_folder).join("tmp");
-        Ok(LocalLake { store, root, temporary, nonce: super::probe::nonce()?, next: AtomicU64::new(0) })
+        let log = root.join(log_folder);
+        Ok(LocalLake {
+            store,
+            temporary: log.join("tmp"),
+            root,
+            log,
+            public_mode: OnceLock::new(),
+            nonce: super::probe::nonce()?,
+            next: AtomicU64::new(0),
+        })
     }
 
     pub(super) fn store(&self) -> &LocalFileSystem {
@@ -92,12 +117,12 @@ impl LocalLake {
     }
 
     /// Creates a file with all of its bytes, or finds the name taken.
-    pub(super) async fn create(&self, key: Path, bytes: Bytes) -> io::Result<Created> {
-        let file = self.file(&key)?;
-        // `#1`: names that the store takes for unfinished uploads and leaves out of lists.
-        let temporary = self.temporary.join(format!("{}-{}#1", self.nonce, self.next.fetch_add(1, Ordering::Relaxed)));
+    pub(super) async fn create(self: &Arc<Self>, key: Path, bytes: Bytes) -> io::Result<Created> {
+        let (file, lake) = (self.file(&key)?, self.clone());
         blocking(move || {
-            let outcome = write_synced(&temporary, &bytes).and_then(|()| link(&temporary, &file));
+            let temporary = lake.new_temporary();
+            let written = write_synced(&temporary, &bytes, &lake.log);
+            let outcome = written.and_then(|()| lake.link(&temporary, &file));
             let removed = std::fs::remove_file(&temporary);
             match outcome? {
                 Linked::Done => removed.map(|()| Created::Created),
@@ -111,26 +136,30 @@ impl LocalLake {
     }
 
     /// Writes a file with all of its bytes, in the place of what has the name.
-    pub(super) async fn replace(&self, key: Path, bytes: Bytes) -> io::Result<()> {
-        let file = self.file(&key)?;
-        let temporary = self.temporary.join(format!("{}-{}#1", self.nonce, self.next.fetch_add(1, Ordering::Relaxed)));
+    pub(super) async fn replace(self: &Arc<Self>, key: Path, bytes: Bytes) -> io::Result<()> {
+        let (file, lake) = (self.file(&key)?, self.clone());
         blocking(move || {
-            write_synced(&temporary, &bytes)?;
-            rename_over(&temporary, &file).map(drop)
+            let temporary = lake.new_temporary();
+            write_synced(&temporary, &bytes, &lake.log)?;
+            lake.rename_over(&temporary, &file).map(drop)
         })
         .await
     }
 
     /// Removes the temporary files of processes that died.
-    pub(super) async fn sweep(&self) -> io::Result<()> {
-        let folder = self.temporary.clone();
-        let mark = folder.join(format!("{}-sweep#1", self.nonce));
+    pub(super) async fn sweep(self: &Arc<Self>) -> io::Result<()> {
+        let lake = self.clone();
         blocking(move || {
+            let mark = lake.new_temporary();
             // A file of now tells the file system's clock, which need not be this machine's.
-            with_parents(&mark, None, || File::create(&mark))?;
+            with_parents(&mark, None, Some(&lake.log), || File::create(&mark))?;
             let now = std::fs::metadata(&mark)?.modified()?;
-            for entry in std::fs::read_dir(&folder)? {
+            for entry in std::fs::read_dir(&lake.temporary)? {
                 let entry = entry?;
+                // An export may be named `tmp`: its folders are here as well.
+                if !entry.file_name().to_string_lossy().ends_with(TEMPORARY) {
+                    continue;
+                }
                 let modified = match entry.metadata().and_then(|m| m.modified()) {
                     Ok(modified) => modified,
                     Err(e) if e.kind() == ErrorKind::NotFound => continue,
@@ -144,19 +173,101 @@ impl LocalLake {
         })
         .await
     }
-}
 
-/// Opens a new, empty file for staging. Whatever had the name is unlinked first, never truncated: its bytes may be
-/// published under another name already.
-pub(super) fn open_staged(file: &FsPath) -> io::Result<File> {
-    with_parents(file, None, || {
-        loop {
-            match OpenOptions::new().write(true).create_new(true).open(file) {
-                Err(e) if e.kind() == ErrorKind::AlreadyExists => remove_if_present(file)?,
-                other => return other,
+    /// Opens a new, empty file for staging. Whatever had the name is unlinked first, never truncated: its bytes may be
+    /// published under another name already.
+    pub(super) fn open_staged(&self, file: &FsPath) -> io::Result<File> {
+        with_parents(file, None, Some(&self.log), || {
+            loop {
+                match OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(file) {
+                    Err(e) if e.kind() == ErrorKind::AlreadyExists => remove_if_present(file)?,
+                    other => return other,
+                }
+            }
+        })
+    }
+
+    /// Gives the complete, synced file `from` the new name `to` as well, durably.
+    pub(super) fn link(&self, from: &FsPath, to: &FsPath) -> io::Result<Linked> {
+        if !self.prepare(from, to)? {
+            return Ok(Linked::Gone);
+        }
+        let linked = with_parents(to, Some(from), Some(&self.log), || std::fs::hard_link(from, to));
+        match linked {
+            Ok(()) => sync_folder_of(to).map(|()| Linked::Done),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(Linked::Exists),
+            Err(e) if e.kind() == ErrorKind::NotFound && !from.try_exists()? => Ok(Linked::Gone),
+            // What file systems without hard links say to a user who has every permission.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::EOPNOTSUPP | libc::EMLINK)) => {
+                Err(io::Error::new(ErrorKind::Unsupported, e))
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Renames `from` over `to`, durably; `false` where `from` is gone. Folders that are empty then are removed.
+    pub(super) fn rename_over(&self, from: &FsPath, to: &FsPath) -> io::Result<bool> {
+        if !self.prepare(from, to)? {
+            return Ok(false);
+        }
+        match with_parents(to, Some(from), Some(&self.log), || std::fs::rename(from, to)) {
+            Ok(()) => {}
+            Err(e) if e.kind() == ErrorKind::NotFound && !from.try_exists()? => return Ok(false),
+            Err(e) => return Err(e),
+        }
+        sync_folder_of(to)?;
+        // Two names of one file: POSIX lets such a rename succeed and do nothing.
+        remove_if_present(from)?;
+        self.remove_empty_folders_of(from);
+        Ok(true)
+    }
+
+    /// Gives a file the mode that it has at `to`; `false` where it is gone.
+    fn prepare(&self, from: &FsPath, to: &FsPath) -> io::Result<bool> {
+        let mode = self.mode_of(to)?;
+        let set = || match std::fs::metadata(from)?.permissions().mode() & 0o777 == mode {
+            true => Ok(()),
+            false => std::fs::set_permissions(from, Permissions::from_mode(mode)),
+        };
+        match set() {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The mode of a file at `path`.
+    fn mode_of(&self, path: &FsPath) -> io::Result<u32> {
+        if path.starts_with(&self.log) {
+            return Ok(PRIVATE);
+        }
+        if let Some(mode) = self.public_mode.get() {
+            return Ok(*mode);
+        }
+        // What the umask, or an access control list, makes of it is known once there is a file.
+        let file = self.new_temporary();
+        let options = || OpenOptions::new().write(true).create_new(true).mode(PUBLIC).open(&file);
+        let mode = with_parents(&file, None, Some(&self.log), options)?.metadata()?.permissions().mode() & 0o777;
+        remove_if_present(&file)?;
+        Ok(*self.public_mode.get_or_init(|| mode))
+    }
+
+    /// A name for a temporary file that nothing else has.
+    fn new_temporary(&self) -> PathBuf {
+        self.temporary.join(format!("{}-{}{TEMPORARY}", self.nonce, self.next.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Removes the folders that held a file below the log folder, as far as they are empty. Whoever creates a file in one of them
+    /// just then makes it again.
+    fn remove_empty_folders_of(&self, file: &FsPath) {
+        let folders =
+            file.ancestors().skip(1).take_while(|folder| *folder != self.log && folder.starts_with(&self.log));
+        for folder in folders {
+            if folder == self.temporary || std::fs::remove_dir(folder).is_err() {
+                return;
             }
         }
-    })
+    }
 }
 
 /// Asks the system to bring what was written to the disk by and by, so that little is left for the sync at the end.
@@ -169,21 +280,6 @@ pub(super) fn start_writing_back(file: &File) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = file;
-}
-
-/// Gives the complete, synced file `from` the new name `to` as well, durably.
-pub(super) fn link(from: &FsPath, to: &FsPath) -> io::Result<Linked> {
-    let linked = with_parents(to, Some(from), || std::fs::hard_link(from, to));
-    match linked {
-        Ok(()) => sync_folder_of(to).map(|()| Linked::Done),
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(Linked::Exists),
-        Err(e) if e.kind() == ErrorKind::NotFound && !from.try_exists()? => Ok(Linked::Gone),
-        // What file systems without hard links say to a user who has every permission.
-        Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::EOPNOTSUPP | libc::EMLINK)) => {
-            Err(io::Error::new(ErrorKind::Unsupported, e))
-        }
-        Err(e) => Err(e),
-    }
 }
 
 /// What tells a file from the one that takes its place, and from itself once it is written to.
@@ -207,19 +303,6 @@ fn inode(metadata: &std::fs::Metadata) -> u64 {
 #[cfg(not(unix))]
 fn inode(_: &std::fs::Metadata) -> u64 {
     0
-}
-
-/// Renames `from` over `to`, durably; `false` where `from` is gone.
-pub(super) fn rename_over(from: &FsPath, to: &FsPath) -> io::Result<bool> {
-    match with_parents(to, Some(from), || std::fs::rename(from, to)) {
-        Ok(()) => {}
-        Err(e) if e.kind() == ErrorKind::NotFound && !from.try_exists()? => return Ok(false),
-        Err(e) => return Err(e),
-    }
-    sync_folder_of(to)?;
-    // Two names of one file: POSIX lets such a rename succeed and do nothing.
-    remove_if_present(from)?;
-    Ok(true)
 }
 
 /// Makes the entries of `path`'s folder durable.
@@ -247,16 +330,23 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
-fn write_synced(path: &FsPath, bytes: &[u8]) -> io::Result<()> {
-    let mut file = with_parents(path, None, || OpenOptions::new().write(true).create_new(true).open(path))?;
+/// Writes a new file. Folders below `private` that it needs are created for their owner only, as is the file until it is published.
+fn write_synced(path: &FsPath, bytes: &[u8], private: &FsPath) -> io::Result<()> {
+    let open = || OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path);
+    let mut file = with_parents(path, None, Some(private), open)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
 /// Tries `operation` on `path`, and again with the folder created where something is missing. More than once: folders that
 /// have become empty are removed, and may be so just in between. `source` is what `operation` moves: without it nothing
-/// helps.
-fn with_parents<T>(path: &FsPath, source: Option<&FsPath>, operation: impl Fn() -> io::Result<T>) -> io::Result<T> {
+/// helps. `private`: see [`create_folders`].
+fn with_parents<T>(
+    path: &FsPath,
+    source: Option<&FsPath>,
+    private: Option<&FsPath>,
+    operation: impl Fn() -> io::Result<T>,
+) -> io::Result<T> {
     const TRIES: usize = 64;
     for _ in 1..TRIES {
         match (operation(), path.parent()) {
@@ -264,7 +354,7 @@ fn with_parents<T>(path: &FsPath, source: Option<&FsPath>, operation: impl Fn() 
                 if source.map(FsPath::try_exists).transpose()? == Some(false) {
                     return Err(e);
                 }
-                match create_folders(folder) {
+                match create_folders(folder, private) {
                     // `AlreadyExists` is about the folder here, which was there and is gone again; it must never pass for
                     // an answer about `path`.
                     Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => return Err(e),
@@ -277,10 +367,14 @@ fn with_parents<T>(path: &FsPath, source: Option<&FsPath>, operation: impl Fn() 
     operation()
 }
 
-/// Creates a folder and its parents, and makes every new entry durable.
-fn create_folders(folder: &FsPath) -> io::Result<()> {
+/// Creates a folder and its parents, and makes every new entry durable. Those at and below `private` are for their owner only.
+fn create_folders(folder: &FsPath, private: Option<&FsPath>) -> io::Result<()> {
     let missing: Vec<_> = folder.ancestors().take_while(|f| !f.as_os_str().is_empty() && !f.exists()).collect();
-    std::fs::create_dir_all(folder)?;
+    let mode = |folder: &FsPath| if private.is_some_and(|private| folder.starts_with(private)) { 0o700 } else { 0o777 };
+    for new in missing.iter().rev() {
+        // Where another process made it, the mode is that one's.
+        DirBuilder::new().recursive(true).mode(mode(new)).create(new)?;
+    }
     for new in missing {
         // Another process may have removed it again as empty, or not let this one open it; then it is not ours to sync.
         match sync_folder_of(new) {
@@ -291,13 +385,6 @@ fn create_folders(folder: &FsPath) -> io::Result<()> {
     Ok(())
 }
 
-#[cfg(unix)]
 fn sync_folder(folder: &FsPath) -> io::Result<()> {
     File::open(folder)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_folder: &FsPath) -> io::Result<()> {
-    // Folders cannot be opened there; the file system's own journal keeps their entries.
-    Ok(())
 }

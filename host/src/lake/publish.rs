@@ -95,7 +95,8 @@ impl Lake {
             return self.without_staged(staged, key).await;
         };
         let (from, to) = self.files(local, staged_key, key)?;
-        let linked = local::blocking(move || local::link(&from, &to)).await;
+        let lake = local.clone();
+        let linked = local::blocking(move || lake.link(&from, &to)).await;
         let publish = match linked.map_err(|e| self.io_error("publish", key, e))? {
             Linked::Done => Publish::Published(version),
             Linked::Exists | Linked::Gone => self.without_staged(staged, key).await?,
@@ -129,9 +130,10 @@ impl Lake {
             self.delete(staged_key).await?;
             return Ok(publish);
         }
+        let lake = local.clone();
         // People may move or edit the file at any time: the last look is right before the rename.
         let renamed = local::blocking(move || match local::identity(&to)? == before {
-            true => local::rename_over(&from, &to).map(Some),
+            true => lake.rename_over(&from, &to).map(Some),
             false => Ok(None),
         });
         match renamed.await.map_err(|e| self.io_error("publish", key, e))? {

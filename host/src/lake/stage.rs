@@ -92,9 +92,9 @@ impl Staging {
             None => Sink::Remote { hasher: Sha256::new(), upload: None },
             Some(root) => {
                 let file = root.file(&path).map_err(|e| lake.io_error("stage", &key, e))?;
-                let opened = file.clone();
+                let (opened, root) = (file.clone(), root.clone());
                 let writing = tokio::task::spawn_blocking(move || {
-                    Ok(HashedFile { file: local::open_staged(&opened)?, hasher: Sha256::new() })
+                    Ok(HashedFile { file: root.open_staged(&opened)?, hasher: Sha256::new() })
                 });
                 Sink::Local { file, writing: Some(writing) }
             }
