@@ -433,7 +433,7 @@ fn an_owner_of_a_table_that_is_stopped_overtaken_and_woken_changes_nothing() {
                 let first = spawn_at(&installation, ahead);
                 std::thread::sleep(Duration::from_millis(delay));
                 signal(&first, libc::SIGSTOP);
-                run_at(&installation, ahead, &[]);
+                run_at(&installation, ahead, &["--take-over"]);
                 let before = installation.files();
                 signal(&first, libc::SIGCONT);
                 let output = first.wait_with_output().unwrap();

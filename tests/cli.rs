@@ -32,7 +32,7 @@ fn shown(installation: &Installation, line: &str) -> String {
     }
 }
 
-/// `text` without what differs from run to run: the folder, digests, times, durations and rates.
+/// `text` without what differs from run to run: the folder, digests, times, processes, durations and rates.
 fn normalised(text: &str, folder: &Path) -> String {
     let text = text.replace(folder.to_str().unwrap(), "FOLDER");
     let blocks = text.split("\n\n").map(|block| {
@@ -93,8 +93,15 @@ fn word_normalised(word: &str) -> String {
         _ if chrono::DateTime::parse_from_rfc3339(bare).is_ok_and(|time| time.timestamp() > YEAR_2020) => {
             format!("NOW{rest}")
         }
+        _ if is_process(bare) => format!("HOST:PID{rest}"),
         _ => word.to_owned(),
     }
+}
+
+/// Whether a word names a process of this machine, as notes do.
+fn is_process(word: &str) -> bool {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    word.strip_prefix(host.trim()).and_then(|rest| rest.strip_prefix(':')).is_some_and(|id| id.parse::<u32>().is_ok())
 }
 
 /// Sixty signals over two hours, and two lines that are none.

@@ -41,7 +41,8 @@ fn installation(mode: &str, bytes: &str) -> Installation {
 
 /// Runs once more, undisturbed, and looks: by listing the folder, and by the log.
 fn assert_complete(installation: &Installation, what: &str) {
-    installation.run_ok(&["run", "--quiet"]);
+    // Another owner may live: it was stopped.
+    installation.run_ok(&["run", "--quiet", "--take-over"]);
     assert_eq!(installation.ids(), every_id(RECORDS), "by listing, {what}");
     let commit = installation.last_commit("signals");
     assert_eq!(commit["totals"]["records-written"], RECORDS, "by the log, {what}");

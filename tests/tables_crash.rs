@@ -173,7 +173,7 @@ fn an_owner_of_tables_that_is_stopped_overtaken_and_woken_changes_nothing() {
                 let first = installation.spawn(&["run", "--quiet"]);
                 std::thread::sleep(Duration::from_millis(delay));
                 signal(&first, libc::SIGSTOP);
-                installation.run_ok(&["run", "--quiet"]);
+                installation.run_ok(&["run", "--quiet", "--take-over"]);
                 let before = installation.files();
                 signal(&first, libc::SIGCONT);
                 let output = first.wait_with_output().unwrap();

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::support::lake_folder::{Installation, ids_of};
+use crate::support::lake_folder::{Installation, every_id, ids_of, signal, signals};
 
 /// Runs an export of a record for each time, as it stands in the JSON, and answers with each one's folder: of the files without
 /// `signals/` and `/00.ndjson`, or `dead: ` and the reason.
@@ -307,5 +307,70 @@ fn one_event_from_the_future_neither_closes_the_periods_before_it_nor_gets_lost(
         let expected: Vec<_> = (0..).zip(times).map(|(id, time): (usize, _)| (id.to_string(), hour(time), 1)).collect();
         assert_eq!(found, expected, "{mode}");
         assert_eq!(installation.dead_letters(), [""; 0], "{mode}");
+    }
+}
+
+#[test]
+fn a_time_too_far_ahead_is_a_dead_letter_where_there_is_a_limit() {
+    let source = "time = \"/time\"\nkind = \"/name\"";
+    for (limit, exported) in [("", 2), ("max-ahead = \"1day\"", 1)] {
+        let installation = Installation::new(&format!(
+            "[sources.s]\nfiles = \"in.ndjson\"\n{source}\n[exports.e]\nsource = \"s\"\n{limit}\n"
+        ));
+        installation.write(
+            "in.ndjson",
+            "{\"name\":\"a\",\"time\":\"2019-09-10T11:12:13Z\"}\n{\"name\":\"b\",\"time\":\"2099-09-10T11:12:13Z\"}\n",
+        );
+        installation.run_ok(&["run"]);
+        assert_eq!(installation.lines().len(), exported, "{limit}");
+        let letters = installation.dead_letters();
+        assert_eq!(letters.len(), 2 - exported, "{limit}");
+        for letter in letters {
+            let reason = letter["reason"].as_str().unwrap();
+            assert!(
+                reason.contains("`2099-09-10T11:12:13Z` is more than `max-ahead` (1day) ahead of the clock"),
+                "{reason}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_was_ahead_once_does_not_decide_for_ever() {
+    for files in ["growing", "rolling", "sealed"] {
+        let installation = Installation::exporting(
+            "in.ndjson",
+            &format!("timestamp = \"write\"\ngranularity = \"day\"\nfiles = \"{files}\""),
+        );
+        let years = |installation: &Installation| -> Vec<String> {
+            let paths = installation.files().into_keys();
+            paths.map(|path| path.strip_prefix("signals/").unwrap()[..4].to_owned()).collect()
+        };
+        let run = |lines: usize, ahead_days: u32, arguments: &[&str]| {
+            installation
+                .write("in.ndjson", signals(10) + &(10..lines).map(|id| signal(id, 0) + "\n").collect::<String>());
+            let seconds = (u64::from(ahead_days) * 86_400).to_string();
+            let mut command = installation.command(&[&["run"], arguments].concat());
+            let output = command.env("LAKEPORT_CLOCK_AHEAD", seconds).output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            text
+        };
+        run(10, 0, &[]);
+        run(11, 40_000, &[]);
+        let text = run(12, 0, &[]);
+        assert!(text.contains("run once with `--trust-clock`"), "{text}");
+        let text = run(13, 0, &["--trust-clock"]);
+        assert!(text.contains("by a clock that was ahead: going on at"), "{text}");
+        let text = run(14, 0, &[]);
+        assert!(!text.contains("clock"), "{text}");
+        // Sealed files become visible when their time is over.
+        run(15, 2, &[]);
+        run(15, 4, &[]);
+        assert_eq!(installation.ids(), every_id(15), "{files}");
+        let years = years(&installation);
+        assert!(years.iter().any(|year| year.starts_with("21")), "{files}: {years:?}");
+        assert!(years.iter().any(|year| year.starts_with("20")), "{files}: {years:?}");
+        assert!(installation.last_commit("signals")["write-time"].as_str().unwrap().starts_with("20"));
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lakeport::clock::{Ahead, Surroundings};
-use lakeport::pipeline::Options;
+use lakeport::pipeline::{Options, WhenOwned};
 use lakeport::plugin::{Compiler, Sandbox};
 use lakeport::session::Session;
 use lakeport::telemetry::{ExportReport, Live};
@@ -22,6 +22,8 @@ pub fn export(configuration: &Path, seconds: i64) -> lakeport::Result<Vec<Export
             follow: false,
             full: Vec::new(),
             again: Vec::new(),
+            when_owned: WhenOwned::default(),
+            trust_clock: false,
             lanes: std::thread::available_parallelism().map_or(1, usize::from),
             writer: "bench".into(),
         },

@@ -11,7 +11,7 @@ use filter_select::Select;
 use format_ndjson::Ndjson;
 use lakeport::clock::Surroundings;
 use lakeport::lake::Lake;
-use lakeport::pipeline::{Job, Options, Tables, run};
+use lakeport::pipeline::{HoldSender, Job, Options, Tables, WhenOwned, run};
 use lakeport::plan::PluginUse;
 use lakeport::plugin::{Failure, FileId, FileType, Filter, Format, Moment, Segment, Toolbox, Transform, Verdict};
 use lakeport::record::{Attribute, ColumnRequest, ColumnType};
@@ -39,10 +39,13 @@ pub fn export(configuration: &Path) -> lakeport::Result<ExportReport> {
                 follow: false,
                 full: Vec::new(),
                 again: Vec::new(),
+                when_owned: WhenOwned::default(),
+                trust_clock: false,
                 lanes: std::thread::available_parallelism().map_or(1, usize::from),
                 writer: "bench".into(),
             },
             live: Arc::default(),
+            hold: HoldSender::default(),
             stop,
         };
         let report = run(job).await;

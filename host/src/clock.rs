@@ -31,14 +31,22 @@ impl Clock for Ahead {
     }
 }
 
-/// The clock of a process: `LAKEPORT_CLOCK_AHEAD`, in seconds, sets it forward for tests. In release builds it does not.
+/// The clock of a process: see [`ahead`].
 fn of_process() -> Arc<dyn Clock> {
-    if cfg!(debug_assertions)
-        && let Ok(seconds) = std::env::var("LAKEPORT_CLOCK_AHEAD")
-    {
-        return Arc::new(Ahead(seconds.parse().expect("the tests set `LAKEPORT_CLOCK_AHEAD` to whole seconds")));
+    match ahead() {
+        0 => Arc::new(SystemClock),
+        seconds => Arc::new(Ahead(seconds)),
     }
-    Arc::new(SystemClock)
+}
+
+/// How many seconds `LAKEPORT_CLOCK_AHEAD` sets the clocks forward that a process looks at, for tests. In release builds it does not.
+pub fn ahead() -> i64 {
+    match std::env::var("LAKEPORT_CLOCK_AHEAD") {
+        Ok(seconds) if cfg!(debug_assertions) => {
+            seconds.parse().expect("the tests set `LAKEPORT_CLOCK_AHEAD` to whole seconds")
+        }
+        _ => 0,
+    }
 }
 
 /// What a run knows of time and chance.

@@ -15,7 +15,7 @@ use crate::config::Role;
 use crate::dataset::PassedOver;
 use crate::error::{Error, Result};
 use crate::lake::Lake;
-use crate::pipeline::{self, Options, PARTITION, Sample, Tables};
+use crate::pipeline::{self, Options, PARTITION, Sample, Tables, WhenOwned};
 use crate::plan::{ExportPlan, Input, PluginUse, SourcePlan};
 use crate::plugin::{Compiler, Loaded, Sandbox, Usage};
 use crate::session::Session;
@@ -165,7 +165,15 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
         plan: Arc::new(args.config.load()?),
         sandbox: Sandbox::new(None, Compiler::this_program())?,
         surroundings: Surroundings::system(),
-        options: Options { follow: false, full: Vec::new(), again: Vec::new(), lanes: 1, writer: super::writer() },
+        options: Options {
+            follow: false,
+            full: Vec::new(),
+            again: Vec::new(),
+            when_owned: WhenOwned::Refuse,
+            trust_clock: false,
+            lanes: 1,
+            writer: super::writer(),
+        },
     };
     session.pin(false)?;
     let runtime = super::runtime()?;

@@ -12,7 +12,7 @@ use super::{Config, again, errors, written};
 use crate::clock::Surroundings;
 use crate::config::suggest;
 use crate::error::{Error, Kind, Result};
-use crate::pipeline::Options;
+use crate::pipeline::{Options, WhenOwned};
 use crate::plan::{ExportPlan, Exports, Input, Plan, SourcePlan};
 use crate::plugin::{Compiler, Sandbox};
 use crate::session::Session;
@@ -46,6 +46,15 @@ pub struct Args {
     /// Answer yes to what `--again` asks
     #[arg(long, requires = "again")]
     pub yes: bool,
+    /// Where another process runs an export, take it over at once: that one ends
+    #[arg(long, conflicts_with = "standby")]
+    pub take_over: bool,
+    /// Where another process runs an export, wait until it ends or is silent, then take over
+    #[arg(long)]
+    pub standby: bool,
+    /// Where the last commit was made at a time ahead of this machine's clock: go on with the clock's time, which is right
+    #[arg(long)]
+    pub trust_clock: bool,
     /// Keep standard input in this folder until it is committed, so that a later run can go on
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub spool: Option<PathBuf>,
@@ -80,6 +89,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
             follow: args.follow,
             full: args.full.clone(),
             again: args.again.clone(),
+            when_owned: args.when_owned(),
+            trust_clock: args.trust_clock,
             lanes: super::lanes(),
             writer: super::writer(),
         },
@@ -166,6 +177,15 @@ impl Args {
             spool(&mut plan, &folder)?;
         }
         Ok(plan)
+    }
+
+    /// What to do where another process is at work on an export.
+    fn when_owned(&self) -> WhenOwned {
+        match (self.take_over, self.standby) {
+            (true, _) => WhenOwned::TakeOver,
+            (false, true) => WhenOwned::StandBy,
+            (false, false) => WhenOwned::Refuse,
+        }
     }
 
     /// Whether progress is drawn.

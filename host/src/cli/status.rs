@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use chrono::{DateTime, SecondsFormat};
+use chrono::{DateTime, SecondsFormat, Utc};
 use futures::future::try_join_all;
 use serde::Serialize;
 
 use super::{Config, describe, written};
-use crate::commit::{Commit, Health, HealthState, read_last};
+use crate::commit::{Author, Commit, Health, HealthState, read_last};
 use crate::dataset::{DatasetState, PassedOver, Sync, TableEntry, rfc3339};
 use crate::error::{Error, Result};
 use crate::lake::Lake;
@@ -40,13 +40,17 @@ async fn look(export: &ExportPlan) -> Result<ExportStatus> {
     if last.is_none() && lake.is_container_missing().await? {
         return Err(no_such_place(export));
     }
-    let health = Health::read(&lake, &export.name, PARTITION).await?;
+    let health = Health::read(&lake, &export.name, PARTITION).await?.map(|health| or_silent(health, lake.now()));
+    let standby = Health::read_standby(&lake, &export.name, PARTITION).await?;
+    // A standby that was killed leaves its note.
+    let standby = standby.filter(|standby| at_work_lately(standby, lake.now()));
     let totals = last.as_ref().map(|(_, commit)| commit.totals).unwrap_or_default();
     let reached = |cursor: &Cursor| Reached { origin: cursor.origin.name.to_string(), next: cursor.next };
     Ok(ExportStatus {
         export: export.name.clone(),
         lake: export.lake.name.clone(),
         state: health.map(ExportState::of),
+        standby: standby.map(ExportState::of),
         waiting_files: last.as_ref().map_or(0, |(_, commit)| waiting_files(commit)),
         files: totals.files,
         records: totals.records_written,
@@ -83,8 +87,10 @@ pub struct ExportStatus {
     pub export: String,
     /// The lake's name.
     pub lake: String,
-    /// As the process that runs it, or the last one, has noted it; `None` where the last run ended well.
+    /// As the process that runs it, or the last one, has noted it; `None` before the first run.
     pub state: Option<ExportState>,
+    /// The process that waits for the one that runs it to end.
+    pub standby: Option<ExportState>,
     /// Sealed files that wait for their time to be over.
     pub waiting_files: u64,
     pub files: u64,
@@ -123,6 +129,20 @@ impl ExportState {
         let since = health.since.to_rfc3339_opts(SecondsFormat::Secs, true);
         ExportState { state: health.state, since, by: health.writer, reason: health.reason }
     }
+}
+
+/// The note as it is; silent where its writer was at work and gave no sign of life for too long. Notes of earlier versions are not
+/// renewed.
+fn or_silent(note: Health, now: DateTime<Utc>) -> Health {
+    let is_silent = note.state == HealthState::Healthy && note.author.is_some() && !at_work_lately(&note, now);
+    Health { state: if is_silent { HealthState::Silent } else { note.state }, ..note }
+}
+
+/// Whether a note was renewed within the time in which its writer gives a sign of life.
+fn at_work_lately(note: &Health, now: DateTime<Utc>) -> bool {
+    let patience = note.author.as_ref().map(Author::patience);
+    let age = note.noted.map(|noted| (now - noted).to_std().unwrap_or_default());
+    patience.zip(age).is_some_and(|(patience, age)| age < patience)
 }
 
 /// Files whose segments are committed and wait to be put together.
@@ -329,7 +349,7 @@ fn states(exports: &[ExportStatus]) -> String {
         Table::new([("state of", Align::Left), ("", Align::Left), ("since", Align::Left), ("by", Align::Left)]);
     let mut notes = String::new();
     for export in exports {
-        if let Some(state) = &export.state {
+        for state in export.state.iter().chain(&export.standby) {
             table.row([export.export.clone(), state.state.name().into(), state.since.clone(), printable(&state.by)]);
             if let Some(reason) = &state.reason {
                 writeln!(notes, "{}: {}", export.export, printable(reason)).expect("a String takes everything");
@@ -360,6 +380,7 @@ mod tests {
             export: name.into(),
             lake: "main".into(),
             state: None,
+            standby: None,
             waiting_files: 0,
             files: 6,
             records: 203_114,
@@ -373,6 +394,22 @@ mod tests {
                 .map(|number| Reached { origin: format!("/data/{number}.ndjson"), next: number as u64 * 1_000 })
                 .collect(),
         }
+    }
+
+    #[test]
+    fn an_owner_that_was_killed_is_silent_after_a_while() {
+        let time = |seconds| DateTime::from_timestamp(seconds, 0);
+        let note = |state, author| {
+            let (since, noted, writer) = (time(0).unwrap(), time(0), "host:17".to_owned());
+            Health { state, since, reason: None, writer, owner: Some(1), author, ended: None, noted }
+        };
+        let author = Some(Author { process: None, interval: 60 });
+        let shown =
+            |state, author: &Option<Author>, now| or_silent(note(state, author.clone()), time(now).unwrap()).state;
+        assert_eq!(shown(HealthState::Healthy, &author, 119), HealthState::Healthy);
+        assert_eq!(shown(HealthState::Healthy, &author, 120), HealthState::Silent);
+        assert_eq!(shown(HealthState::Ended, &author, 120), HealthState::Ended);
+        assert_eq!(shown(HealthState::Healthy, &None, 120), HealthState::Healthy);
     }
 
     #[test]
@@ -408,7 +445,8 @@ mod tests {
             let (since, by) = ("2019-09-10T11:12:13Z".to_owned(), "host:17".to_owned());
             Some(ExportState { state, since, by, reason: reason.map(str::to_owned) })
         };
-        let signals = ExportStatus { state: state(HealthState::Healthy, None), ..export("signals", 2) };
+        let standby = state(HealthState::Standby, Some("`host:16` runs it"));
+        let signals = ExportStatus { state: state(HealthState::Healthy, None), standby, ..export("signals", 2) };
         let waits = state(HealthState::Waiting, Some("`in/a` cannot be read: permission denied"));
         let brews = ExportStatus { state: waits, waiting_files: 3, ..export("brews", 25) };
         let exports = [signals, brews, new, devices, crm];

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::presence::Author;
 use super::protocol::{Seen, Slot};
 use crate::dataset::DatasetState;
 use crate::lake::Version;
@@ -36,6 +37,9 @@ pub struct Fence {
     pub nonce: u128,
     /// Host and process, for people.
     pub writer: String,
+    /// How others recognise whether it is still at work; `None` in entries of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<Author>,
     /// The slot of the last commit before it; 0 where there is none.
     pub last_commit: Slot,
 }
@@ -49,6 +53,9 @@ pub struct Commit {
     #[serde(with = "nonce")]
     pub nonce: u128,
     pub writer: String,
+    /// See [`Fence::author`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<Author>,
     /// SHA-256 of the commit before, in hexadecimal.
     pub previous: Option<String>,
     /// Rises by at least a millisecond with every commit.
@@ -278,15 +285,36 @@ fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::E
 }
 
 /// Nonces as 32 hexadecimal digits: JSON's numbers are too small for them.
-mod nonce {
+pub(super) mod nonce {
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(nonce: &u128, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::commit) fn serialize<S: Serializer>(nonce: &u128, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&format!("{nonce:032x}"))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
+    pub(in crate::commit) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
         let text = String::deserialize(deserializer)?;
         u128::from_str_radix(&text, 16).map_err(serde::de::Error::custom)
+    }
+
+    /// The same where there may be none.
+    pub(in crate::commit) mod optional {
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        #[derive(Serialize, Deserialize)]
+        struct Nonce(#[serde(with = "super")] u128);
+
+        pub(in crate::commit) fn serialize<S: Serializer>(
+            nonce: &Option<u128>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            nonce.map(Nonce).serialize(serializer)
+        }
+
+        pub(in crate::commit) fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<u128>, D::Error> {
+            Ok(Option::<Nonce>::deserialize(deserializer)?.map(|Nonce(nonce)| nonce))
+        }
     }
 }

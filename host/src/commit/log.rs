@@ -1,6 +1,7 @@
 //! Reading a partition's log: its slots, by number, and where it begins.
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 
 use super::entry::{Commit, Entry};
 use super::protocol::Slot;
@@ -15,10 +16,11 @@ use crate::layout::encode_segment;
 pub async fn read_last(lake: &Lake, export: &str, partition: &str) -> Result<Option<(Slot, Commit)>> {
     let folder = partition_folder(lake, export, partition);
     let boundary = read_boundary(lake, &folder).await?;
-    match read_newest(lake, &folder, boundary).await? {
+    match read_newest(lake, &folder, boundary).await?.map(|newest| (newest.slot, newest.entry)) {
+        None if boundary > 0 => Err(lost(lake, &folder, boundary)),
         None => Ok(None),
-        Some((slot, Entry::Commit(commit), _)) => Ok(Some((slot, *commit))),
-        Some((_, Entry::Fence(fence), _)) => {
+        Some((slot, Entry::Commit(commit))) => Ok(Some((slot, *commit))),
+        Some((_, Entry::Fence(fence))) => {
             Ok(read_slot(lake, &folder, fence.last_commit).await?.and_then(|(entry, _)| match entry {
                 Entry::Commit(commit) => Some((fence.last_commit, *commit)),
                 Entry::Fence(_) => None,
@@ -48,7 +50,7 @@ pub async fn read_commits(lake: &Lake, export: &str, partition: &str) -> Result<
 /// Of kind `Lake`.
 pub async fn newest_owner(lake: &Lake, export: &str, partition: &str) -> Result<Option<(u128, String)>> {
     let newest = read_newest(lake, &partition_folder(lake, export, partition), 0).await?;
-    Ok(newest.map(|(_, entry, _)| match entry {
+    Ok(newest.map(|newest| match newest.entry {
         Entry::Fence(fence) => (fence.nonce, fence.writer),
         Entry::Commit(commit) => (commit.nonce, commit.writer),
     }))
@@ -75,27 +77,51 @@ pub(super) async fn read_boundary(lake: &Lake, folder: &str) -> Result<Slot> {
     Ok(markers.iter().filter_map(|marker| marker.key.rsplit_once('/')?.1.parse().ok()).max().unwrap_or(0))
 }
 
-/// The newest entry after a slot, and its bytes.
-pub(super) async fn read_newest(lake: &Lake, folder: &str, after: Slot) -> Result<Option<(Slot, Entry, Bytes)>> {
+/// The newest entry of a log.
+pub(super) struct Newest {
+    pub slot: Slot,
+    pub entry: Entry,
+    pub bytes: Bytes,
+    /// When it was written, by the store's clock.
+    pub time: DateTime<Utc>,
+}
+
+/// The newest entry after a slot.
+pub(super) async fn read_newest(lake: &Lake, folder: &str, after: Slot) -> Result<Option<Newest>> {
     loop {
         let slots = lake.list(&format!("{folder}/log")).await?;
-        let Some(newest) = slots.iter().filter_map(|slot| slot_of(&slot.key)).filter(|slot| *slot > after).max() else {
+        let Some(slot) = slots.iter().filter_map(|slot| slot_of(&slot.key)).filter(|slot| *slot > after).max() else {
             return Ok(None);
         };
         // Deleted between the two requests: there are newer ones.
-        if let Some((entry, bytes)) = read_slot(lake, folder, newest).await? {
-            return Ok(Some((newest, entry, bytes)));
+        if let Some(newest) = read_entry(lake, folder, slot).await? {
+            return Ok(Some(newest));
         }
     }
 }
 
 /// One slot's entry, and its bytes.
 pub(super) async fn read_slot(lake: &Lake, folder: &str, slot: Slot) -> Result<Option<(Entry, Bytes)>> {
+    Ok(read_entry(lake, folder, slot).await?.map(|read| (read.entry, read.bytes)))
+}
+
+async fn read_entry(lake: &Lake, folder: &str, slot: Slot) -> Result<Option<Newest>> {
     let key = slot_key(folder, slot);
     let Some(object) = lake.get(&key).await? else { return Ok(None) };
     match Entry::parse(&object.bytes) {
-        Ok(entry) => Ok(Some((entry, object.bytes))),
+        Ok(entry) => Ok(Some(Newest { slot, entry, bytes: object.bytes, time: object.modified })),
         Err(why) => Err(Error::new(Kind::Lake, format!("`{}` is not a log entry: {why}", lake.url(&key)))
             .with_help("a newer lakeport wrote it, or someone edited it")),
     }
+}
+
+/// The error for a log that is empty behind its boundary: the newest slots are never deleted, so somebody has removed them.
+pub(super) fn lost(lake: &Lake, folder: &str, boundary: Slot) -> Error {
+    let log = lake.url(&format!("{folder}/log/"));
+    let message = format!("`{log}` holds no entry after number {boundary}, and it had some: it was emptied or lost");
+    Error::lake(message).with_help(format!(
+        "restore it from a backup: the log is what knows what was exported. To export everything once more instead, remove \
+         `{}` and the files that the export wrote",
+        lake.url(folder)
+    ))
 }

@@ -11,16 +11,20 @@
 //! The boundary is a marker per move, and the greatest counts: creating is the one conditional write that every store has, and
 //! an overwritten boundary could be moved back by an owner that slept.
 
+mod opening;
+
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 
 use super::entry::{Commit, Entry, FORMAT_VERSION, Fence, Object, Publication, Series, SpanEntry, Totals};
-use super::log::{partition_folder, read_boundary, read_newest, read_slot, slot_key, slot_of};
+use super::log::{Newest, lost, read_boundary, read_newest, read_slot, slot_key, slot_of};
+use super::presence::{Author, Sign};
 use super::protocol::{Owner, Reply, Request, Slot};
 use super::publish::{AT_ONCE, Publisher};
 use crate::dataset::DatasetState;
@@ -29,6 +33,8 @@ use crate::fail;
 use crate::lake::{Created, Lake};
 use crate::source::Position;
 use crate::table::TableState;
+
+pub use opening::Standing;
 
 /// Slots that may stand before older ones are deleted.
 const SLACK: u64 = 32;
@@ -40,6 +46,8 @@ pub struct Identity {
     pub nonce: u128,
     /// Host and process, for people.
     pub writer: String,
+    /// How others recognise whether this owner is at work.
+    pub author: Author,
 }
 
 /// What a span wants committed; the partition adds who, where and after what.
@@ -68,12 +76,16 @@ pub enum Outcome {
     Overtaken,
 }
 
-/// An owner's hold on one partition of an export.
+/// An owner's hold on one partition of an export, or its look at it.
 pub struct Partition {
     lake: Lake,
+    export: String,
+    partition: String,
     folder: String,
     owner: Owner,
     identity: Identity,
+    /// What the newest entry says of its owner: its nonce, and when it was at work.
+    newest: Option<(u128, Option<Sign>)>,
     /// The last commit, and the SHA-256 of its bytes.
     last: Option<(Commit, String)>,
     /// The commit that is being made, and its bytes.
@@ -84,33 +96,6 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Takes the partition over: fences older owners, publishes what the last one committed, sweeps what it left.
-    ///
-    /// `acknowledge` is told the position of every commit that this owner makes, once it is published.
-    ///
-    /// # Errors
-    /// Of kind `Lake`.
-    pub async fn open(
-        lake: Lake,
-        export: &str,
-        partition: &str,
-        identity: Identity,
-        acknowledge: impl Fn(&Position) + Send + Sync + 'static,
-    ) -> Result<(Self, Outcome)> {
-        let mut this = Partition {
-            folder: partition_folder(&lake, export, partition),
-            lake,
-            owner: Owner::new(identity.nonce, SLACK),
-            identity,
-            last: None,
-            waiting: None,
-            acknowledge: Box::new(acknowledge),
-            has_passed_over: AtomicBool::new(false),
-        };
-        let outcome = this.drive().await?;
-        Ok((this, outcome))
-    }
-
     /// The last commit.
     pub fn last(&self) -> Option<&Commit> {
         self.last.as_ref().map(|(commit, _)| commit)
@@ -119,6 +104,11 @@ impl Partition {
     /// Whether the last commit's catalog was not published, since others had changed the one that is there.
     pub fn has_passed_over(&self) -> bool {
         self.has_passed_over.load(Ordering::Relaxed)
+    }
+
+    /// Whether this owner may commit.
+    pub fn is_taken_over(&self) -> bool {
+        self.owner.request() == Request::Wait
     }
 
     /// Where this owner stages: a folder of its own.
@@ -131,6 +121,25 @@ impl Partition {
         &self.folder
     }
 
+    /// Refuses a write time that is further ahead of the store's clock than `tolerance`. A store whose clock is not known refuses none.
+    ///
+    /// # Errors
+    /// Of kind `Lake`.
+    pub async fn check_clock(&mut self, write_time: DateTime<Utc>, tolerance: Duration) -> Result<()> {
+        let is_ahead = |time: DateTime<Utc>| write_time > time + tolerance;
+        // Where the last commit is ahead, the next one has to be.
+        let is_forced = self.last().is_some_and(|last| write_time <= last.write_time + Duration::from_secs(1));
+        if is_forced || !self.lake.store_time().is_some_and(is_ahead) {
+            return Ok(());
+        }
+        self.lake.read_clock().await?;
+        let Some(time) = self.lake.store_time().filter(|time| is_ahead(*time)) else { return Ok(()) };
+        let shown = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let (clock, store) = (shown(write_time), shown(time));
+        Err(Error::lake(format!("the clock of this machine shows `{clock}`, and that of the lake's store `{store}`"))
+            .with_help("set this machine's clock, then run again: nothing was committed at the wrong time"))
+    }
+
     /// Makes `draft` final: commits, publishes, acknowledges, cleans up.
     ///
     /// # Errors
@@ -141,6 +150,7 @@ impl Partition {
             epoch: self.owner.epoch(),
             nonce: self.identity.nonce,
             writer: self.identity.writer.clone(),
+            author: Some(self.identity.author.clone()),
             previous: self.last.as_ref().map(|(_, digest)| digest.clone()),
             write_time: draft.write_time,
             seed: draft.seed,
@@ -167,8 +177,9 @@ impl Partition {
     async fn drive(&mut self) -> Result<Outcome> {
         loop {
             match self.owner.request() {
-                Request::Wait => return Ok(Outcome::Done),
+                Request::Decide | Request::Wait => return Ok(Outcome::Done),
                 Request::Stop => return Ok(Outcome::Overtaken),
+                Request::Lost { boundary } => return Err(lost(&self.lake, &self.folder, boundary)),
                 request => {
                     let name = request.name();
                     fail::point(name);
@@ -188,10 +199,14 @@ impl Partition {
             Request::ReadNewest { after } => {
                 let mut lost = None;
                 loop {
-                    let Some((slot, entry, bytes)) = read_newest(&self.lake, &self.folder, after).await? else {
+                    let Some(Newest { slot, entry, bytes, time }) =
+                        read_newest(&self.lake, &self.folder, after).await?
+                    else {
+                        self.newest = None;
                         break Reply::Newest(None);
                     };
                     let seen = entry.seen(slot);
+                    self.newest = Some((seen.nonce, Sign::of_entry(&entry, time)));
                     if self.remember(entry, &bytes).await? {
                         break Reply::Newest(Some((slot, seen)));
                     }
@@ -210,6 +225,7 @@ impl Partition {
                     epoch,
                     nonce: self.identity.nonce,
                     writer: self.identity.writer.clone(),
+                    author: Some(self.identity.author.clone()),
                     last_commit,
                 };
                 self.create(slot, Entry::Fence(fence).to_bytes()).await?
@@ -269,7 +285,9 @@ impl Partition {
                 self.delete_all(slots.iter().map(|slot| &*slot.key).filter(is_old)).await?;
                 Reply::Done
             }
-            Request::Wait | Request::Stop => unreachable!("the driver stops at these"),
+            Request::Decide | Request::Wait | Request::Stop | Request::Lost { .. } => {
+                unreachable!("the driver stops at these")
+            }
         })
     }
 

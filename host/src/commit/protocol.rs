@@ -6,7 +6,8 @@
 //!
 //! The log is a row of slots, counted from 1, each created once and never changed: a fence or a commit. An owner
 //!
-//! 1. reads the boundary and lists the log after it,
+//! 1. reads the boundary and lists the log after it, and is asked whether to take the log over (an owner that is at work, or
+//!    nothing to do, are reasons not to),
 //! 2. creates a fence in the next slot: from then on no older owner can commit,
 //! 3. publishes the last commit again, in case its owner could not,
 //! 4. sweeps away what dead attempts staged,
@@ -44,6 +45,9 @@ pub enum Request {
     ReadBoundary,
     /// Find and read the newest entry after `after`: [`Reply::Newest`].
     ReadNewest { after: Slot },
+    /// Decide whether to take the log over: [`Reply::TakeOver`], or [`Reply::LookAgain`] after a while. Nothing was written yet, and
+    /// an owner that stops here leaves nothing behind.
+    Decide,
     /// Create `slot` as a fence unless it is there: [`Reply::Created`], [`Reply::Exists`] or [`Reply::Unknown`].
     CreateFence { slot: Slot, epoch: u64, last_commit: Slot },
     /// Read `slot`: [`Reply::Slot`].
@@ -68,6 +72,8 @@ pub enum Request {
     Wait,
     /// Nothing, ever: another owner has taken over.
     Stop,
+    /// Nothing, ever: the log is empty behind its boundary. Only a loss can explain it, since the newest slots are never deleted.
+    Lost { boundary: Slot },
 }
 
 /// How a request went.
@@ -76,6 +82,8 @@ pub enum Reply {
     Boundary(Slot),
     /// The newest entry; `None` where the log is empty after the boundary.
     Newest(Option<(Slot, Seen)>),
+    TakeOver,
+    LookAgain,
     Created,
     Exists,
     /// The request failed and may or may not have been carried out, now or later.
@@ -92,6 +100,7 @@ impl Request {
         match self {
             Request::ReadBoundary => "read-boundary",
             Request::ReadNewest { .. } => "read-newest",
+            Request::Decide => "decide",
             Request::CreateFence { .. } => "create-fence",
             Request::ReadSlot { .. } => "read-slot",
             Request::CheckBoundary => "check-boundary",
@@ -102,7 +111,7 @@ impl Request {
             Request::SweepOrphans { .. } => "sweep-orphans",
             Request::MoveBoundary { .. } => "move-boundary",
             Request::DeleteLog { .. } => "delete-log",
-            Request::Wait | Request::Stop => "wait",
+            Request::Wait | Request::Stop | Request::Lost { .. } => "wait",
         }
     }
 }
@@ -125,6 +134,11 @@ pub struct Owner {
 enum Step {
     ReadBoundary,
     ReadNewest,
+    /// Once more, where the log was empty behind the boundary.
+    ReadBoundaryAgain,
+    ReadNewestAgain,
+    Lost,
+    Decide,
     CreateFence,
     ReadFence,
     CheckFence,
@@ -151,8 +165,10 @@ impl Owner {
     /// What to do next. The same until [`Owner::observe`] or [`Owner::commit`] is called.
     pub fn request(&self) -> Request {
         match self.step {
-            Step::ReadBoundary => Request::ReadBoundary,
-            Step::ReadNewest => Request::ReadNewest { after: self.boundary },
+            Step::ReadBoundary | Step::ReadBoundaryAgain => Request::ReadBoundary,
+            Step::ReadNewest | Step::ReadNewestAgain => Request::ReadNewest { after: self.boundary },
+            Step::Lost => Request::Lost { boundary: self.boundary },
+            Step::Decide => Request::Decide,
             Step::CreateFence => {
                 Request::CreateFence { slot: self.next, epoch: self.epoch, last_commit: self.last_commit }
             }
@@ -177,11 +193,22 @@ impl Owner {
                 self.boundary = boundary;
                 Step::ReadNewest
             }
-            (Step::ReadNewest, Reply::Newest(newest)) => {
-                // With nothing after the boundary the log is new (boundary 0): the newest slots are never deleted.
-                let (slot, epoch, last) = newest.map_or((self.boundary, 0, 0), |(s, e)| (s, e.epoch, e.last_commit));
+            (Step::ReadBoundaryAgain, Reply::Boundary(boundary)) => {
+                // The log may have moved on between the two requests.
+                let has_moved = std::mem::replace(&mut self.boundary, boundary) != boundary;
+                if has_moved { Step::ReadNewest } else { Step::ReadNewestAgain }
+            }
+            (Step::ReadNewest, Reply::Newest(None)) if self.boundary > 0 => Step::ReadBoundaryAgain,
+            (Step::ReadNewestAgain, Reply::Newest(None)) if self.boundary > 0 => Step::Lost,
+            (Step::ReadNewest | Step::ReadNewestAgain, Reply::Newest(newest)) => {
+                let (slot, epoch, last) = newest.map_or((0, 0, 0), |(s, e)| (s, e.epoch, e.last_commit));
                 (self.next, self.epoch, self.last_commit) = (slot + 1, epoch + 1, last);
-                Step::CreateFence
+                Step::Decide
+            }
+            (Step::Decide, Reply::TakeOver) => Step::CreateFence,
+            (Step::Decide, Reply::LookAgain) => {
+                *self = Owner::new(self.nonce, self.slack);
+                Step::ReadBoundary
             }
             (Step::CreateFence, Reply::Created) => Step::CheckFence,
             // The slot may hold what was just written: only the nonce in it can tell.

@@ -399,7 +399,7 @@ impl Publisher<'_> {
     /// Whether another owner has been here since the commit was made.
     async fn is_overtaken(&self) -> Result<bool> {
         let newest = read_newest(self.lake, self.folder, self.slot).await?;
-        Ok(newest.is_some_and(|(_, entry, _)| entry.seen(0).nonce != self.nonce))
+        Ok(newest.is_some_and(|newest| newest.entry.seen(0).nonce != self.nonce))
     }
 }
 

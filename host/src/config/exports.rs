@@ -102,6 +102,7 @@ pub fn resolve(name: &str, section: &Section<'_>, known: &Known) -> Result<Expor
         format,
         granularity,
         timestamp,
+        max_ahead: section.has("max-ahead").then(|| section.duration("max-ahead", true)).transpose()?,
         path,
         files,
         flush,
@@ -202,9 +203,9 @@ fn timestamp(
         return Err(error.with_help("set `timestamp = \"write\"`, or take it out"));
     }
     if written == "write" {
-        if section.has("event-time-missing") {
-            let span = section.key_span("event-time-missing");
-            let error = section.cx.doc.fail(span, "`event-time-missing` says nothing where `timestamp = \"write\"`");
+        if let Some(key) = ["event-time-missing", "max-ahead"].into_iter().find(|key| section.has(key)) {
+            let message = format!("`{key}` says nothing where `timestamp = \"write\"`");
+            let error = section.cx.doc.fail(section.key_span(key), message);
             return Err(error.with_help("take it out, or set `timestamp = \"event\"`"));
         }
         return Ok(Timestamp::Write);
@@ -278,6 +279,9 @@ fn settings(plan: &ExportPlan, section: &Section<'_>, defaults: &Defaults) -> Re
         "on-error": section.choice("on-error")?,
         "max-record-size": plan.max_record_size,
     });
+    if let Some(most) = plan.max_ahead {
+        settings["max-ahead"] = humantime::format_duration(most).to_string().into();
+    }
     if mapping.whole_rows {
         settings["source"]["rows"] = "whole".into();
     }

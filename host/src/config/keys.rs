@@ -262,6 +262,12 @@ pub static EXPORT: Group = Group {
             "What becomes of a record without a usable `time`. `enqueued`: its enqueued time counts instead.",
         ),
         key(
+            "max-ahead",
+            Form::Duration,
+            Means("no limit"),
+            "A record whose time is further ahead of the clock than this becomes a dead letter. With `timestamp = \"event\"` only.",
+        ),
+        key(
             "path",
             Form::Text,
             Means(

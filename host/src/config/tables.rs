@@ -17,11 +17,12 @@ use crate::plan::{Columns, LakePlan, Location, Partition, TablePlan, TablesPlan,
 use crate::record::Attribute;
 
 /// Keys of other exports, and what to do instead.
-const OTHERS: [(&str, &str); 9] = [
+const OTHERS: [(&str, &str); 10] = [
     ("path", "`root` is the folder of all tables"),
     ("granularity", "`partition` of a table says what its files cover"),
     ("timestamp", "`created` of a table says which time decides a row's file"),
     ("event-time-missing", "`created` of a table says which time decides a row's file"),
+    ("max-ahead", "`created` of a table says which time decides a row's file"),
     ("files", "readers see snapshots: `snapshots` says when"),
     ("roll-size", "readers see snapshots: `snapshots` says when"),
     ("lateness", "readers see snapshots: `snapshots` says when"),

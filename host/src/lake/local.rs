@@ -375,6 +375,8 @@ fn create_folders(folder: &FsPath, private: Option<&FsPath>) -> io::Result<()> {
         // Where another process made it, the mode is that one's.
         DirBuilder::new().recursive(true).mode(mode(new)).create(new)?;
     }
+    // Refuses a file that has the name.
+    DirBuilder::new().recursive(true).mode(mode(folder)).create(folder)?;
     for new in missing {
         // Another process may have removed it again as empty, or not let this one open it; then it is not ours to sync.
         match sync_folder_of(new) {

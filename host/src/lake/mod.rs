@@ -10,6 +10,7 @@
 //! - What a call reported as done is durable: in the store, or on the disk (file and folder synced).
 //! - A lost race is a value ([`Created`], [`Publish`]); errors are of [`crate::Kind::Lake`] and carry no credential.
 
+mod clock;
 mod direct;
 mod error;
 pub mod faulty;
@@ -25,6 +26,7 @@ use std::ops::Range;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -33,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::{LakePlan, Location};
 use crate::{Error, Result};
+use clock::StoreClock;
 use direct::AzureDelete;
 use local::LocalLake;
 pub use stage::{Staged, Staging};
@@ -51,6 +54,7 @@ pub struct Lake {
     base: Arc<str>,
     log_folder: Arc<str>,
     writable: bool,
+    clock: StoreClock,
 }
 
 /// What became of a [`Lake::create`].
@@ -86,6 +90,8 @@ pub struct Version(String);
 pub struct Object {
     pub bytes: Bytes,
     pub version: Version,
+    /// When it was written, by the store's clock.
+    pub modified: DateTime<Utc>,
 }
 
 /// What a store says about an object.
@@ -111,9 +117,9 @@ impl Lake {
         if let Location::Local(folder) = &plan.location {
             let local = LocalLake::open(folder, &plan.log_folder).await?;
             let lake = Lake::assemble(Root::local(local), plan, true);
-            lake.probe().await?;
+            let clock = lake.probe_clock().await?;
             lake.sweep().await?;
-            return Ok(lake);
+            return Ok(Lake { clock, ..lake });
         }
         // Impatient first: a mistyped URL is reported in seconds, not after all the retries that a long run wants.
         let impatient = Root::open(&plan.location, Patience::Short)?;
@@ -121,8 +127,8 @@ impl Lake {
         if probing.is_container_missing().await? {
             provision::create_container(&plan.location, &probing.url("")).await?;
         }
-        probing.probe().await?;
-        Ok(Lake::assemble(Root::open(&plan.location, Patience::Long)?, plan, true))
+        let clock = probing.probe_clock().await?;
+        Ok(Lake { clock, ..Lake::assemble(Root::open(&plan.location, Patience::Long)?, plan, true) })
     }
 
     /// Opens a lake for looking at it: creates and writes nothing, now or later. A lake that does not exist reads as empty.
@@ -178,7 +184,16 @@ impl Lake {
 
     fn from_root(root: Root, log_folder: &str, writable: bool) -> Lake {
         let Root { store, local, azure, flavor, base } = root;
-        Lake { store, local, azure, flavor, base: base.into(), log_folder: log_folder.into(), writable }
+        Lake {
+            store,
+            local,
+            azure,
+            flavor,
+            base: base.into(),
+            log_folder: log_folder.into(),
+            writable,
+            clock: StoreClock::default(),
+        }
     }
 
     /// The object's address, for people: without credentials, and not meant to be parsed.
@@ -189,6 +204,27 @@ impl Lake {
     /// The folder of the commit log, below the lake's root.
     pub fn log_folder(&self) -> &str {
         &self.log_folder
+    }
+
+    /// The time by the store's clock, as far as [`Lake::open`] could tell; by this machine's otherwise.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// The time by the store's clock; `None` where that is this machine's, or is not known.
+    pub fn store_time(&self) -> Option<DateTime<Utc>> {
+        let time = (!self.is_local()).then(|| self.clock.time()).flatten()?;
+        time.checked_add_signed(chrono::TimeDelta::seconds(crate::clock::ahead()))
+    }
+
+    /// Asks for the store's clock once more: a machine that slept does not know it.
+    ///
+    /// # Errors
+    ///
+    /// Of [`crate::Kind::Lake`].
+    pub async fn read_clock(&mut self) -> Result<()> {
+        self.clock = self.probe_clock().await?;
+        Ok(())
     }
 
     /// Whether the lake is a folder of this machine's file system.
@@ -230,9 +266,9 @@ impl Lake {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(e) => return Err(self.error("read", key, e)),
         };
-        let version = self.version_of(&result.meta);
+        let (version, modified) = (self.version_of(&result.meta), result.meta.last_modified);
         let bytes = result.bytes().await.map_err(|e| self.error("read", key, e))?;
-        Ok(Some(Object { bytes, version }))
+        Ok(Some(Object { bytes, version, modified }))
     }
 
     /// Reads the bytes `range` of an object; `None` where there is no such object.

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use super::clock::StoreClock;
 use super::{Created, Lake};
 use crate::{Error, Result};
 
@@ -17,22 +18,28 @@ impl Lake {
     ///
     /// The store does not keep a promise, which is named; or it failed.
     pub async fn probe(&self) -> Result<()> {
+        self.probe_clock().await.map(drop)
+    }
+
+    /// The same; returns what the store's clock shows.
+    pub(super) async fn probe_clock(&self) -> Result<StoreClock> {
         let folder = format!("{}/probe", self.log_folder());
         let nonce = nonce()?;
         let key = format!("{folder}/{nonce}");
         let kept = self.probe_with(&folder, &key, &nonce).await;
         let deleted = self.delete(&key).await;
-        kept.and(deleted)
+        let clock = kept?;
+        deleted.map(|()| clock)
     }
 
-    async fn probe_with(&self, folder: &str, key: &str, nonce: &str) -> Result<()> {
+    async fn probe_with(&self, folder: &str, key: &str, nonce: &str) -> Result<StoreClock> {
         let first = Bytes::from(format!("probe {nonce}\n"));
         // `Exists` may be the retry of a create that had been applied; what counts is what can be read.
         let _ = self.create(key, first.clone()).await?;
-        match self.get(key).await? {
-            Some(object) if object.bytes == first => {}
+        let clock = match self.get(key).await? {
+            Some(object) if object.bytes == first => StoreClock::at(object.modified),
             _ => return Err(self.refuse("an object that was created could not be read back")),
-        }
+        };
         if self.create(key, Bytes::from_static(b"second\n")).await? == Created::Created {
             return Err(self.refuse("it accepted a second create-if-absent of one object"));
         }
@@ -41,7 +48,7 @@ impl Lake {
             _ => return Err(self.refuse("a create-if-absent that was answered `exists` changed the object")),
         }
         match self.list(folder).await?.iter().any(|meta| meta.key == key) {
-            true => Ok(()),
+            true => Ok(clock),
             false => Err(self.refuse("an object that was created is not listed")),
         }
     }

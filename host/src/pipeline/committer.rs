@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::run::{Kept, Tabled};
+use super::run::{Kept, TOLERANCE, Tabled};
 use crate::commit::{Draft, Ledger, Object, Outcome, Partition, Publication, Published, SpanEntry, Stager, Totals};
 use crate::error::{Error, Kind, Result};
 use crate::source::Position;
@@ -39,19 +40,21 @@ pub struct Provenance {
     pub plugins: BTreeMap<String, String>,
 }
 
+/// What the commits of a run have in common, and whom they are told to.
+pub struct Commits {
+    pub provenance: Provenance,
+    pub published: watch::Sender<Published>,
+    pub report: watch::Sender<ExportReport>,
+    pub log: CommitLog,
+}
+
 /// Commits what it is sent until the sender is gone; answers with the counts of what was committed.
 ///
 /// # Errors
 /// Of kind `Lake`, or `Fenced` where another owner has taken over. What was sent and not committed is left as it is: the next
 /// run reads it again.
-pub async fn commit_all(
-    mut partition: Partition,
-    provenance: Provenance,
-    mut ended: mpsc::Receiver<Ended>,
-    published: watch::Sender<Published>,
-    report: watch::Sender<ExportReport>,
-    mut log: CommitLog,
-) -> Result<()> {
+pub async fn commit_all(mut partition: Partition, mut ended: mpsc::Receiver<Ended>, commits: Commits) -> Result<()> {
+    let Commits { provenance, published, report, mut log } = commits;
     let mut grown = Grown::default();
     while let Some(span) = ended.recv().await {
         let stager = span.stager.await.map_err(|e| Error::internal(format!("the staging task died: {e}")))??;
@@ -79,9 +82,11 @@ pub async fn commit_all(
             commits: before.commits + 1,
         };
         let (read, records) = (span.span.bytes, span.span.records);
+        let write_time = chrono::DateTime::from_timestamp_micros(span.write_time)
+            .ok_or_else(|| Error::internal(format!("the clock shows `{}` µs", span.write_time)))?;
+        partition.check_clock(write_time, Duration::from_micros(TOLERANCE.unsigned_abs())).await?;
         let draft = Draft {
-            write_time: chrono::DateTime::from_timestamp_micros(span.write_time)
-                .ok_or_else(|| Error::internal(format!("the clock shows `{}` µs", span.write_time)))?,
+            write_time,
             seed: span.seed,
             configuration: provenance.configuration.clone(),
             plugins: provenance.plugins.clone(),

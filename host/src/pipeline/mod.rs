@@ -39,7 +39,9 @@ pub use committer::overtaken;
 pub use lookup::Tables;
 pub use preview::{Preview, PreviewFile, Sample, preview};
 pub use processed::Stages;
-pub use run::{Job, Options, configuration_of, interrupted, run};
+pub use run::{
+    Hold, HoldSender, HoldState, Job, Options, WhenOwned, configuration_of, interrupted, run, wait_for_owner,
+};
 
 /// The name of the only partition of sources that are not partitioned.
 pub const PARTITION: &str = "0";

@@ -13,6 +13,7 @@ use arrow_array::{Array, ArrayRef};
 use object_store::memory::InMemory;
 use tokio::sync::watch;
 
+use super::run::{HoldSender, WhenOwned};
 use super::{Job, Options, Tables, run};
 use crate::clock::{Clock, Surroundings};
 use crate::error::Result;
@@ -178,8 +179,17 @@ impl Fixture {
                 clock: self.clock.clone(),
                 chance: Arc::new(move || chance.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed)),
             },
-            options: Options { follow: false, full: Vec::new(), again: Vec::new(), lanes: 2, writer: "test".into() },
+            options: Options {
+                follow: false,
+                full: Vec::new(),
+                again: Vec::new(),
+                when_owned: WhenOwned::Refuse,
+                trust_clock: false,
+                lanes: 2,
+                writer: "test".into(),
+            },
             live: Arc::new(Live::default()),
+            hold: HoldSender::default(),
             stop,
         })
         .await
@@ -223,6 +233,7 @@ fn plan(files: Files, input: &Path) -> ExportPlan {
         flush: Flush { every: Duration::from_secs(60), bytes: 3_000 },
         on_error: OnError::DeadLetter,
         max_record_size: 1 << 20,
+        max_ahead: None,
         max_dead_letters: None,
         settings: serde_json::json!({}),
     }

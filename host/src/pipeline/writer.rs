@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_array::UInt32Array;
+use chrono::{DateTime, SecondsFormat};
 
 use super::columns::{ColumnTable, Layout};
 use super::encoder::Encoder;
@@ -99,6 +100,24 @@ impl Writer {
         Ok(())
     }
 
+    /// Why a record of `time` is refused that is met at `now`; `None` where it is not.
+    fn too_far_ahead(&self, time: i64, now: i64) -> Option<String> {
+        let most = self.plan.max_ahead.filter(|_| self.plan.timestamp != Timestamp::Write)?;
+        let latest = now.saturating_add(i64::try_from(most.as_micros()).unwrap_or(i64::MAX));
+        (time > latest).then(|| {
+            let shown = |time| {
+                DateTime::from_timestamp_micros(time)
+                    .map_or_else(|| format!("{time} µs"), |time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+            };
+            let most = humantime::format_duration(most);
+            format!(
+                "its time `{}` is more than `max-ahead` ({most}) ahead of the clock, which shows `{}`",
+                shown(time),
+                shown(now)
+            )
+        })
+    }
+
     fn route(
         &mut self,
         batch: &Batch,
@@ -121,6 +140,10 @@ impl Writer {
                     }
                 },
             };
+            if let Some(reason) = self.too_far_ahead(time, span.moment.write_time) {
+                out.dead.push(letter(batch, row, reason));
+                continue;
+            }
             out.latest = out.latest.max(Some(time));
             let period = Period::of(time, granularity);
             let (kind, source) = (columns.kind(row), columns.source(row));

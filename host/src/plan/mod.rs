@@ -45,6 +45,8 @@ pub struct ExportPlan {
     pub files: Files,
     pub flush: Flush,
     pub on_error: OnError,
+    /// A record whose event time is further ahead of the clock is a dead letter; `None` is no limit.
+    pub max_ahead: Option<Duration>,
     /// A larger record is a dead letter. Bytes.
     pub max_record_size: u64,
     /// More dead letters than this in one run stop the export; `None` is no limit.

@@ -23,17 +23,17 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::watch;
 
 use super::Session;
-use super::supervise::Notes;
+use super::notes::Notes;
 use crate::commit::letters;
 use crate::commit::{
-    Commit, Content, Draft, Identity, Object, Outcome, Partition, Publication, Series, SpanEntry, Totals,
+    Author, Commit, Content, Draft, Identity, Object, Outcome, Partition, Publication, Series, SpanEntry, Totals,
     partition_folder, read_commits, read_last,
 };
 use crate::error::{Error, Kind, Result};
 use crate::fail;
 use crate::lake::{Lake, Meta};
 use crate::layout::{encode_segment, part_key};
-use crate::pipeline::{self, PARTITION, Tables};
+use crate::pipeline::{self, HoldSender, HoldState, PARTITION, Tables};
 use crate::plan::{ExportPlan, Files, LakePlan, Location};
 use crate::telemetry::{ExportReport, Live, human, is_mostly_refused};
 
@@ -123,10 +123,13 @@ impl Session {
         tables: Tables,
         live: Arc<Live>,
         stop: watch::Receiver<bool>,
+        notes: Arc<Notes>,
     ) -> ExportReport {
         let mut whole = ExportReport { export: export.name.clone(), ..ExportReport::default() };
-        let began = match self.run_beside(&export, &mut whole, (tables, live, stop)).await {
-            Ok((folder, beside, last)) => self.replace(&export, (&folder, &beside), last, &mut whole).await,
+        let began = match self.run_beside(&export, &mut whole, (tables, live, stop.clone()), &notes.hold).await {
+            Ok((folder, beside, last)) => {
+                self.replace(&export, (&folder, &beside), last, &mut whole, (&notes.hold, stop)).await
+            }
             Err(error) => Err(error.context("nothing was replaced")),
         };
         whole.error = began.err();
@@ -134,12 +137,23 @@ impl Session {
     }
 
     /// Takes the export's own partition over: what its last owner committed is published afterwards.
-    async fn take_over(&self, lake: &Lake, export: &ExportPlan) -> Result<Partition> {
-        let identity = Identity { nonce: self.surroundings.nonce(), writer: self.options.writer.clone() };
-        match Partition::open(lake.clone(), &export.name, PARTITION, identity, |_| ()).await? {
-            (partition, Outcome::Done) => Ok(partition),
-            (_, Outcome::Overtaken) => Err(pipeline::overtaken(None)),
+    async fn take_over(
+        &self,
+        lake: &Lake,
+        export: &ExportPlan,
+        (hold, stop): (&HoldSender, watch::Receiver<bool>),
+    ) -> Result<Partition> {
+        let (nonce, writer) = (self.surroundings.nonce(), self.options.writer.clone());
+        let identity = Identity { nonce, writer, author: Author::this(export.flush.every) };
+        hold.begin(nonce);
+        let mut partition = Partition::look(lake.clone(), &export.name, PARTITION, identity, |_| ()).await?;
+        pipeline::wait_for_owner(&export.name, &mut partition, self.options.when_owned, hold, stop).await?;
+        hold.set(HoldState::Committing);
+        if partition.take_over().await? == Outcome::Overtaken {
+            return Err(pipeline::overtaken(None));
         }
+        hold.set(HoldState::Published);
+        Ok(partition)
     }
 
     /// Runs the export into the lake beside its own; returns that lake's folder, the plan for it, and its last commit, which
@@ -149,9 +163,10 @@ impl Session {
         export: &Arc<ExportPlan>,
         whole: &mut ExportReport,
         (tables, live, stop): (Tables, Arc<Live>, watch::Receiver<bool>),
+        hold: &HoldSender,
     ) -> Result<(String, Arc<ExportPlan>, Commit)> {
         let own = Lake::open(&export.lake).await?;
-        self.take_over(&own, export).await?;
+        self.take_over(&own, export, (hold, stop.clone())).await?;
         let mut session = self.clone();
         session.options.follow = false;
         for attempt in 0..2 {
@@ -214,9 +229,10 @@ impl Session {
         (folder, beside): (&str, &ExportPlan),
         new: Commit,
         report: &mut ExportReport,
+        (hold, stop): (&HoldSender, watch::Receiver<bool>),
     ) -> Result<()> {
         let lake = Lake::open(&export.lake).await?;
-        let mut partition = self.take_over(&lake, export).await?;
+        let mut partition = self.take_over(&lake, export, (hold, stop)).await?;
         let before = Before::look_up(&lake, export).await?;
         for key in &before.edited {
             report.warnings.push(format!("`{}` was edited by someone and stays as it is", lake.url(key)));
@@ -271,9 +287,11 @@ impl Session {
             totals: Totals { commits, ..new.totals },
         };
         fail::point("again-replace");
+        hold.set(HoldState::Committing);
         if partition.commit(draft).await? == Outcome::Overtaken {
             return Err(pipeline::overtaken(None));
         }
+        hold.set(HoldState::Published);
         fail::point("again-replaced");
         remove(&beside_lake).await
     }

@@ -1,6 +1,7 @@
 //! An installation at work: opens the lakes and plugins of a [`Plan`] and runs its exports side by side.
 
 mod again;
+mod notes;
 mod supervise;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use futures::future::join_all;
 use tokio::sync::watch;
 
 use crate::clock::Surroundings;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lake::{Created, Lake};
 use crate::pipeline::{self, Job, Options, Tables};
 use crate::plan::{ExportPlan, Plan, PluginPlan, PluginUse};
@@ -18,7 +19,7 @@ use crate::plugin::lock::{Lock, Pinned};
 use crate::plugin::{Loaded, PluginKind, Sandbox};
 use crate::telemetry::{ExportReport, Live};
 pub use again::Before;
-use supervise::Notes;
+use notes::Notes;
 
 /// What a session runs with.
 #[derive(Clone)]
@@ -66,7 +67,7 @@ impl Session {
             // A plugin that prints while it is opened needs a thread on which blocking is allowed.
             let (session, loading) = (self.clone(), export.clone());
             let plugins = tokio::task::spawn_blocking(move || session.load(&loading)).await;
-            let plugins = plugins.map_err(|e| crate::Error::internal(format!("loading plugins died: {e}")))??;
+            let plugins = plugins.map_err(|e| Error::internal(format!("loading plugins died: {e}")))??;
             let lake = Lake::open(&export.lake).await?;
             keep_plugins(&lake, plugins.values()).await?;
             Ok((plugins, lake))
@@ -93,6 +94,7 @@ impl Session {
             surroundings: self.surroundings.clone(),
             options: self.options.clone(),
             live,
+            hold: notes.hold.clone(),
             stop,
         };
         let mut report = pipeline::run(job).await;
@@ -158,7 +160,7 @@ impl Session {
                 let loaded = self.sandbox.load(plugin)?;
                 if loaded.kind != kind {
                     let message = format!("plugin `{}` is a {}, and stands in `{place}`", plugin.name, loaded.kind);
-                    return Err(crate::Error::config(message).with_help(format!("`{place}` takes a {kind}")));
+                    return Err(Error::config(message).with_help(format!("`{place}` takes a {kind}")));
                 }
                 loaded.check_config(config)?;
                 plugins.insert(plugin.name.clone(), loaded);
@@ -178,4 +180,12 @@ async fn keep_plugins(lake: &Lake, plugins: impl Iterator<Item = &Arc<Loaded>>) 
         }
     }
     Ok(())
+}
+
+/// An error for a line of a log: its message, and what to do.
+fn one_line(error: &Error) -> String {
+    match &error.help {
+        Some(help) => format!("{} ({help})", error.message),
+        None => error.message.clone(),
+    }
 }

@@ -1,18 +1,17 @@
 //! Keeps an export at work: logs why it failed, notes how it is for `lakeport status`, and, with `--follow`, runs it again.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
-use super::Session;
-use crate::clock::Surroundings;
-use crate::commit::{Health, HealthState};
-use crate::error::{Error, Kind, Result};
-use crate::lake::Lake;
-use crate::pipeline::{PARTITION, Tables};
+use super::notes::Notes;
+use super::{Session, one_line};
+use crate::commit::HealthState;
+use crate::error::{Error, Kind};
+use crate::pipeline::{HoldState, Tables, WhenOwned};
 use crate::plan::{ExportPlan, Input};
 use crate::telemetry::{ExportReport, Live, human};
 
@@ -20,8 +19,6 @@ use crate::telemetry::{ExportReport, Live, human};
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest wait.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// How long a note may take: the store may be what failed.
-const NOTE_TIME: Duration = Duration::from_secs(5);
 
 impl Session {
     /// Runs one export to its end. One that follows its source and fails for a reason of the source or the lake runs again,
@@ -43,23 +40,50 @@ impl Session {
         let mut whole = ExportReport { export: name.clone(), ..ExportReport::default() };
         let mut failures = 0;
         let mut begins_again = self.options.again.contains(&name);
+        let mut session = self.clone();
         loop {
             live.at_work.send_replace(false);
             let mut at_work = live.at_work.subscribe();
-            let session = self.clone();
-            let (tables, live, stopped) = (tables.clone(), live.clone(), stop.clone());
+            let mut hold = notes.hold.subscribe();
+            let (tables, counts, stopped, notes) = (tables.clone(), live.clone(), stop.clone(), notes.clone());
             // A task of its own: an export that dies takes no other with it.
+            let (attempt, again) = (session.clone(), export.clone());
             let mut attempt = match begins_again {
-                true => tokio::spawn(session.begin_again(export.clone(), tables, live, stopped)),
-                false => {
-                    let notes = notes.clone();
-                    tokio::spawn(session.run_one(export.clone(), settle.clone(), tables, live, stopped, notes))
-                }
+                true => tokio::spawn(attempt.begin_again(again, tables, counts, stopped, notes.clone())),
+                false => tokio::spawn(attempt.run_one(again, settle.clone(), tables, counts, stopped, notes.clone())),
             };
             let mut is_healthy = false;
+            let mut stands_by = false;
+            let mut gave_sign = false;
+            let mut commits = live.commits.load(Ordering::Relaxed);
+            let mut renew = tokio::time::interval_at(Instant::now() + notes.half_interval(), notes.half_interval());
+            renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let ended = loop {
                 tokio::select! {
                     ended = &mut attempt => break ended,
+                    Ok(()) = hold.changed() => {
+                        let stood_by = std::mem::replace(
+                            &mut stands_by,
+                            matches!(hold.borrow_and_update().state, HoldState::StandingBy(_)),
+                        );
+                        match (stood_by, stands_by) {
+                            (false, true) => notes.renew(false).await,
+                            (true, false) => notes.end_standby().await,
+                            _ => {}
+                        }
+                    }
+                    _ = renew.tick() => {
+                        // A commit is a sign of life as well.
+                        let before = std::mem::replace(&mut commits, live.commits.load(Ordering::Relaxed));
+                        gave_sign = match (before != commits, gave_sign) {
+                            (true, _) => true,
+                            (false, true) => false,
+                            (false, false) => {
+                                notes.renew(is_healthy).await;
+                                true
+                            }
+                        };
+                    }
                     Ok(_) = at_work.wait_for(|at_work| *at_work), if follows && !begins_again && !is_healthy => {
                         is_healthy = true;
                         if failures > 0 {
@@ -76,21 +100,27 @@ impl Session {
             });
             whole.absorb(report);
             whole.seconds = started.elapsed().as_secs_f64();
+            if stands_by {
+                notes.end_standby().await;
+            }
             let Some(error) = whole.error.clone() else {
                 if std::mem::take(&mut begins_again) {
                     continue;
                 }
-                notes.clear().await;
+                notes.note_end(None).await;
                 return whole;
             };
-            let restarts = follows && may_pass(&error, &export) && !*stop.borrow();
+            let stands_by = error.kind == Kind::Fenced && self.options.when_owned == WhenOwned::StandBy;
+            let restarts = follows && (stands_by || may_pass(&error, &export)) && !*stop.borrow();
             if !restarts {
                 if logs && error.kind != Kind::Interrupted {
                     tracing::error!(export = name, "{}", one_line(&error));
                 }
-                notes.note_end(&error).await;
+                notes.note_end(Some(&error)).await;
                 return whole;
             }
+            // Whoever has taken it over meanwhile is not taken over in turn.
+            session.options.when_owned = WhenOwned::StandBy;
             failures += 1;
             let pause = pause(failures, (self.surroundings.chance)());
             tracing::error!(
@@ -99,9 +129,7 @@ impl Session {
                 one_line(&error),
                 human::seconds(pause.as_secs_f64())
             );
-            if failures == 1 {
-                notes.note(HealthState::Waiting, Some(one_line(&error))).await;
-            }
+            notes.note(HealthState::Waiting, Some(one_line(&error))).await;
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 // Where nobody is left who could stop it, the pause decides.
@@ -123,81 +151,6 @@ fn pause(failures: u32, chance: u64) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
     let taken = f64::from(u32::try_from(chance >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX) / 2.0;
     doubled.mul_f64(1.0 - taken)
-}
-
-/// An error for a line of a log: its message, and what to do.
-fn one_line(error: &Error) -> String {
-    match &error.help {
-        Some(help) => format!("{} ({help})", error.message),
-        None => error.message.clone(),
-    }
-}
-
-/// Notes of how one export is, in its lake. Nothing depends on them: where the lake does not take one, the log has it all the same.
-pub(super) struct Notes {
-    export: Arc<ExportPlan>,
-    surroundings: Surroundings,
-    writer: String,
-    began: DateTime<Utc>,
-    follows: bool,
-    /// The export's own lake, once it was opened.
-    pub(super) lake: OnceLock<Lake>,
-}
-
-impl Notes {
-    pub(super) fn new(session: &Session, export: Arc<ExportPlan>) -> Self {
-        let surroundings = session.surroundings.clone();
-        Notes {
-            export,
-            began: now(&surroundings),
-            surroundings,
-            writer: session.options.writer.clone(),
-            follows: session.options.follow,
-            lake: OnceLock::new(),
-        }
-    }
-
-    async fn note(&self, state: HealthState, reason: Option<String>) {
-        let health = Health { state, since: now(&self.surroundings), reason, writer: self.writer.clone() };
-        self.try_to(async { health.write(&self.lake().await?, &self.export.name, PARTITION).await }).await;
-    }
-
-    async fn note_end(&self, error: &Error) {
-        match error.kind {
-            // The new owner may have ended by now; a run that ends by itself needs no note of it.
-            Kind::Fenced if self.follows => self.note(HealthState::Replaced, Some(one_line(error))).await,
-            Kind::Fenced | Kind::Interrupted => {}
-            _ => self.note(HealthState::Failed, Some(one_line(error))).await,
-        }
-    }
-
-    /// An export that ended well leaves no note, unless another process has made one since.
-    async fn clear(&self) {
-        let before = if self.follows { now(&self.surroundings) } else { self.began };
-        self.try_to(async { Health::clear(&self.lake().await?, &self.export.name, PARTITION, before).await }).await;
-    }
-
-    async fn lake(&self) -> Result<Lake> {
-        match self.lake.get() {
-            Some(lake) => Ok(lake.clone()),
-            None => Lake::open_for_notes(&self.export.lake).await,
-        }
-    }
-
-    async fn try_to(&self, note: impl Future<Output = Result<()>>) {
-        let name = &self.export.name;
-        match tokio::time::timeout(NOTE_TIME, note).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(export = name, "its state cannot be noted in the lake: {error}"),
-            Err(_) => {
-                tracing::debug!(export = name, "its state cannot be noted in the lake: no answer in {NOTE_TIME:?}")
-            }
-        }
-    }
-}
-
-fn now(surroundings: &Surroundings) -> DateTime<Utc> {
-    DateTime::from_timestamp_micros(surroundings.clock.now()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ pub struct Live {
     /// Records written to files, committed or about to be.
     pub kept: AtomicU64,
     pub dead_letters: AtomicU64,
+    pub commits: AtomicU64,
     /// It committed something, or read its source to the end: nothing keeps it from its work.
     pub at_work: watch::Sender<bool>,
 }

@@ -55,6 +55,7 @@ impl CommitLog {
     /// Takes in a commit that was published.
     pub fn committed(&mut self, done: Done) {
         self.live.at_work.send_replace(true);
+        Live::add(&self.live.commits, done.commits);
         self.held.add(done);
         if self.pace.is_due() {
             self.tell();

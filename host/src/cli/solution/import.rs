@@ -12,7 +12,7 @@ use crate::clock::Surroundings;
 use crate::config::edit::Edit;
 use crate::config::{self, variables};
 use crate::error::{Error, Result};
-use crate::pipeline::Options;
+use crate::pipeline::{Options, WhenOwned};
 use crate::plugin::lock::Lock;
 use crate::plugin::{Compiler, Sandbox};
 use crate::session::Session;
@@ -118,7 +118,15 @@ fn import(args: &Args) -> Result<String> {
 /// Looks at everything; pins the plugins in a lock file beside the configuration.
 fn look(configuration: &Path, offline: bool, moved: &Moved<'_>) -> Result<String> {
     let plan = config::load(configuration, if offline { &variable_or_stand_in } else { &variable })?;
-    let options = Options { follow: false, full: Vec::new(), again: Vec::new(), lanes: lanes(), writer: writer() };
+    let options = Options {
+        follow: false,
+        full: Vec::new(),
+        again: Vec::new(),
+        when_owned: WhenOwned::Refuse,
+        trust_clock: false,
+        lanes: lanes(),
+        writer: writer(),
+    };
     let surroundings = Surroundings::system();
     let session =
         Session { plan: Arc::new(plan), sandbox: Sandbox::new(None, Compiler::this_program())?, surroundings, options };

@@ -45,6 +45,9 @@ enum Mutant {
     DiscardsThoughReplaced,
     /// Writes the whole file once more as the next part, not only what is new.
     RepeatsTheBase,
+    LeavesUnpublished,
+    EndsBeforePublishing,
+    TakesALostLogForANewOne,
 }
 
 /// How a published file comes to be.
@@ -102,6 +105,10 @@ struct Process {
     waiting: Option<Commit>,
     /// How far the publishing is that is under way.
     step: Step,
+    /// The owner of the newest entry, as this process found it.
+    newest: u128,
+    /// It has ended, or found nothing to do and left.
+    is_gone: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -117,6 +124,8 @@ struct World {
     edits: u8,
     /// Records that the source has forgotten.
     acknowledged: u8,
+    /// The owner that noted last that it ended, with everything published.
+    ended: u128,
     processes: Vec<Process>,
     crashes: u8,
     lost_replies: u8,
@@ -148,6 +157,15 @@ struct Model {
     edits: u8,
 }
 
+impl Process {
+    /// Ends; what it knew does not matter any more.
+    fn leave(&mut self) {
+        let owner = Owner::new(self.nonce, SLACK);
+        let step = Step::default();
+        *self = Process { owner, nonce: self.nonce, known: None, waiting: None, step, newest: 0, is_gone: true };
+    }
+}
+
 impl World {
     fn new(edits: u8) -> Self {
         let mut world = World {
@@ -156,6 +174,7 @@ impl World {
             staged: BTreeSet::new(),
             files: BTreeMap::new(),
             acknowledged: 0,
+            ended: 0,
             processes: Vec::new(),
             moved: Vec::new(),
             edits,
@@ -176,6 +195,8 @@ impl World {
             known: None,
             waiting: None,
             step: Step::default(),
+            newest: 0,
+            is_gone: false,
         }
     }
 
@@ -216,6 +237,13 @@ impl Model {
             if self.idle(world, at) {
                 continue;
             }
+            if world.processes[at].owner.request() == Request::Decide {
+                let mut next = world.clone();
+                let process = &mut next.processes[at];
+                process.owner.observe(Reply::LookAgain);
+                (process.known, process.newest) = (None, 0);
+                out.push(next);
+            }
             let creates = matches!(
                 world.processes[at].owner.request(),
                 Request::CreateFence { .. } | Request::CreateCommit { .. }
@@ -253,11 +281,7 @@ impl Model {
     /// Whether a process has nothing more to do.
     fn idle(&self, world: &World, at: usize) -> bool {
         let process = &world.processes[at];
-        match process.owner.request() {
-            Request::Stop => true,
-            Request::Wait => process.known.as_ref().is_some_and(|commit| commit.next == RECORDS),
-            _ => false,
-        }
+        process.is_gone || matches!(process.owner.request(), Request::Stop | Request::Lost { .. })
     }
 
     /// Nobody moves any more: one more owner, alone, must be able to bring everything to its end.
@@ -273,23 +297,60 @@ impl Model {
         }
         let published: BTreeSet<_> = world.records().collect();
         let missing: Vec<_> = (0..RECORDS).filter(|record| !published.contains(record)).collect();
-        if missing.is_empty() { Ok(()) } else { Err(format!("lost: records {missing:?} of {world:?}")) }
+        if !missing.is_empty() {
+            return Err(format!("lost: records {missing:?} of {world:?}"));
+        }
+        self.check_lost_log(world)
+    }
+
+    /// Somebody empties the log: where slots were deleted before, an owner must not take it for a new one.
+    fn check_lost_log(&self, mut world: World) -> Result<(), String> {
+        if world.boundary == 0 {
+            return Ok(());
+        }
+        world.log.clear();
+        let finds = world.fresh();
+        world.processes = vec![finds];
+        for _ in 0..10 {
+            if self.idle(&world, 0) {
+                break;
+            }
+            self.step(&mut world, 0, Fault::None)?;
+        }
+        match world.processes[0].owner.request() {
+            Request::Lost { .. } => Ok(()),
+            request => Err(format!("took a lost log for a new one: {request:?} in {world:?}")),
+        }
     }
 
     /// Carries out the next request of process `at`, in one atomic step.
     fn step(&self, world: &mut World, at: usize, fault: Fault) -> Result<(), String> {
         let mut process = world.processes[at].clone();
         let request = process.owner.request();
+        let is_done = |process: &Process| process.known.as_ref().is_some_and(|commit| commit.next == RECORDS);
         let reply = match request {
             Request::ReadBoundary => Reply::Boundary(world.boundary),
             Request::CheckBoundary if self.mutant == Mutant::NoBoundaryCheck => Reply::Boundary(0),
             Request::CheckBoundary => Reply::Boundary(world.boundary),
+            Request::ReadNewest { after } if self.mutant == Mutant::TakesALostLogForANewOne && world.log.is_empty() => {
+                Reply::Newest(Some((after, Seen { epoch: 0, nonce: 0, last_commit: 0 })))
+            }
             Request::ReadNewest { after } => {
                 let newest = world.log.range(after + 1..).next_back();
+                process.newest = newest.map_or(0, |(_, entry)| entry.nonce);
                 if let Some((_, entry)) = newest {
                     process.known = world.log.get(&entry.last_commit).and_then(|entry| entry.commit.clone());
                 }
                 Reply::Newest(newest.map(|(slot, entry)| (*slot, entry.seen())))
+            }
+            Request::Decide => {
+                let is_published = world.ended == process.newest || self.mutant == Mutant::LeavesUnpublished;
+                if is_done(&process) && is_published {
+                    world.processes[at].leave();
+                    return Ok(());
+                }
+                process.newest = 0;
+                Reply::TakeOver
             }
             Request::CreateFence { .. } if self.mutant == Mutant::NoFence => Reply::Created,
             Request::CreateFence { slot, epoch, last_commit } => {
@@ -318,6 +379,9 @@ impl Model {
                 Reply::Slot(seen)
             }
             Request::Publish { slot } => {
+                if self.mutant == Mutant::EndsBeforePublishing {
+                    world.ended = process.nonce;
+                }
                 if process.step == Step::Begin {
                     self.begin_publishing(world, &mut process, slot);
                 }
@@ -351,12 +415,17 @@ impl Model {
                 world.log.retain(|slot, _| *slot > through);
                 Reply::Done
             }
+            Request::Wait if is_done(&process) => {
+                world.ended = process.nonce;
+                world.processes[at].leave();
+                return Ok(());
+            }
             Request::Wait => {
                 self.stage(world, &mut process)?;
                 world.processes[at] = process;
                 return Ok(());
             }
-            Request::Stop => return Ok(()),
+            Request::Stop | Request::Lost { .. } => return Ok(()),
         };
         if reply == Reply::Unknown {
             world.lost_replies -= 1;

@@ -112,3 +112,18 @@ fn deleting_what_a_successor_has_to_publish_is_caught() {
 fn repeating_the_base_in_the_next_part_is_caught() {
     assert_caught_with_a_user(Mutant::RepeatsTheBase, "doubled");
 }
+
+#[test]
+fn leaving_what_a_dead_owner_did_not_publish_is_caught() {
+    assert_caught(Mutant::LeavesUnpublished, "lost");
+}
+
+#[test]
+fn noting_an_end_before_everything_is_published_is_caught() {
+    assert_caught(Mutant::EndsBeforePublishing, "lost");
+}
+
+#[test]
+fn taking_a_lost_log_for_a_new_one_is_caught() {
+    assert_caught(Mutant::TakesALostLogForANewOne, "took a lost log");
+}

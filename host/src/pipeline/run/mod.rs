@@ -1,11 +1,14 @@
 //! Runs one export: opens everything, lets `spans.rs` loop, and answers with what was committed.
 
 mod catalog;
+mod clock;
 mod columns;
 mod dataset;
 mod gather;
 mod joining;
+mod keeper;
 mod moves;
+mod ownership;
 mod snapshot;
 mod spans;
 mod table;
@@ -19,11 +22,13 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use self::clock::WriteTime;
 use self::dataset::Dataset;
+use self::keeper::Keeper;
 use self::spans::Run;
 use self::table::Table;
 use super::PARTITION;
-use super::committer::{Provenance, commit_all, overtaken};
+use super::committer::{Commits, Provenance, overtaken};
 use super::feed::Feed;
 use super::lane::Lane;
 use super::lanes::Lanes;
@@ -31,17 +36,19 @@ use super::lookup::Tables;
 use super::processed::Stages;
 use super::times;
 use crate::clock::Surroundings;
-use crate::commit::{Commit, Identity, Outcome, Partition, Published, newest_owner, read_last};
+use crate::commit::{Author, Commit, Identity, Outcome, Partition, Published, newest_owner, read_commits};
 use crate::dataset::PassedOver;
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
-use crate::plan::{ExportPlan, Exports, Files, PluginUse};
+use crate::plan::{ExportPlan, Exports, Files, Input, PluginUse};
 use crate::plugin::{Moment, Toolbox};
 use crate::source::{self, Position, ReadOptions};
 use crate::telemetry::{CommitLog, ExportReport, Live, Pace, human, is_mostly_refused};
 
+pub use self::clock::TOLERANCE;
 pub use self::columns::{Answer, Asking};
 pub use self::joining::Takes;
+pub use self::ownership::{Hold, HoldSender, HoldState, WhenOwned, wait_for_owner};
 pub use self::table::{Kept, Tabled};
 
 /// Everything one run of an export needs.
@@ -58,6 +65,8 @@ pub struct Job {
     pub surroundings: Surroundings,
     pub options: Options,
     pub live: Arc<Live>,
+    /// Told how far the run has its partition.
+    pub hold: HoldSender,
     /// Turns true when the run shall commit what it has read and stop.
     pub stop: watch::Receiver<bool>,
 }
@@ -71,6 +80,10 @@ pub struct Options {
     pub full: Vec<String>,
     /// Exports of events that are begun anew.
     pub again: Vec<String>,
+    /// What to do where another process is at work on an export.
+    pub when_owned: WhenOwned,
+    /// Somebody said that this machine's clock is right, where the last commit's time is ahead of it.
+    pub trust_clock: bool,
     /// Threads that process.
     pub lanes: usize,
     /// Host and process, for people who read the log.
@@ -86,14 +99,16 @@ pub async fn run(job: Job) -> ExportReport {
     let mut warnings = Vec::new();
     let mut passed_over = PassedOver::default();
     let mut refused = 0;
-    let (lake, nonce) = (job.lake.clone(), job.surroundings.nonce());
+    let (lake, nonce, hold) = (job.lake.clone(), job.surroundings.nonce(), job.hold.clone());
+    hold.begin(nonce);
     let is_of_events = job.export.exports == Exports::Events;
     // Whoever says how many may be refused has thought of them.
     let judges = !job.options.follow && job.export.max_dead_letters.is_none();
     let told = (&mut warnings, &mut passed_over, &mut refused);
-    let mut result = export(job, nonce, report, &mut stages, told).await;
+    let mut result = export(job, report, &mut stages, told).await;
     // An owner that was replaced meets files that it did not write, before it meets the log.
     if let Err(Error { kind: Kind::Lake | Kind::Fenced, .. }) = &result
+        && matches!(hold.get().state, HoldState::Committing | HoldState::Published)
         && let Ok(Some((owner, writer))) = newest_owner(&lake, &name, PARTITION).await
         && owner != nonce
     {
@@ -113,37 +128,63 @@ pub async fn run(job: Job) -> ExportReport {
 
 async fn export(
     job: Job,
-    nonce: u128,
     report: watch::Sender<ExportReport>,
     stages: &mut Stages,
     (warnings, passed_over, refused): (&mut Vec<String>, &mut PassedOver, &mut u64),
 ) -> Result<()> {
-    // Before the owner of an export of the other type is overtaken.
-    check_type(&job.export, read_last(&job.lake, &job.export.name, PARTITION).await?.as_ref().map(|(_, last)| last))?;
-    let identity = Identity { nonce, writer: job.options.writer.clone() };
+    let hold = job.hold.clone();
+    let author = Author::this(job.export.flush.every);
+    let identity = Identity { nonce: hold.get().owner, writer: job.options.writer.clone(), author };
     let (finals, final_positions) = std::sync::mpsc::channel();
     let acknowledge = move |position: &Position| {
         let _ = finals.send(position.clone());
     };
-    let (partition, outcome) =
-        Partition::open(job.lake.clone(), &job.export.name, PARTITION, identity, acknowledge).await?;
-    if outcome == Outcome::Overtaken {
-        return Err(overtaken(None));
+    let mut partition = Partition::look(job.lake.clone(), &job.export.name, PARTITION, identity, acknowledge).await?;
+    // Before the owner of an export of the other type is overtaken.
+    check_type(&job.export, partition.last())?;
+    let waited =
+        wait_for_owner(&job.export.name, &mut partition, job.options.when_owned, &hold, job.stop.clone()).await;
+    let is_published = match waited {
+        // The normal end of a run that keeps on.
+        Err(error) if error.kind == Kind::Interrupted && job.options.follow => return Ok(()),
+        waited => waited?,
+    };
+    // What a pipe brings cannot be read again, were another owner to come before the first of it is committed.
+    if !is_published || matches!(job.export.source.input, Input::Stdin { .. }) {
+        hold.set(HoldState::Committing);
+        if partition.take_over().await? == Outcome::Overtaken {
+            return Err(overtaken(None));
+        }
+        hold.set(HoldState::Published);
     }
     let last = partition.last();
     let position = last.map(|commit| commit.position.clone()).unwrap_or_default();
-    let series = last.map(|commit| commit.series.clone()).unwrap_or_default();
+    let mut series = last.map(|commit| commit.series.clone()).unwrap_or_default();
     check_type(&job.export, last)?;
     let full = job.options.full.contains(&job.export.name);
     let kept = last.and_then(|commit| commit.dataset.clone()).unwrap_or_default();
+    let mut state = last.and_then(|commit| commit.table.clone());
+    let mut last_write = last.map_or(i64::MIN, |commit| commit.write_time.timestamp_micros());
+    let now = job.surroundings.clock.now();
+    let store = job.lake.store_time().map(|time| time.timestamp_micros());
+    let time = WriteTime::after(last_write, now, store, job.options.trust_clock, &job.export.exports);
+    if let Some(warning) = clock::warning(time, last_write, now, &job.export.exports) {
+        tracing::warn!(export = job.export.name, "{warning}");
+        warnings.push(warning);
+    }
+    if time == WriteTime::GoesBack {
+        // Names are made of write times: none may come twice.
+        let commits = read_commits(&job.lake, &job.export.name, PARTITION).await?;
+        let times = commits.iter().map(|commit| commit.write_time.timestamp_micros());
+        last_write = times.filter(|time| *time <= now).max().unwrap_or(i64::MIN);
+        clock::go_back(&job.export, (last_write, now), &mut series, state.as_mut());
+    }
     let table = match job.export.exports {
         Exports::Events | Exports::Tables(_) => None,
         Exports::Changes { mark_deletes, .. } => {
-            let state = last.and_then(|commit| commit.table.clone()).unwrap_or_default();
-            Some(Table::new(state, mark_deletes, job.export.granularity, full))
+            Some(Table::new(state.unwrap_or_default(), mark_deletes, job.export.granularity, full))
         }
     };
-    let last_write = last.map_or(i64::MIN, |commit| commit.write_time.timestamp_micros());
 
     let moment = Moment { write_time: job.surroundings.clock.now(), seed: (job.surroundings.chance)() };
     let runtime = tokio::runtime::Handle::current();
@@ -184,9 +225,9 @@ async fn export(
     let (ended, spans) = mpsc::channel(1);
     let (published_sender, published) = watch::channel(Published { number: 0, series: Arc::new(series) });
     let folder = partition.folder().to_owned();
-    let stage_root = partition.stage_root();
     let log = CommitLog::new(job.export.name.clone(), job.live.clone(), job.options.follow);
-    let committer = tokio::spawn(commit_all(partition, provenance, spans, published_sender, report, log));
+    let commits = Commits { provenance, published: published_sender, report, log };
+    let keeper = Keeper::new(partition, spans, commits, hold);
 
     let mut run = Run {
         plan: job.export,
@@ -198,7 +239,8 @@ async fn export(
         published,
         format,
         folder,
-        stage_root,
+        keeper,
+        stage_root: String::new(),
         position,
         read,
         last_write,
@@ -235,8 +277,9 @@ async fn export(
     let settled = run.settled.take().filter(|_| run.has_reached);
     let published = run.published.clone();
     // The committer ends when its sender is gone, after what it was sent.
-    drop(run);
-    let committed = committer.await.map_err(|e| died(&e))?;
+    let Run { keeper, ended, .. } = run;
+    drop(ended);
+    let committed = keeper.end().await;
     let waiting = published.borrow().series.values().filter(|series| !series.pending.is_empty()).count() as u64;
     if waiting > 0 {
         warnings.push(format!("{} sealed files wait for their time to be over", human::count(waiting)));

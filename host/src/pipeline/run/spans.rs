@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::dataset::Dataset;
 use super::died;
 use super::joining::{Second, Takes};
+use super::keeper::Keeper;
 use super::table::Table;
 use super::table_letters::TableLetters;
 use crate::clock::Surroundings;
@@ -53,6 +54,8 @@ pub(super) struct Run<'a> {
     /// What files are encoded with; see [`crate::commit::Series::format`].
     pub(super) format: Arc<str>,
     pub(super) folder: String,
+    pub(super) keeper: Keeper,
+    /// Where this owner stages, once it has taken the partition over.
     pub(super) stage_root: String,
     /// Where the source continues, after everything that was sent to lanes.
     pub(super) position: Position,
@@ -130,13 +133,17 @@ impl Run<'_> {
                 biased;
                 processed = self.lanes.next() => self.take(processed?).await?,
                 event = either(feed, reading && !waits, &mut second), if !over && !cut && self.lanes.has_room() => match event? {
-                    Read::Second(event) => waits = self.caught(event, &mut second)?,
+                    Read::Second(event) => {
+                        self.begin_to_commit().await?;
+                        waits = self.caught(event, &mut second)?;
+                    }
                     Read::First(Event::Chunk(chunk)) => {
+                        self.begin_to_commit().await?;
                         self.caught_up = false;
                         self.send(chunk);
                     }
                     Read::First(Event::Reached) => self.reached(),
-                    Read::First(Event::Idle) => self.idle(),
+                    Read::First(Event::Idle) => self.idle().await?,
                     Read::First(Event::End) => {
                         self.caught_up = true;
                         self.has_reached = true;
@@ -197,16 +204,26 @@ impl Run<'_> {
     }
 
     /// Nothing to read: files may be due all the same.
-    fn idle(&mut self) {
+    async fn idle(&mut self) -> Result<()> {
         self.caught_up = true;
         if self.has_reached {
             self.reached();
         }
         if self.span.is_none() && self.is_due(self.surroundings.clock.now()) {
+            self.begin_to_commit().await?;
             let mut span = self.begin_span();
             span.deadline = Instant::now();
             self.span = Some(span);
         }
+        Ok(())
+    }
+
+    /// Takes the partition over, unless that was done: there is something to commit. A run without news leaves nothing behind.
+    async fn begin_to_commit(&mut self) -> Result<()> {
+        if let Some(stage_root) = self.keeper.begin().await? {
+            self.stage_root = stage_root;
+        }
+        Ok(())
     }
 
     /// The source was read to what was its end a moment ago. The first time, that is committed at once, since lookups of other
@@ -374,6 +391,7 @@ impl Run<'_> {
         let unsaved = self.table.as_ref().is_some_and(Table::is_unsaved)
             || self.dataset.as_ref().is_some_and(Dataset::is_unsaved);
         if last && self.span.is_none() && (unsaved || self.is_due(due)) {
+            self.begin_to_commit().await?;
             self.span = Some(self.begin_span());
         }
         if self.span.is_none() {
