@@ -1,5 +1,7 @@
 //! The partition of a run: looked at until there is something to commit, then taken over and committed to by a task of its own.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -40,8 +42,14 @@ impl Keeper {
         };
         if !partition.is_taken_over() {
             self.hold.set(HoldState::Committing);
+            let seen = partition.last().map(|last| last.series.clone());
             if partition.take_over_as_seen().await? == Outcome::Overtaken {
                 return Err(overtaken(None));
+            }
+            // Taking over finds files that somebody has moved or edited since: they go on as the next part.
+            if let Some(last) = partition.last().filter(|last| Some(&last.series) != seen.as_ref()) {
+                let series = Arc::new(last.series.clone());
+                commits.published.send_modify(|published| published.series = series);
             }
         }
         self.hold.set(HoldState::Committing);
