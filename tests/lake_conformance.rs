@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use lakeport::lake::{Created, Lake, Publish, Staged, Version};
@@ -10,7 +11,7 @@ use lakeport::plan::{AzureCredential, GcsCredential, LakePlan, Location, S3Crede
 use lakeport::{Kind, Result};
 
 use crate::support::gcs::FakeGcs;
-use crate::support::servers::{AZURITE_ACCOUNT, AZURITE_KEY, Server, free_port};
+use crate::support::servers::{AZURITE_ACCOUNT, AZURITE_KEY, Server, account_sas, free_port};
 
 /// Makes the location of lakes that do not exist yet, a new one at each call.
 type Factory<'a> = &'a dyn Fn() -> Location;
@@ -67,7 +68,7 @@ async fn a_shared_access_signature_is_enough_and_stays_out_of_messages() {
     let with_sas = |permissions: &str| {
         let mut location = azurite_location(&azurite, "signed", "");
         if let Location::Azure { credential, .. } = &mut location {
-            *credential = AzureCredential::Sas(account_sas(permissions).into());
+            *credential = AzureCredential::Sas(account_sas(permissions, "2099-01-01T00:00:00Z").into());
         }
         plan(location)
     };
@@ -113,22 +114,6 @@ async fn an_endpoint_where_nothing_listens_is_reported_soon() {
     assert!(refused.help.as_deref().is_some_and(|help| help.contains("check the lake's URL")), "{refused}");
 }
 
-/// An account SAS over containers and blobs.
-/// <https://learn.microsoft.com/en-us/rest/api/storageservices/create-account-sas>
-fn account_sas(permissions: &str) -> String {
-    use base64::Engine;
-    use base64::prelude::BASE64_STANDARD;
-    use hmac::{Hmac, KeyInit, Mac};
-    let (expiry, version) = ("2099-01-01T00:00:00Z", "2019-12-12");
-    let text = format!("{AZURITE_ACCOUNT}\n{permissions}\nb\nsco\n\n{expiry}\n\n\n{version}\n");
-    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&BASE64_STANDARD.decode(AZURITE_KEY).unwrap()).unwrap();
-    mac.update(text.as_bytes());
-    let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());
-    let mut query = url::form_urlencoded::Serializer::new(String::from("?"));
-    query.extend_pairs([("sv", version), ("ss", "b"), ("srt", "sco"), ("sp", permissions), ("se", expiry)]);
-    query.append_pair("sig", &signature).finish()
-}
-
 async fn conforms(new: Factory<'_>) {
     reading_creates_nothing_and_finds_nothing(new).await;
     opening_creates_what_is_missing_and_leaves_nothing(new).await;
@@ -154,7 +139,7 @@ async fn conforms(new: Factory<'_>) {
 }
 
 fn plan(location: Location) -> LakePlan {
-    LakePlan { name: "main".into(), location, log_folder: "_lakeport".into() }
+    LakePlan { name: "main".into(), location, log_folder: "_lakeport".into(), retry_for: Duration::from_secs(60) }
 }
 
 fn azurite_location(azurite: &Server, container: &str, prefix: &str) -> Location {

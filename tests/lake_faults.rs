@@ -4,8 +4,10 @@
 //! agree. Whatever went wrong, its end must be the same.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt;
 use lakeport::Kind;
 use lakeport::lake::faulty::{Fault, FaultPlan, FaultyStore, Operation, Unconditional};
 use lakeport::lake::{Created, Lake, Publish, Staged, Version};
@@ -37,6 +39,62 @@ async fn every_fault_of_every_operation_ends_well() {
         }
     }
     assert!(met >= Operation::ALL.len() * Fault::ALL.len());
+}
+
+/// One request of each kind fails in each way: whoever asked the lake hears nothing of it.
+#[tokio::test]
+async fn a_lake_that_retries_shows_no_passing_fault() {
+    let passing = [Fault::FailsBefore, Fault::FailsAfter, Fault::LandsLate(1), Fault::Throttled, Fault::Unavailable];
+    let mut jobs = Vec::new();
+    for operation in Operation::ALL.into_iter().filter(|operation| *operation != Operation::AbortUpload) {
+        let size = match operation {
+            Operation::StartUpload | Operation::PutPart | Operation::CompleteUpload => 9 << 20,
+            _ => 1 << 10,
+        };
+        for fault in passing {
+            jobs.push(async move {
+                let plan = FaultPlan::Once { operation, nth: 0, fault };
+                let store = FaultyStore::new(Arc::new(InMemory::new()), plan);
+                let lake = Lake::with_store(Arc::new(store.clone()), "passing", "_lakeport");
+                let lake = lake.retrying_for(Duration::from_secs(60));
+                all_operations(&lake, size).await;
+                let events = store.events();
+                let hit =
+                    events.iter().find(|event| event.fault.is_some()).unwrap_or_else(|| panic!("no {operation:?}"));
+                let again = events.iter().filter(|event| event.operation == operation && event.key == hit.key).count();
+                assert!(again > 1, "{operation:?} {fault:?}: {events:#?}");
+            });
+        }
+    }
+    let done: Vec<()> = futures::stream::iter(jobs).buffer_unordered(8).collect().await;
+    assert_eq!(done.len(), 50);
+}
+
+async fn all_operations(lake: &Lake, size: usize) {
+    // Its own create may be the one that it is refused for.
+    let (Created::Created | Created::Exists) = lake.create("slot", "mine".into()).await.unwrap();
+    lake.replace("note", "note".into()).await.unwrap();
+    let bytes = Bytes::from(vec![b'p'; size]);
+    let mut staging = lake.stage("stage/part").await.unwrap();
+    staging.write(bytes.clone()).await.unwrap();
+    let staged = staging.finish().await.unwrap();
+    assert_eq!(staged, Staged::of(&bytes));
+    let Publish::Published(_) = lake.publish_new("stage/part", &staged, "part").await.unwrap() else { panic!() };
+    let Publish::Published(first) = lake.publish_over("stage/part", &staged, "grows", None).await.unwrap() else {
+        panic!()
+    };
+    let mut staging = lake.stage("stage/more").await.unwrap();
+    staging.write("more".into()).await.unwrap();
+    let more = staging.finish().await.unwrap();
+    let over = lake.publish_over("stage/more", &more, "grows", Some(&first)).await.unwrap();
+    assert!(matches!(over, Publish::Published(_)), "{over:?}");
+    lake.delete("stage/part").await.unwrap();
+    lake.delete("stage/more").await.unwrap();
+    let keys: Vec<_> = lake.list("").await.unwrap().into_iter().map(|meta| meta.key).collect();
+    assert_eq!(keys, ["grows", "note", "part", "slot"]);
+    assert_eq!(lake.get("slot").await.unwrap().unwrap().bytes, "mine");
+    assert_eq!(lake.get("grows").await.unwrap().unwrap().bytes, "more");
+    assert!(lake.get("part").await.unwrap().unwrap().bytes == bytes);
 }
 
 #[tokio::test]

@@ -10,7 +10,12 @@ use lakeport::lake::{Created, Lake, Publish};
 use lakeport::plan::{LakePlan, Location};
 
 fn plan(folder: &Path) -> LakePlan {
-    LakePlan { name: "main".into(), location: Location::Local(folder.to_owned()), log_folder: "_lakeport".into() }
+    LakePlan {
+        name: "main".into(),
+        location: Location::Local(folder.to_owned()),
+        log_folder: "_lakeport".into(),
+        retry_for: Duration::from_secs(60),
+    }
 }
 
 #[tokio::test]

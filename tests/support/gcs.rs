@@ -44,14 +44,20 @@ struct Response {
 impl FakeGcs {
     /// Starts the service; `bucket` is the only one there is.
     pub fn start(bucket: &str) -> FakeGcs {
+        FakeGcs::start_for(bucket, None)
+    }
+
+    /// The same for those alone who have this token.
+    pub fn start_for(bucket: &str, token: Option<&str>) -> FakeGcs {
+        let wanted = token.map(|token| format!("Bearer {token}"));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let (name, state) = (bucket.to_owned(), Arc::new(Mutex::new(Bucket::default())));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (name, state) = (name.clone(), state.clone());
+                let (name, state, wanted) = (name.clone(), state.clone(), wanted.clone());
                 // A connection that breaks is the client's to notice.
-                std::thread::spawn(move || serve(stream, &name, &state));
+                std::thread::spawn(move || serve(stream, &name, wanted.as_deref(), &state));
             }
         });
         FakeGcs { port }
@@ -63,12 +69,14 @@ impl FakeGcs {
     }
 }
 
-fn serve(stream: TcpStream, bucket: &str, state: &Mutex<Bucket>) -> Option<()> {
+fn serve(stream: TcpStream, bucket: &str, wanted: Option<&str>, state: &Mutex<Bucket>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut writer = stream;
     loop {
         let request = read(&mut reader)?;
+        let is_known = wanted.is_none() || request.headers.get("authorization").map(String::as_str) == wanted;
         let response = match request.bucket == bucket {
+            _ if !is_known => xml("401 Unauthorized", "<Error><Code>AuthenticationRequired</Code></Error>"),
             true => answer(&request, &mut state.lock().expect("no handler panics")),
             false => xml("404 Not Found", "<Error><Code>NoSuchBucket</Code></Error>"),
         };

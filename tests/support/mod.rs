@@ -8,6 +8,7 @@ pub mod gcs;
 pub mod golden;
 pub mod lake_folder;
 pub mod mounts;
+pub mod outage;
 pub mod postgres;
 pub mod process;
 pub mod random;

@@ -71,6 +71,22 @@ impl Drop for Server {
     }
 }
 
+/// An account SAS of Azurite over containers and blobs, valid until `expiry`.
+/// <https://learn.microsoft.com/en-us/rest/api/storageservices/create-account-sas>
+pub fn account_sas(permissions: &str, expiry: &str) -> String {
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+    use hmac::{Hmac, KeyInit, Mac};
+    let version = "2019-12-12";
+    let text = format!("{AZURITE_ACCOUNT}\n{permissions}\nb\nsco\n\n{expiry}\n\n\n{version}\n");
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&BASE64_STANDARD.decode(AZURITE_KEY).unwrap()).unwrap();
+    mac.update(text.as_bytes());
+    let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());
+    let mut query = url::form_urlencoded::Serializer::new(String::from("?"));
+    query.extend_pairs([("sv", version), ("ss", "b"), ("srt", "sco"), ("sp", permissions), ("se", expiry)]);
+    query.append_pair("sig", &signature).finish()
+}
+
 /// A port of the loopback interface on which nothing listens.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");

@@ -291,24 +291,16 @@ impl Partition {
         })
     }
 
-    /// Creates a slot. An error may hide a success, so the first one only makes the outcome unknown: the protocol reads the
-    /// slot, and creates it again if it is not there.
+    /// Creates a slot. An error may hide a success: then the outcome is unknown, and the protocol reads the slot.
     async fn create(&mut self, slot: Slot, bytes: Bytes) -> Result<Reply> {
         let key = slot_key(&self.folder, slot);
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            match self.lake.create(&key, bytes.clone()).await {
-                Ok(Created::Created) => return Ok(Reply::Created),
-                Ok(Created::Exists) => return Ok(Reply::Exists),
-                Err(error) if attempts == 3 => return Err(error),
-                Err(error) => {
-                    tracing::warn!(slot, %error, "the outcome of creating a slot is unknown; looking");
-                    if matches!(self.lake.get(&key).await, Ok(Some(_))) {
-                        return Ok(Reply::Unknown);
-                    }
-                }
-            }
+        match self.lake.create(&key, bytes).await {
+            Ok(Created::Created) => Ok(Reply::Created),
+            Ok(Created::Exists) => Ok(Reply::Exists),
+            Err(error) => match self.lake.head(&key).await {
+                Ok(Some(_)) => Ok(Reply::Unknown),
+                _ => Err(error),
+            },
         }
     }
 

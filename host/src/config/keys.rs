@@ -373,6 +373,12 @@ pub static LAKE: Group = Group {
             Is("_lakeport"),
             "The folder of the commit log, below the URL. One name that starts with `_` or `.`: analytics tools skip those.",
         ),
+        key(
+            "retry-for",
+            Form::Duration,
+            Is("5m"),
+            "How long a request is retried that the store does not answer, or answers with 408, 429 or 5xx. `\"0s\"`: not at all.",
+        ),
         key("account-key", Form::Secret, Means("–"), "Azure: the storage account's shared key."),
         key("sas-token", Form::Secret, Means("–"), "Azure: a shared access signature."),
         key("tenant-id", Form::Credential, Means("–"), "Azure: the directory of `client-id`."),

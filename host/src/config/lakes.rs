@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::section::{At, Errors, Section};
 use super::url::{Place, parse};
 use super::value::Complaint;
 use crate::error::{Error, Result};
 use crate::plan::{AzureCredential, GcsCredential, LakePlan, Location, S3Credential};
+
+/// How long the requests of a lake are tried that does not say so.
+const DEFAULT_RETRY_FOR: Duration = Duration::from_secs(300);
 
 /// The lake of a file that has none.
 const DEFAULT_URL: &str = "./lake";
@@ -33,8 +37,8 @@ pub fn resolve(file: &Section<'_>, errors: &mut Errors) -> BTreeMap<String, Arc<
     let mut lakes: BTreeMap<_, _> = lakes.collect();
     if !file.has("lakes") {
         let location = Location::Local(file.cx.resolve(DEFAULT_URL));
-        let log_folder = "_lakeport".to_owned();
-        lakes.insert("lake".to_owned(), Arc::new(LakePlan { name: "lake".to_owned(), location, log_folder }));
+        let (name, log_folder) = ("lake".to_owned(), "_lakeport".to_owned());
+        lakes.insert(name.clone(), Arc::new(LakePlan { name, location, log_folder, retry_for: DEFAULT_RETRY_FOR }));
     }
     lakes
 }
@@ -67,7 +71,8 @@ fn lake(name: &str, section: &Section<'_>) -> Result<LakePlan> {
             Location::Gcs { bucket, prefix, endpoint, credential: gcs(section, &url.span)? }
         }
     };
-    Ok(LakePlan { name: name.to_owned(), location, log_folder: log_folder(section)? })
+    let (log_folder, retry_for) = (log_folder(section)?, section.duration("retry-for", true)?);
+    Ok(LakePlan { name: name.to_owned(), location, log_folder, retry_for })
 }
 
 /// Refuses a store's keys in another store's lake.
@@ -105,6 +110,7 @@ fn azure(section: &Section<'_>, url: &Range<usize>) -> Result<AzureCredential> {
     let client =
         match (section.credential("tenant-id")?, section.credential("client-id")?, section.secret("client-secret")?) {
             (Some(tenant), Some(client), Some(secret)) => {
+                let (tenant, client) = (tenant.expose().to_owned(), client.expose().to_owned());
                 Some(AzureCredential::ClientSecret { tenant, client, secret })
             }
             (None, None, None) => None,

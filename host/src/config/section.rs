@@ -6,7 +6,6 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::SecretString;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
@@ -15,6 +14,7 @@ use super::keys::{Absent, Form, Group, Key};
 use super::mask;
 use super::value::{self, Complaint, suggest};
 use crate::error::{Error, Result};
+use crate::plan::Secret;
 
 /// What every part of the file is read with.
 pub struct Context<'a> {
@@ -308,7 +308,7 @@ impl<'a> Section<'a> {
     }
 
     /// A secret, fetched from where its reference says; never from the file itself.
-    pub fn secret(&self, name: &str) -> Result<Option<SecretString>> {
+    pub fn secret(&self, name: &str) -> Result<Option<Secret>> {
         let Some((value, span)) = self.written(name) else { return Ok(None) };
         let hidden = |message: String| self.cx.doc.fail_hidden(span.clone(), message);
         let reference = match value {
@@ -322,17 +322,17 @@ impl<'a> Section<'a> {
                 return Err(hidden(format!("`{name}` is a secret and must not stand in the file")).with_help(help));
             }
         };
-        self.fetch(name, reference, span).map(|secret| Some(SecretString::from(secret)))
+        self.fetch(name, reference, span).map(Some)
     }
 
     /// Text that may be a reference, and is no secret: a client's or an access key's ID.
-    pub fn credential(&self, name: &str) -> Result<Option<String>> {
+    pub fn credential(&self, name: &str) -> Result<Option<Secret>> {
         match self.text(name)? {
             Some(At { value, span }) if mask::is_reference(value) => self.fetch(name, value, span).map(Some),
             Some(At { value: "", span }) => {
                 Err(self.cx.doc.fail(span, format!("`{name}` is empty")).with_help("give it a value, or take it out"))
             }
-            Some(At { value, .. }) => Ok(Some(value.to_owned())),
+            Some(At { value, .. }) => Ok(Some(value.into())),
             None => Ok(None),
         }
     }
@@ -433,29 +433,28 @@ impl<'a> Section<'a> {
     }
 
     /// What the reference `env:NAME` or `file:PATH` stands for.
-    fn fetch(&self, name: &str, reference: &str, span: Range<usize>) -> Result<String> {
+    fn fetch(&self, name: &str, reference: &str, span: Range<usize>) -> Result<Secret> {
         let fail = |message: String, help: String| self.cx.doc.fail(span.clone(), message).with_help(help);
-        let value = if let Some(variable) = reference.strip_prefix("env:") {
-            (self.cx.env)(variable).ok_or_else(|| {
+        let secret = if let Some(variable) = reference.strip_prefix("env:") {
+            let value = (self.cx.env)(variable).ok_or_else(|| {
                 fail(
                     format!("`{name}`: the environment variable `{variable}` is not set"),
                     format!("set it: `export {variable}=…`"),
                 )
-            })?
+            })?;
+            Secret::from(value.trim_end_matches(['\r', '\n']))
         } else {
             let path = reference.strip_prefix("file:").unwrap_or(reference);
-            let read = std::fs::read_to_string(self.cx.resolve(path));
-            read.map_err(|error| {
+            Secret::in_file(self.cx.resolve(path)).map_err(|error| {
                 let error = error.to_string().to_lowercase();
                 let help = "relative paths start at the configuration's folder".to_owned();
                 fail(format!("`{name}`: cannot read the file `{path}`: {error}"), help)
             })?
         };
-        let value = value.trim_end_matches(['\r', '\n']);
-        if value.is_empty() {
+        if secret.expose().is_empty() {
             return Err(fail(format!("`{name}`: `{reference}` is empty"), "put the value there".into()));
         }
-        Ok(value.to_owned())
+        Ok(secret)
     }
 }
 

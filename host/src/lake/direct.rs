@@ -1,16 +1,15 @@
 //! Requests that are made past `object_store`, which has no call for them, with its own signers and HTTP client.
 
-use std::sync::Arc;
-use std::time::Duration;
-
+use object_store::HeaderValue;
 use object_store::azure::{AzureAuthorizer, AzureCredential};
-use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpRequestBody, ReqwestConnector};
+use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpRequestBody};
 use object_store::path::Path;
-use object_store::{CredentialProvider, HeaderValue};
 use url::Url;
 
+use super::credentials::Provider;
 use super::error::{explain, scrub};
-use super::store::{self, Patience};
+use super::http::{Connector, client_options};
+use super::store;
 use crate::plan::Location;
 use crate::{Error, Result};
 
@@ -23,8 +22,7 @@ pub(super) struct Answer {
 
 /// An HTTP client for a location's endpoint.
 pub(super) fn connect(endpoint: Option<&str>, url: &str) -> Result<HttpClient> {
-    let connected = ReqwestConnector::default().connect(&store::client_options(endpoint));
-    connected.map_err(|e| explain("open", url, &e))
+    Connector.connect(&client_options(endpoint)).map_err(|e| explain("open", url, &e))
 }
 
 /// A request that is not signed yet. `url` is what people are told where `address` is none.
@@ -62,61 +60,45 @@ pub(super) fn azure_container(account: &str, container: &str, endpoint: Option<&
 #[derive(Debug)]
 pub(super) struct AzureDelete {
     client: HttpClient,
-    credential: Arc<dyn CredentialProvider<Credential = AzureCredential>>,
+    credential: Provider<AzureCredential>,
     account: String,
     /// The address of the lake's root.
     root: Url,
-    /// How often a failure that may pass is tried again.
-    retries: u32,
 }
 
 impl AzureDelete {
-    /// `None` for other stores.
-    pub(super) fn of(location: &Location, patience: Patience) -> Result<Option<AzureDelete>> {
-        let Location::Azure { account, container, prefix, endpoint, .. } = location else { return Ok(None) };
+    /// Deletes in `location`, with this credential.
+    pub(super) fn new(location: &Location, credential: Provider<AzureCredential>) -> Result<AzureDelete> {
+        let Location::Azure { account, container, prefix, endpoint, .. } = location else {
+            return Err(Error::internal("the location of another store was opened as Azure"));
+        };
         let url = store::base_url(location);
         let address = azure_container(account, container, endpoint.as_deref());
         let root = Url::parse(&address).map_err(|e| Error::lake(format!("cannot address `{url}`: {e}")))?;
-        Ok(Some(AzureDelete {
+        Ok(AzureDelete {
             client: connect(endpoint.as_deref(), &url)?,
-            credential: store::azure(location, patience)?.credentials().clone(),
+            credential,
             account: account.clone(),
             root: extended(root, prefix.split('/')),
-            retries: if patience == Patience::Short { 3 } else { 10 },
-        }))
+        })
     }
 
-    /// Deletes one blob; that it is absent is fine. `url` is what people are told.
+    /// Deletes one blob; that it is absent is fine.
     /// <https://learn.microsoft.com/en-us/rest/api/storageservices/delete-blob>
-    pub(super) async fn delete(&self, key: &Path, url: &str) -> Result<()> {
+    pub(super) async fn delete(&self, key: &Path) -> object_store::Result<()> {
+        let failed = |source| object_store::Error::Generic { store: "MicrosoftAzure", source };
         let address = extended(self.root.clone(), key.as_ref().split('/'));
-        let mut tried = 0;
-        loop {
-            let credential = self.credential.get_credential().await.map_err(|e| explain("delete", url, &e))?;
-            let mut request = request("DELETE", address.as_str(), String::new(), url)?;
-            let signed = AzureAuthorizer::new(&credential, &self.account).try_authorize(&mut request);
-            signed.map_err(|e| explain("delete", url, &e))?;
-            let failed = match send(&self.client, request).await {
-                Ok(Answer { status: 202 | 404, .. }) => return Ok(()),
-                // What `object_store` says of a refusal, so that people are helped alike.
-                Ok(Answer { status, body }) => {
-                    let error = object_store::Error::Generic {
-                        store: "MicrosoftAzure",
-                        source: format!("Server returned non-2xx status code: {}: {body}", named(status)).into(),
-                    };
-                    let failed = explain("delete", url, &error);
-                    match status {
-                        408 | 429 | 500.. => failed,
-                        _ => return Err(failed),
-                    }
-                }
-                Err(e) => explain("delete", url, &e),
-            };
-            if tried == self.retries {
-                return Err(failed);
+        let credential = self.credential.get_credential().await?;
+        let mut request =
+            request("DELETE", address.as_str(), String::new(), key.as_ref()).map_err(|e| failed(e.into()))?;
+        AzureAuthorizer::new(&credential, &self.account).try_authorize(&mut request)?;
+        match send(&self.client, request).await.map_err(|e| failed(e.into()))? {
+            Answer { status: 202 | 404, .. } => Ok(()),
+            // What `object_store` says of a refusal, so that people are helped alike.
+            Answer { status, body } => {
+                let said = format!("Server returned non-2xx status code: {}: {body}", named(status));
+                Err(failed(said.into()))
             }
-            tokio::time::sleep(Duration::from_millis(100 << tried.min(7))).await;
-            tried += 1;
         }
     }
 }

@@ -3,10 +3,12 @@
 use std::error::Error as StdError;
 use std::io;
 
-use object_store::client::{HttpError, HttpErrorKind};
-
 use super::Lake;
+use super::failure::{Failure, causes};
+use super::http::{NetworkError, NetworkErrorKind};
+use super::retry::RetriesExhausted;
 use crate::Error;
+use crate::telemetry::human;
 
 /// A store's own words are kept up to this many bytes: some answer with whole pages.
 const MAX_MESSAGE: usize = 700;
@@ -23,48 +25,89 @@ impl Lake {
 
 /// `cannot {operation} {url}: {the store's words}`, with what to do where the cause is a known one.
 pub(super) fn explain(operation: &str, url: &str, error: &(dyn StdError + 'static)) -> Error {
-    let message = format!("cannot {operation} `{url}`: {}", scrub(&error.to_string()));
-    let explained = Error::lake(message);
+    let explained = Error::lake(format!("cannot {operation} `{url}`: {}", words(error)));
     match help(error) {
         Some(help) => explained.with_help(help),
         None => explained,
     }
 }
 
+/// What went wrong, without what may be secret: the store's own words, or why there were none.
+pub(super) fn words(error: &(dyn StdError + 'static)) -> String {
+    let said = match Failure::of(error) {
+        Failure::Network(_) => {
+            causes(error).find(|cause| cause.is::<NetworkError>()).map(|cause| scrub(&cause.to_string()))
+        }
+        Failure::Status(200..=299, said) => Some(format!("the store answers with an error: {}", scrub(&said))),
+        Failure::Status(_, said) => Some(format!("the store answers {}", scrub(&said))),
+        Failure::Other => None,
+    };
+    let said = said.unwrap_or_else(|| scrub(&error.to_string()));
+    match causes(error).find_map(|cause| cause.downcast_ref::<RetriesExhausted>()) {
+        Some(RetriesExhausted { tries, time, .. }) => {
+            format!("{said}; tried {tries} times in {}", human::seconds(time.as_secs_f64()))
+        }
+        None => said,
+    }
+}
+
 fn help(error: &(dyn StdError + 'static)) -> Option<&'static str> {
-    let chain = || std::iter::successors(Some(error), |&e| e.source());
-    // An HTTP client's failure has an `io::Error` of its own further down, which is not about files.
-    if let Some(http) = chain().find_map(|e| e.downcast_ref::<HttpError>()) {
-        return match http.kind() {
-            HttpErrorKind::Connect => Some("check the lake's URL, the network and the proxy settings, then run again"),
-            HttpErrorKind::Timeout => Some("the store does not answer in time: check the network, then run again"),
-            _ => None,
-        };
+    match Failure::of(error) {
+        Failure::Network(kind) => Some(network_help(kind)),
+        Failure::Status(status, said) => status_help(status, &said),
+        Failure::Other => io_help(causes(error).find_map(|cause| cause.downcast_ref::<io::Error>())?),
     }
-    if let Some(io) = chain().find_map(|e| e.downcast_ref::<io::Error>()) {
-        return io_help(io);
+}
+
+fn network_help(kind: NetworkErrorKind) -> &'static str {
+    match kind {
+        NetworkErrorKind::UnknownHost => "check the lake's URL and `endpoint` for a typing error, and the name server",
+        NetworkErrorKind::NameServer => "check the network and the name server, then run again",
+        NetworkErrorKind::Certificate => {
+            "check the address and the clock; where a store or a proxy has a certificate of its own, add its root certificate \
+             to the system's"
+        }
+        NetworkErrorKind::Refused | NetworkErrorKind::Unreachable => {
+            "check the lake's URL, the network and the proxy settings, then run again"
+        }
+        NetworkErrorKind::Closed | NetworkErrorKind::Timeout | NetworkErrorKind::Other => {
+            "check the network and the store, then run again"
+        }
     }
-    let error = chain().find_map(|e| e.downcast_ref::<object_store::Error>())?;
-    match error {
-        _ if has_status(error, "403 Forbidden") || has_status(error, "401 Unauthorized") => Some(
+}
+
+/// What to do about a status. The codes in the body are those of Azure and S3.
+fn status_help(status: u16, said: &str) -> Option<&'static str> {
+    let says = |codes: &[&str]| codes.iter().any(|code| said.contains(code));
+    Some(match status {
+        _ if says(&["AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraint"]) => {
+            "set `region` to the bucket's region"
+        }
+        _ if says(&["RequestTimeTooSkewed"]) => "set this machine's clock: the store refuses requests of another time",
+        _ if says(&["ExpiredToken", "token is expired", "Signature not valid in the specified time frame"]) => {
+            "check the credential: it has expired; where it is in a `file:`, a new one there is used at once"
+        }
+        401 => "check the credential: the store does not know it, or it has expired",
+        403 if says(&["AuthenticationFailed", "InvalidAccessKeyId", "SignatureDoesNotMatch"]) => {
+            "check the credential: the store does not accept it; it is wrong, or belongs to another account"
+        }
+        403 if says(&["AuthorizationFailure", "IpAuthorization"]) => {
+            "check the credential's rights, and the firewall of the storage account: it may not let this machine in"
+        }
+        403 => {
             "check the credential, and that it may read, write, list and delete here \
              (Azure: `Storage Blob Data Contributor`, or a SAS with `racwdl` for a container; \
-             S3: `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject`, `s3:ListBucket`; GCS: `Storage Object User`)",
-        ),
-        _ if is_not_found(error) => {
-            Some("the container or bucket is gone, or the URL names another one: check it, then run again")
+             S3: `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject`, `s3:ListBucket`; GCS: `Storage Object User`)"
         }
-        _ => None,
-    }
+        404 => "the container or bucket is gone, or the URL names another one: check it, then run again",
+        301 => "set `region` to the bucket's region, or `endpoint` to its address",
+        _ => return None,
+    })
 }
 
 /// Whether a store answered 404. Lists report it as a generic error, so that only the text tells.
 pub(super) fn is_not_found(error: &object_store::Error) -> bool {
-    matches!(error, object_store::Error::NotFound { .. }) || has_status(error, "404 Not Found")
-}
-
-fn has_status(error: &object_store::Error, status: &str) -> bool {
-    error.to_string().contains(&format!("status code: {status}"))
+    matches!(error, object_store::Error::NotFound { .. }) || matches!(Failure::of(error), Failure::Status(404, _))
 }
 
 fn io_help(error: &io::Error) -> Option<&'static str> {

@@ -5,17 +5,22 @@
 //! create-if-absent.
 
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
+use object_store::client::{HttpError, HttpErrorKind};
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
-    CopyMode, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+    CopyMode, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+
+use super::PartStore;
 
 /// What goes wrong with one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,9 +35,9 @@ pub enum Fault {
     Conflict,
     /// The request is applied, its answer is lost, and the retry inside the client finds its own work: `409` or `412`.
     HidesSuccess,
-    /// `429 Too Many Requests`, to the last retry; nothing is written.
+    /// `429 Too Many Requests`; nothing is written.
     Throttled,
-    /// `503 Service Unavailable`, to the last retry; nothing is written.
+    /// `503 Service Unavailable`; nothing is written.
     Unavailable,
     /// Takes so long that every other task gets its turn first.
     Slow,
@@ -122,12 +127,12 @@ struct State {
 /// A store that fails by plan. Clones share the plan and the record.
 #[derive(Clone)]
 pub struct FaultyStore {
-    inner: Arc<dyn ObjectStore>,
+    inner: Arc<dyn PartStore>,
     state: Arc<Mutex<State>>,
 }
 
 impl FaultyStore {
-    pub fn new(inner: Arc<dyn ObjectStore>, plan: FaultPlan) -> Self {
+    pub fn new(inner: Arc<dyn PartStore>, plan: FaultPlan) -> Self {
         FaultyStore { inner, state: Arc::new(Mutex::new(State { plan, events: Vec::new(), late: Vec::new() })) }
     }
 
@@ -194,17 +199,17 @@ impl FaultyStore {
         let (number, fault) = self.begin(operation, key).await;
         match fault {
             None | Some(Fault::Slow) => request.await,
-            Some(Fault::FailsBefore) => Err(failure("the connection was refused")),
-            Some(Fault::Throttled) => Err(failure("status code: 429 Too Many Requests, after 10 retries")),
-            Some(Fault::Unavailable) => Err(failure("status code: 503 Service Unavailable, after 10 retries")),
+            Some(Fault::FailsBefore) => Err(unanswered("the connection was refused")),
+            Some(Fault::Throttled) => Err(failure("Server returned non-2xx status code: 429 Too Many Requests")),
+            Some(Fault::Unavailable) => Err(failure("Server returned non-2xx status code: 503 Service Unavailable")),
             Some(Fault::FailsAfter) => {
                 request.await?;
-                Err(failure("the connection was closed before the answer came"))
+                Err(unanswered("the connection was closed before the answer came"))
             }
             Some(Fault::LandsLate(after)) => {
                 let effect = request.map(drop).boxed();
                 self.state().late.push((number + after.max(1), effect));
-                Err(failure("timed out"))
+                Err(unanswered("timed out"))
             }
             // A request without a condition is never refused for one.
             Some(Fault::Conflict) => match refusal {
@@ -226,9 +231,9 @@ impl FaultyStore {
         match self.begin(operation, key).await.1 {
             // There is no condition to refuse, and a late answer is no answer.
             None | Some(Fault::Slow | Fault::Conflict | Fault::HidesSuccess) => Ok(()),
-            Some(Fault::Throttled) => Err(failure("status code: 429 Too Many Requests, after 10 retries")),
-            Some(Fault::Unavailable) => Err(failure("status code: 503 Service Unavailable, after 10 retries")),
-            Some(Fault::FailsBefore | Fault::FailsAfter | Fault::LandsLate(_)) => Err(failure("timed out")),
+            Some(Fault::Throttled) => Err(failure("Server returned non-2xx status code: 429 Too Many Requests")),
+            Some(Fault::Unavailable) => Err(failure("Server returned non-2xx status code: 503 Service Unavailable")),
+            Some(Fault::FailsBefore | Fault::FailsAfter | Fault::LandsLate(_)) => Err(unanswered("timed out")),
         }
     }
 }
@@ -248,8 +253,15 @@ fn seeded(seed: u64, number: u32, per_mille: u32) -> Option<Fault> {
     })
 }
 
+/// What a client says of an answer.
 fn failure(what: &'static str) -> Error {
     Error::Generic { store: "faulty", source: what.into() }
+}
+
+/// What a client says where there was no answer.
+fn unanswered(what: &'static str) -> Error {
+    let error = HttpError::new(HttpErrorKind::Interrupted, io::Error::new(io::ErrorKind::ConnectionReset, what));
+    Error::Generic { store: "faulty", source: error.into() }
 }
 
 fn already_exists(key: &Path) -> Error {
@@ -272,11 +284,8 @@ impl ObjectStore for FaultyStore {
         self.change(operation, location, refusal, async move { inner.put_opts(&key, payload, opts).await }).await
     }
 
-    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        let (inner, key) = (self.inner.clone(), location.clone());
-        let begin = async move { inner.put_multipart_opts(&key, opts).await };
-        let upload = self.change(Operation::StartUpload, location, None, begin).await?;
-        Ok(Box::new(FaultyUpload { upload: Some(upload), key: location.clone(), store: self.clone() }))
+    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        Err(failure("lakes upload parts by their number"))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -340,43 +349,36 @@ impl fmt::Display for FaultyStore {
     }
 }
 
-#[derive(Debug)]
-struct FaultyUpload {
-    /// Gone once it was completed.
-    upload: Option<Box<dyn MultipartUpload>>,
-    key: Path,
-    store: FaultyStore,
-}
-
 #[async_trait]
-impl MultipartUpload for FaultyUpload {
-    fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let (store, key) = (self.store.clone(), self.key.clone());
-        match &mut self.upload {
-            Some(upload) => {
-                let part = upload.put_part(data);
-                async move { store.change(Operation::PutPart, &key, None, part).await }.boxed()
-            }
-            None => futures::future::ready(Err(failure("the upload was completed before"))).boxed(),
-        }
+impl MultipartStore for FaultyStore {
+    async fn create_multipart(&self, path: &Path) -> Result<MultipartId> {
+        let (inner, key) = (self.inner.clone(), path.clone());
+        let begin = async move { inner.create_multipart(&key).await };
+        self.change(Operation::StartUpload, path, None, begin).await
     }
 
-    async fn complete(&mut self) -> Result<PutResult> {
-        let mut upload = self.upload.take().ok_or_else(|| failure("the upload was completed before"))?;
-        let request = async move { upload.complete().await };
-        self.store.change(Operation::CompleteUpload, &self.key, None, request).await
+    async fn put_part(&self, path: &Path, id: &MultipartId, number: usize, data: PutPayload) -> Result<PartId> {
+        let (inner, key, id) = (self.inner.clone(), path.clone(), id.clone());
+        let put = async move { inner.put_part(&key, &id, number, data).await };
+        self.change(Operation::PutPart, path, None, put).await
     }
 
-    async fn abort(&mut self) -> Result<()> {
-        let Some(mut upload) = self.upload.take() else { return Ok(()) };
-        let request = async move { upload.abort().await };
-        self.store.change(Operation::AbortUpload, &self.key, None, request).await
+    async fn complete_multipart(&self, path: &Path, id: &MultipartId, parts: Vec<PartId>) -> Result<PutResult> {
+        let (inner, key, id) = (self.inner.clone(), path.clone(), id.clone());
+        let complete = async move { inner.complete_multipart(&key, &id, parts).await };
+        self.change(Operation::CompleteUpload, path, None, complete).await
+    }
+
+    async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
+        let (inner, key, id) = (self.inner.clone(), path.clone(), id.clone());
+        let abort = async move { inner.abort_multipart(&key, &id).await };
+        self.change(Operation::AbortUpload, path, None, abort).await
     }
 }
 
 /// A store that takes create-if-absent and ignores it, as some S3 servers do.
 #[derive(Debug)]
-pub struct Unconditional(pub Arc<dyn ObjectStore>);
+pub struct Unconditional(pub Arc<dyn PartStore>);
 
 #[async_trait]
 impl ObjectStore for Unconditional {
@@ -412,5 +414,24 @@ impl ObjectStore for Unconditional {
 impl fmt::Display for Unconditional {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Unconditional({})", self.0)
+    }
+}
+
+#[async_trait]
+impl MultipartStore for Unconditional {
+    async fn create_multipart(&self, path: &Path) -> Result<MultipartId> {
+        self.0.create_multipart(path).await
+    }
+
+    async fn put_part(&self, path: &Path, id: &MultipartId, number: usize, data: PutPayload) -> Result<PartId> {
+        self.0.put_part(path, id, number, data).await
+    }
+
+    async fn complete_multipart(&self, path: &Path, id: &MultipartId, parts: Vec<PartId>) -> Result<PutResult> {
+        self.0.complete_multipart(path, id, parts).await
+    }
+
+    async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
+        self.0.abort_multipart(path, id).await
     }
 }

@@ -11,19 +11,26 @@
 //! - A lost race is a value ([`Created`], [`Publish`]); errors are of [`crate::Kind::Lake`] and carry no credential.
 
 mod clock;
+mod credentials;
 mod direct;
 mod error;
+mod failure;
 pub mod faulty;
+mod http;
 mod local;
+mod metadata;
 mod probe;
 mod provision;
 mod publish;
+mod retry;
 mod stage;
 mod store;
+mod upload;
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -32,29 +39,45 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::plan::{LakePlan, Location};
 use crate::{Error, Result};
 use clock::StoreClock;
+use credentials::Renewable;
 use direct::AzureDelete;
 use local::LocalLake;
+pub use retry::{Outage, Retries};
 pub use stage::{Staged, Staging};
-use store::{Flavor, Patience, Root};
+pub use store::PartStore;
+use store::{Flavor, Root};
+
+/// How long a lake is tried while it is opened, or looked at, with a person waiting: a mistyped URL is reported in seconds.
+const OPENING: Duration = Duration::from_secs(5);
 
 /// A place in an object store. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Lake {
     store: Arc<dyn ObjectStore>,
+    /// The same store, where objects are uploaded in parts.
+    parts: Option<Arc<dyn PartStore>>,
     /// The folder, where the lake is one.
     local: Option<Arc<LocalLake>>,
     /// Deletes where the store's own way of it is not good enough.
     azure: Option<Arc<AzureDelete>>,
+    /// The credential, where it may be replaced.
+    credential: Option<Arc<dyn Renewable>>,
     flavor: Flavor,
     /// What stands before a key in a URL for people: no credential, ends in `/`.
     base: Arc<str>,
     log_folder: Arc<str>,
     writable: bool,
     clock: StoreClock,
+    /// How long a request that fails for a reason that may pass is made again.
+    retry_for: Duration,
+    retries: Arc<Retries>,
+    /// Turns true when nothing is to be waited for any more.
+    stop: Option<watch::Receiver<bool>>,
 }
 
 /// What became of a [`Lake::create`].
@@ -121,24 +144,23 @@ impl Lake {
             lake.sweep().await?;
             return Ok(Lake { clock, ..lake });
         }
-        // Impatient first: a mistyped URL is reported in seconds, not after all the retries that a long run wants.
-        let impatient = Root::open(&plan.location, Patience::Short)?;
-        let probing = Lake::assemble(impatient, plan, true);
+        let lake = Lake::assemble(Root::open(&plan.location)?, plan, true);
+        let probing = lake.clone().retrying_for(OPENING.min(plan.retry_for));
         if probing.is_container_missing().await? {
             provision::create_container(&plan.location, &probing.url("")).await?;
         }
         let clock = probing.probe_clock().await?;
-        Ok(Lake { clock, ..Lake::assemble(Root::open(&plan.location, Patience::Long)?, plan, true) })
+        Ok(Lake { clock, ..lake })
     }
 
     /// Opens a lake for looking at it: creates and writes nothing, now or later. A lake that does not exist reads as empty.
-    /// Where somebody waits for the answer, requests are tried for seconds only.
+    /// Somebody waits for the answer, so that requests are tried for seconds only.
     ///
     /// # Errors
     ///
     /// Of [`crate::Kind::Lake`], where the location cannot be spoken to at all.
     pub async fn open_read_only(plan: &LakePlan) -> Result<Lake> {
-        Lake::open_with(plan, Patience::Short).await
+        Ok(Lake::open_for_lookups(plan).await?.retrying_for(OPENING.min(plan.retry_for)))
     }
 
     /// The same for an export that runs: requests are tried for as long as its own.
@@ -147,7 +169,14 @@ impl Lake {
     ///
     /// As of [`Lake::open_read_only`].
     pub async fn open_for_lookups(plan: &LakePlan) -> Result<Lake> {
-        Lake::open_with(plan, Patience::Long).await
+        let root = match &plan.location {
+            Location::Local(folder) => match LocalLake::open_existing(folder, &plan.log_folder).await? {
+                Some(local) => Root::local(local),
+                None => Root::memory_of(Arc::new(InMemory::new())).with_base_of(&plan.location),
+            },
+            location => Root::open(location)?,
+        };
+        Ok(Lake::assemble(root, plan, false))
     }
 
     /// Opens a lake for a note in it: creates nothing by opening, and proves nothing.
@@ -156,44 +185,54 @@ impl Lake {
     ///
     /// As of [`Lake::open_read_only`].
     pub async fn open_for_notes(plan: &LakePlan) -> Result<Lake> {
-        Ok(Lake { writable: true, ..Lake::open_read_only(plan).await? })
-    }
-
-    async fn open_with(plan: &LakePlan, patience: Patience) -> Result<Lake> {
-        let root = match &plan.location {
-            Location::Local(folder) => match LocalLake::open_existing(folder, &plan.log_folder).await? {
-                Some(local) => Root::local(local),
-                None => Root { store: Arc::new(InMemory::new()), ..Root::memory("") }.with_base_of(&plan.location),
-            },
-            location => Root::open(location, patience)?,
-        };
-        Ok(Lake::assemble(root, plan, false))
+        Ok(Lake { writable: true, ..Lake::open_read_only(plan).await?.for_notes() })
     }
 
     /// A writable lake over any store, for what does not outlive the process: no probe is made, nothing is created.
     ///
     /// The store is taken for one that honours create-if-absent for puts and for copies, as [`InMemory`] does.
-    pub fn with_store(store: Arc<dyn ObjectStore>, name: &str, log_folder: &str) -> Lake {
-        let root = Root { store, ..Root::memory(name) };
-        Lake::from_root(root, log_folder, true)
+    pub fn with_store(store: Arc<dyn PartStore>, name: &str, log_folder: &str) -> Lake {
+        let location = Location::Memory(name.to_owned());
+        let root = Root::memory_of(store).with_base_of(&location);
+        Lake::from_root(root, log_folder, true, Duration::ZERO)
     }
 
     fn assemble(root: Root, plan: &LakePlan, writable: bool) -> Lake {
-        Lake::from_root(root, &plan.log_folder, writable)
+        Lake::from_root(root, &plan.log_folder, writable, plan.retry_for)
     }
 
-    fn from_root(root: Root, log_folder: &str, writable: bool) -> Lake {
-        let Root { store, local, azure, flavor, base } = root;
+    fn from_root(root: Root, log_folder: &str, writable: bool, retry_for: Duration) -> Lake {
+        let Root { store, parts, local, azure, credential, flavor, base } = root;
         Lake {
             store,
+            parts,
             local,
             azure,
+            credential,
             flavor,
             base: base.into(),
             log_folder: log_folder.into(),
             writable,
             clock: StoreClock::default(),
+            retry_for,
+            retries: Arc::default(),
+            stop: None,
         }
+    }
+
+    /// The same lake; requests that fail are made again for `time`.
+    pub fn retrying_for(self, time: Duration) -> Lake {
+        Lake { retry_for: time, ..self }
+    }
+
+    /// The same lake for notes that nothing depends on: what fails is not tried again, nor counted.
+    pub fn for_notes(&self) -> Lake {
+        Lake { retry_for: Duration::ZERO, retries: Arc::default(), ..self.clone() }
+    }
+
+    /// The same lake for a run: its retries are counted and shown in `retries`, and it waits for nothing once `stop` is true.
+    pub fn for_run(self, retries: Arc<Retries>, stop: watch::Receiver<bool>) -> Lake {
+        Lake { retries, stop: Some(stop), ..self }
     }
 
     /// The object's address, for people: without credentials, and not meant to be parsed.
@@ -238,8 +277,10 @@ impl Lake {
         if let Some(local) = &self.local {
             return local.create(self.path("create", key)?, bytes).await.map_err(|e| self.io_error("create", key, e));
         }
+        let path = self.path("create", key)?;
         let options = PutOptions { mode: PutMode::Create, ..Default::default() };
-        match self.store.put_opts(&self.path("create", key)?, bytes.into(), options).await {
+        let put = || self.store.put_opts(&path, bytes.clone().into(), options.clone());
+        match self.request("create", key, put).await {
             Ok(_) => Ok(Created::Created),
             // Stores answer 409 or 412; which of the two depends on the store and on the moment.
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
@@ -256,19 +297,19 @@ impl Lake {
         if let Some(local) = &self.local {
             return local.replace(path, bytes).await.map_err(|e| self.io_error("write", key, e));
         }
-        self.store.put(&path, bytes.into()).await.map(drop).map_err(|e| self.error("write", key, e))
+        let put = || self.store.put_opts(&path, bytes.clone().into(), PutOptions::default());
+        self.request("write", key, put).await.map(drop).map_err(|e| self.error("write", key, e))
     }
 
     /// Reads a whole object; `None` where there is none.
     pub async fn get(&self, key: &str) -> Result<Option<Object>> {
-        let result = match self.store.get(&self.path("read", key)?).await {
-            Ok(result) => result,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(e) => return Err(self.error("read", key, e)),
+        let path = self.path("read", key)?;
+        let read = || async {
+            let result = self.store.get(&path).await?;
+            let (version, modified) = (self.version_of(&result.meta), result.meta.last_modified);
+            Ok(Object { bytes: result.bytes().await?, version, modified })
         };
-        let (version, modified) = (self.version_of(&result.meta), result.meta.last_modified);
-        let bytes = result.bytes().await.map_err(|e| self.error("read", key, e))?;
-        Ok(Some(Object { bytes, version, modified }))
+        found(self.request("read", key, read).await).map_err(|e| self.error("read", key, e))
     }
 
     /// Reads the bytes `range` of an object; `None` where there is no such object.
@@ -280,10 +321,10 @@ impl Lake {
         if range.is_empty() {
             return Ok(self.head(key).await?.map(|_| Bytes::new()));
         }
-        let bytes = match self.store.get_range(&self.path("read", key)?, range.clone()).await {
-            Ok(bytes) => bytes,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(e) => return Err(self.error("read", key, e)),
+        let path = self.path("read", key)?;
+        let read = || self.store.get_range(&path, range.clone());
+        let Some(bytes) = found(self.request("read", key, read).await).map_err(|e| self.error("read", key, e))? else {
+            return Ok(None);
         };
         let (asked, found) = (range.end - range.start, bytes.len() as u64);
         if found != asked {
@@ -296,18 +337,16 @@ impl Lake {
 
     /// Size and version of an object; `None` where there is none.
     pub async fn head(&self, key: &str) -> Result<Option<Meta>> {
-        match self.store.head(&self.path("look at", key)?).await {
-            Ok(meta) => Ok(Some(self.meta(meta))),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(e) => Err(self.error("look at", key, e)),
-        }
+        let path = self.path("look at", key)?;
+        let meta = self.request("look at", key, || self.store.head(&path)).await;
+        Ok(found(meta).map_err(|e| self.error("look at", key, e))?.map(|meta| self.meta(meta)))
     }
 
     /// Every object below the folder `prefix` (`""`: the whole lake), sorted by key.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Meta>> {
         let path = self.path("list", prefix)?;
-        let listed: Result<Vec<_>, _> = self.store.list(Some(&path)).map_ok(|m| self.meta(m)).try_collect().await;
-        match listed {
+        let list = || self.store.list(Some(&path)).map_ok(|meta| self.meta(meta)).try_collect::<Vec<_>>();
+        match self.request("list", prefix, list).await {
             Ok(mut metas) => {
                 metas.sort_unstable_by(|a, b| a.key.cmp(&b.key));
                 Ok(metas)
@@ -322,13 +361,14 @@ impl Lake {
     pub async fn delete(&self, key: &str) -> Result<()> {
         self.check_writable("delete", key)?;
         let path = self.path("delete", key)?;
-        if let Some(azure) = &self.azure {
-            return azure.delete(&path, &self.url(key)).await;
-        }
-        match self.store.delete(&path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(self.error("delete", key, e)),
-        }
+        let delete = || async {
+            match &self.azure {
+                Some(azure) => azure.delete(&path).await,
+                None => self.store.delete(&path).await,
+            }
+        };
+        let deleted = found(self.request("delete", key, delete).await);
+        deleted.map(drop).map_err(|e| self.error("delete", key, e))
     }
 
     /// Begins an object of unknown length that waits to be published. `key` must be this attempt's own: what stood there
@@ -412,8 +452,17 @@ impl Lake {
     }
 }
 
+/// What was asked for; `None` where it is not there.
+fn found<T>(answer: object_store::Result<T>) -> object_store::Result<Option<T>> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
 /// The in-memory lakes of this process, by name: two opens of one name share it.
-fn memory_store(name: &str) -> Arc<dyn ObjectStore> {
+fn memory_store(name: &str) -> Arc<InMemory> {
     static STORES: LazyLock<Mutex<HashMap<String, Arc<InMemory>>>> = LazyLock::new(Mutex::default);
     let mut stores = STORES.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     stores.entry(name.to_owned()).or_default().clone()

@@ -57,7 +57,8 @@ impl Lake {
     pub async fn is_container_missing(&self) -> Result<bool> {
         use futures::TryStreamExt;
         let path = object_store::path::Path::from(self.log_folder()).join("probe");
-        match self.store.list(Some(&path)).try_next().await {
+        let list = || async { self.store.list(Some(&path)).try_next().await };
+        match self.request("list", "", list).await {
             Ok(_) => Ok(false),
             Err(e) if super::error::is_not_found(&e) => Ok(true),
             Err(e) => Err(self.error("list", "", e)),

@@ -6,7 +6,7 @@ use object_store::client::HttpRequest;
 
 use super::direct::{self, Answer};
 use super::error::{explain, scrub};
-use super::store::{self, Patience};
+use super::store;
 use crate::plan::Location;
 use crate::{Error, Result};
 
@@ -22,7 +22,7 @@ pub(super) async fn create_container(location: &Location, url: &str) -> Result<(
     match location {
         Location::Azure { account, container, endpoint, .. } => {
             let address = direct::azure_container(account, container, endpoint.as_deref());
-            let credential = store::azure(location, Patience::Short)?.credentials().get_credential().await;
+            let credential = store::azure(location, None)?.credentials().get_credential().await;
             let credential = credential.map_err(|e| explain("create the container of", url, &e))?;
             let mut request = direct::request("PUT", &format!("{address}?restype=container"), String::new(), url)?;
             let signed = AzureAuthorizer::new(&credential, account).try_authorize(&mut request);
@@ -30,7 +30,7 @@ pub(super) async fn create_container(location: &Location, url: &str) -> Result<(
             judge_azure(ask(request, endpoint.as_deref(), url).await?, url)
         }
         Location::S3 { bucket, region, endpoint, .. } => {
-            let credential = store::s3(location, Patience::Short)?.credentials().get_credential().await;
+            let credential = store::s3(location, None)?.credentials().get_credential().await;
             let credential = credential.map_err(|e| explain("create the bucket of", url, &e))?;
             let service = match endpoint {
                 Some(endpoint) => endpoint.trim_end_matches('/').to_owned(),

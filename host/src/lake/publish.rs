@@ -15,14 +15,18 @@ use object_store::{
     UpdateVersion,
 };
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use super::local::{self, Linked, LocalLake};
 use super::store::Flavor;
-use super::{Lake, Publish, Staged, Version};
+use super::{Lake, Publish, Staged, Version, found};
 use crate::{Error, Result};
 
 /// How often an unfounded refusal is tried again.
 const TRIES: usize = 8;
+
+/// How long a copy that was accepted may take at least.
+const SETTLING: Duration = Duration::from_secs(15);
 
 /// What a key holds, compared with staged bytes.
 enum Holds {
@@ -36,13 +40,15 @@ impl Lake {
         let (from, to) = (self.path("publish", staged_key)?, self.path("publish", key)?);
         // S3 cannot copy if absent; there the read before it and the pinned bytes have to do.
         let mode = if self.flavor == Flavor::S3 { CopyMode::Overwrite } else { CopyMode::Create };
-        for _ in 0..TRIES {
+        for tried in 0..TRIES {
+            pause(tried).await;
             match self.holds(key, staged).await? {
                 Holds::Same(version) => return Ok(Publish::Published(version)),
                 Holds::Other(_) => return Ok(Publish::Conflict),
                 Holds::Nothing => {}
             }
-            match self.store.copy_opts(&from, &to, CopyOptions::new().with_mode(mode)).await {
+            let copy = || self.store.copy_opts(&from, &to, CopyOptions::new().with_mode(mode));
+            match self.request("publish", key, copy).await {
                 Ok(()) => return self.settled(staged, key).await,
                 // Published and cleaned by another, or never staged.
                 Err(StoreError::NotFound { .. }) => return self.without_staged(staged, key).await,
@@ -67,9 +73,11 @@ impl Lake {
         if Staged::of(&object.bytes) != *staged {
             return Err(self.not_what_was_staged(staged_key));
         }
-        for _ in 0..TRIES {
+        for tried in 0..TRIES {
+            pause(tried).await;
             let options = PutOptions { mode: self.mode(expected), ..Default::default() };
-            match self.store.put_opts(&path, object.bytes.clone().into(), options).await {
+            let put = || self.store.put_opts(&path, object.bytes.clone().into(), options.clone());
+            match self.request("publish", key, put).await {
                 Ok(put) => return Ok(Publish::Published(self.version(put.e_tag.as_deref(), put.version.as_deref()))),
                 Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {}
                 Err(e) => return Err(self.error("publish", key, e)),
@@ -154,10 +162,12 @@ impl Lake {
 
     /// The outcome of a copy that was accepted. Azure may still be at it, though within one account it hardly ever is.
     async fn settled(&self, staged: &Staged, key: &str) -> Result<Publish> {
-        for wait in 0..TRIES as u32 {
+        let began = Instant::now();
+        for tried in 1.. {
             match self.head(key).await? {
                 Some(meta) if meta.size == staged.length => return Ok(Publish::Published(meta.version)),
-                _ => tokio::time::sleep(Duration::from_millis(50 << wait)).await,
+                _ if began.elapsed() > self.retry_for.max(SETTLING) => break,
+                _ => pause(tried.min(TRIES)).await,
             }
         }
         Err(self.undecided(key))
@@ -165,39 +175,22 @@ impl Lake {
 
     /// Reads `key` and compares; of a wrong length nothing is read.
     async fn holds(&self, key: &str, staged: &Staged) -> Result<Holds> {
-        let result = match self.store.get(&self.path("read", key)?).await {
-            Ok(result) => result,
-            Err(StoreError::NotFound { .. }) => return Ok(Holds::Nothing),
-            Err(e) => return Err(self.error("read", key, e)),
+        let path = self.path("read", key)?;
+        let read = || async {
+            let result = self.store.get(&path).await?;
+            let version = self.version_of(&result.meta);
+            let is_same = result.meta.size == staged.length && hash(result).await? == *staged;
+            Ok(if is_same { Holds::Same(version) } else { Holds::Other(version) })
         };
-        let version = self.version_of(&result.meta);
-        if result.meta.size != staged.length {
-            return Ok(Holds::Other(version));
-        }
-        Ok(match self.hash(key, result).await? == *staged {
-            true => Holds::Same(version),
-            false => Holds::Other(version),
-        })
+        let holds = found(self.request("read", key, read).await).map_err(|e| self.error("read", key, e))?;
+        Ok(holds.unwrap_or(Holds::Nothing))
     }
 
     /// What an object would be if it were staged; `None` where there is none. It is read and not held.
     pub async fn digest(&self, key: &str) -> Result<Option<Staged>> {
-        match self.store.get(&self.path("read", key)?).await {
-            Ok(result) => self.hash(key, result).await.map(Some),
-            Err(StoreError::NotFound { .. }) => Ok(None),
-            Err(e) => Err(self.error("read", key, e)),
-        }
-    }
-
-    async fn hash(&self, key: &str, result: GetResult) -> Result<Staged> {
-        let mut hasher = Sha256::new();
-        let mut length = 0;
-        let mut chunks = result.into_stream();
-        while let Some(chunk) = chunks.try_next().await.map_err(|e| self.error("read", key, e))? {
-            hasher.update(&chunk);
-            length += chunk.len() as u64;
-        }
-        Ok(Staged { length, sha256: hex::encode(hasher.finalize()) })
+        let path = self.path("read", key)?;
+        let read = || async { hash(self.store.get(&path).await?).await };
+        found(self.request("read", key, read).await).map_err(|e| self.error("read", key, e))
     }
 
     /// The version that a staged file keeps when it is moved; `None` where it is gone.
@@ -235,4 +228,22 @@ impl Lake {
         Error::lake(format!("cannot publish `{url}`: the store keeps refusing although nothing stands in the way"))
             .with_help("run again later; if it stays so, look at the store's own log")
     }
+}
+
+/// Waits before a further try.
+async fn pause(tried: usize) {
+    if tried > 0 {
+        tokio::time::sleep(Duration::from_millis(25 << tried)).await;
+    }
+}
+
+async fn hash(result: GetResult) -> object_store::Result<Staged> {
+    let mut hasher = Sha256::new();
+    let mut length = 0;
+    let mut chunks = result.into_stream();
+    while let Some(chunk) = chunks.try_next().await? {
+        hasher.update(&chunk);
+        length += chunk.len() as u64;
+    }
+    Ok(Staged { length, sha256: hex::encode(hasher.finalize()) })
 }

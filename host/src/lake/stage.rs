@@ -9,19 +9,14 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutPayload, WriteMultipart};
+use object_store::{ObjectStoreExt, PutPayload};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
+use super::upload::{PART, Upload};
 use super::{Lake, local};
 use crate::Result;
-
-/// What one request carries, and what is held in memory. Stores ask for at least 5 MiB and at most 10,000 parts.
-const PART: usize = 8 << 20;
-
-/// Parts on their way at once.
-const PARTS_IN_FLIGHT: usize = 4;
 
 /// What is handed to the disk at once: large enough that the hand-over costs nothing, small enough to stay in the cache.
 const LOCAL_WRITE: usize = 1 << 20;
@@ -65,7 +60,7 @@ enum Sink {
     },
     Remote {
         hasher: Sha256,
-        upload: Option<WriteMultipart>,
+        upload: Option<Upload>,
     },
 }
 
@@ -111,9 +106,10 @@ impl Staging {
         self.buffered += bytes.len();
         let limit = match &mut self.sink {
             Sink::Local { .. } => LOCAL_WRITE,
-            Sink::Remote { hasher, .. } => {
+            Sink::Remote { hasher, upload } => {
                 hasher.update(&bytes);
-                PART
+                // An upload that has begun keeps what is less than a part.
+                if upload.is_some() { 0 } else { PART }
             }
         };
         self.buffer.push(bytes);
@@ -134,14 +130,10 @@ impl Staging {
             Sink::Remote { upload, .. } => {
                 let upload = match upload {
                     Some(upload) => upload,
-                    None => {
-                        let begun = self.lake.store.put_multipart(&self.path).await?;
-                        upload.insert(WriteMultipart::new_with_chunk_size(begun, PART))
-                    }
+                    None => upload.insert(Upload::begin(&self.lake, &self.key, &self.path).await?),
                 };
                 for chunk in chunks {
-                    upload.wait_for_capacity(PARTS_IN_FLIGHT).await?;
-                    upload.put(chunk);
+                    upload.write(chunk).await?;
                 }
             }
         }
@@ -175,7 +167,11 @@ impl Staging {
             Sink::Remote { hasher, upload } => {
                 match upload.take() {
                     Some(upload) => upload.finish().await?,
-                    None => self.lake.store.put(&self.path, PutPayload::from_iter(self.buffer.drain(..))).await?,
+                    None => {
+                        let bytes = PutPayload::from_iter(self.buffer.drain(..));
+                        let put = || self.lake.store.put(&self.path, bytes.clone());
+                        self.lake.request("stage", &self.key, put).await?;
+                    }
                 };
                 Ok(hex::encode(std::mem::take(hasher).finalize()))
             }

@@ -222,6 +222,7 @@ fn plan(files: Files, input: &Path) -> ExportPlan {
             name: "main".into(),
             location: Location::Memory("unused".into()),
             log_folder: "_lakeport".into(),
+            retry_for: Duration::ZERO,
         }),
         filters: Vec::new(),
         transforms: Vec::new(),
@@ -280,7 +281,7 @@ fn every_id_once() -> BTreeMap<usize, usize> {
 /// Runs with faults until a run reports none, then once more without; every record must be there once.
 async fn survive(files: Files, content: Content, plan: FaultPlan, seed: u64) -> usize {
     let fixture = Fixture::new(files, content, seed);
-    let inner: Arc<dyn object_store::ObjectStore> = Arc::new(InMemory::new());
+    let inner: Arc<dyn crate::lake::PartStore> = Arc::new(InMemory::new());
     let faulty = FaultyStore::new(inner.clone(), plan.clone());
     let lake = Lake::with_store(Arc::new(faulty.clone()), "faulty", "_lakeport");
     let mut runs = 0;

@@ -3,6 +3,7 @@
 //! Parse → resolve → run. [`crate::config`] is the only place that makes a [`Plan`], nothing later reads configuration, and
 //! whatever can be found wrong without touching a lake or a record was found before a `Plan` exists.
 
+mod secret;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -10,12 +11,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
-
 use crate::layout::Template;
 use crate::record::Attribute;
 use crate::table::Shape;
 
+pub use secret::Secret;
 pub use tables::{Columns, Partition, TablePlan, TablesPlan, Write};
 
 /// Everything an installation runs.
@@ -419,6 +419,8 @@ pub struct LakePlan {
     pub location: Location,
     /// The folder of the commit log, below the lake's root: `_lakeport`.
     pub log_folder: String,
+    /// How long a request that fails for a reason that may pass is made again.
+    pub retry_for: Duration,
 }
 
 /// A lake's URL, taken apart, with its credential.
@@ -454,13 +456,13 @@ pub enum Location {
 /// How Azure is told who asks. Never the instance-metadata service unless [`AzureCredential::ManagedIdentity`] says so.
 #[derive(Debug, Clone)]
 pub enum AzureCredential {
-    AccountKey(SecretString),
+    AccountKey(Secret),
     /// A shared access signature, with or without the leading `?`.
-    Sas(SecretString),
+    Sas(Secret),
     ClientSecret {
         tenant: String,
         client: String,
-        secret: SecretString,
+        secret: Secret,
     },
     ManagedIdentity,
 }
@@ -469,9 +471,9 @@ pub enum AzureCredential {
 #[derive(Debug, Clone)]
 pub enum S3Credential {
     Keys {
-        id: String,
-        secret: SecretString,
-        session_token: Option<SecretString>,
+        id: Secret,
+        secret: Secret,
+        session_token: Option<Secret>,
     },
     /// The instance's or the pod's own role, by opting in.
     InstanceRole,
@@ -481,7 +483,7 @@ pub enum S3Credential {
 #[derive(Debug, Clone)]
 pub enum GcsCredential {
     /// A service account's key, the JSON text.
-    ServiceAccountKey(SecretString),
+    ServiceAccountKey(Secret),
     /// The instance's own service account, by opting in.
     InstanceAccount,
     /// No signature: emulators and public buckets.

@@ -63,12 +63,13 @@ impl Session {
     ) -> ExportReport {
         let failed =
             |error| ExportReport { export: export.name.clone(), error: Some(error), ..ExportReport::default() };
+        let ending = stop.clone();
         let opened = async {
             // A plugin that prints while it is opened needs a thread on which blocking is allowed.
             let (session, loading) = (self.clone(), export.clone());
             let plugins = tokio::task::spawn_blocking(move || session.load(&loading)).await;
             let plugins = plugins.map_err(|e| Error::internal(format!("loading plugins died: {e}")))??;
-            let lake = Lake::open(&export.lake).await?;
+            let lake = Lake::open(&export.lake).await?.for_run(live.retries.clone(), ending);
             keep_plugins(&lake, plugins.values()).await?;
             Ok((plugins, lake))
         };

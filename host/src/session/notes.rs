@@ -70,7 +70,12 @@ impl Notes {
 
     /// Notes a state, and that the run has ended where the state says so.
     pub(super) async fn note(&self, state: HealthState, reason: Option<String>) {
-        self.try_to(self.write(state, reason)).await;
+        self.try_to(self.write(state, reason, state == HealthState::Healthy)).await;
+    }
+
+    /// Notes that the run waits for its lake. It is at work all the same.
+    pub(super) async fn note_outage(&self, reason: String) {
+        self.try_to(self.write(HealthState::Waiting, Some(reason), true)).await;
     }
 
     /// Notes how the export ended.
@@ -94,7 +99,7 @@ impl Notes {
         }
     }
 
-    async fn write(&self, state: HealthState, reason: Option<String>) -> Result<()> {
+    async fn write(&self, state: HealthState, reason: Option<String>, is_at_work: bool) -> Result<()> {
         let (lake, hold) = (self.lake().await?, self.hold.get());
         let before = Health::read(&lake, &self.export.name, PARTITION).await?;
         let is_held = matches!(hold.state, HoldState::Committing | HoldState::Published);
@@ -110,7 +115,7 @@ impl Notes {
                 return Ok(());
             }
         }
-        let ended = (state != HealthState::Healthy && is_held)
+        let ended = (!is_at_work && is_held)
             .then_some(Ended { owner: hold.owner, is_published: hold.state == HoldState::Published });
         let same = before.as_ref().filter(|before| before.state == state && before.writer == self.writer);
         if let (HealthState::Ended, Some(before), None) = (state, &before, ended)
@@ -151,7 +156,8 @@ impl Notes {
 
     async fn lake(&self) -> Result<Lake> {
         match self.lake.get() {
-            Some(lake) => Ok(lake.clone()),
+            // A lake of its own: that a note has to wait is no outage of the export.
+            Some(lake) => Ok(lake.for_notes()),
             None => Lake::open_for_notes(&self.export.lake).await,
         }
     }

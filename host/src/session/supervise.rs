@@ -45,6 +45,7 @@ impl Session {
             live.at_work.send_replace(false);
             let mut at_work = live.at_work.subscribe();
             let mut hold = notes.hold.subscribe();
+            let retries = live.retries.clone();
             let (tables, counts, stopped, notes) = (tables.clone(), live.clone(), stop.clone(), notes.clone());
             // A task of its own: an export that dies takes no other with it.
             let (attempt, again) = (session.clone(), export.clone());
@@ -52,7 +53,7 @@ impl Session {
                 true => tokio::spawn(attempt.begin_again(again, tables, counts, stopped, notes.clone())),
                 false => tokio::spawn(attempt.run_one(again, settle.clone(), tables, counts, stopped, notes.clone())),
             };
-            let mut is_healthy = false;
+            let (mut is_healthy, mut is_waiting) = (false, false);
             let mut stands_by = false;
             let mut gave_sign = false;
             let mut commits = live.commits.load(Ordering::Relaxed);
@@ -92,6 +93,13 @@ impl Session {
                         failures = 0;
                         notes.note(HealthState::Healthy, None).await;
                     }
+                    outage = retries.changed(is_waiting), if follows => {
+                        is_waiting = outage.is_some();
+                        match outage {
+                            Some(outage) => notes.note_outage(outage.reason).await,
+                            None => notes.note(HealthState::Healthy, None).await,
+                        }
+                    }
                 }
             };
             let report = ended.unwrap_or_else(|panic| ExportReport {
@@ -100,6 +108,7 @@ impl Session {
             });
             whole.absorb(report);
             whole.seconds = started.elapsed().as_secs_f64();
+            whole.retries = retries.count();
             if stands_by {
                 notes.end_standby().await;
             }

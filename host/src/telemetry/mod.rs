@@ -8,6 +8,7 @@ mod summary;
 mod table;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::dataset::PassedOver;
 use crate::error::Error;
+use crate::lake::Retries;
 use crate::pipeline::Stages;
 use crate::plugin::Usage;
 
@@ -37,6 +39,8 @@ pub struct Live {
     pub commits: AtomicU64,
     /// It committed something, or read its source to the end: nothing keeps it from its work.
     pub at_work: watch::Sender<bool>,
+    /// Requests to the lake that are made again, and the outage that they wait for.
+    pub retries: Arc<Retries>,
 }
 
 impl Live {
@@ -71,6 +75,8 @@ pub struct ExportReport {
     pub stages: Stages,
     /// How often it failed and ran again.
     pub restarts: u64,
+    /// Requests to the lake that had to be made again.
+    pub retries: u64,
     /// Why it stopped early.
     pub error: Option<Error>,
     /// Things the operator should know that stopped nothing: an unterminated last line, a file that vanished.
@@ -98,6 +104,7 @@ impl ExportReport {
             seconds,
             stages,
             restarts,
+            retries,
             error,
             warnings,
         } = later;
@@ -115,6 +122,7 @@ impl ExportReport {
         self.seconds += seconds;
         self.stages.add(stages);
         self.restarts += restarts;
+        self.retries += retries;
         self.error = error;
         self.warnings.extend(warnings);
         let surplus = self.warnings.len().saturating_sub(MAX_WARNINGS);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::Live;
-use super::human::{byte_rate, bytes, count};
+use super::human::{byte_rate, bytes, count, seconds};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -95,7 +95,7 @@ fn draw(bar: &ProgressBar, live: &Live, elapsed: Duration) {
     bar.tick();
 }
 
-/// Rate, bytes, records, and what was kept.
+/// Rate, bytes, records, and what was kept; and how long the store is away.
 fn line(live: &Live, elapsed: Duration) -> String {
     let read = get(&live.bytes);
     let mut line = format!(
@@ -109,6 +109,9 @@ fn line(live: &Live, elapsed: Duration) -> String {
         0 => {}
         1 => line += ", 1 dead letter",
         letters => line += &format!(", {} dead letters", count(letters)),
+    }
+    if let Some(outage) = live.retries.outage() {
+        line += &format!(", waiting for the store for {}", seconds(outage.began.elapsed().as_secs_f64()));
     }
     line
 }

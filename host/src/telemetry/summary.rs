@@ -96,6 +96,9 @@ fn notes(report: &ExportReport) -> Vec<String> {
     let restarts = (report.restarts > 0).then(|| {
         format!("warning: {export}: failed and was started again {} times; the log says why", count(report.restarts))
     });
+    let retries = (report.retries > 0).then(|| {
+        format!("warning: {export}: {} requests to the lake failed and were made again", count(report.retries))
+    });
     let warnings = report.warnings.iter().map(|warning| format!("warning: {export}: {}", printable(warning)));
     let cut = report.plugins.iter().filter(|(_, usage)| usage.log_lines_cut > 0).map(|(name, usage)| {
         format!("warning: {export}: {} log lines of `{name}` were cut", count(usage.log_lines_cut))
@@ -107,7 +110,7 @@ fn notes(report: &ExportReport) -> Vec<String> {
             "warning: {export}: `{name}` broke the rules of the interface {times} times; the first time: {first}"
         ))
     });
-    stopped.chain(restarts).chain(warnings).chain(cut).chain(broken).collect()
+    stopped.chain(restarts).chain(retries).chain(warnings).chain(cut).chain(broken).collect()
 }
 
 #[cfg(test)]
@@ -140,6 +143,7 @@ mod tests {
             seconds: 0.574,
             stages: Default::default(),
             restarts: 0,
+            retries: 0,
             error: None,
             warnings: Vec::new(),
         }

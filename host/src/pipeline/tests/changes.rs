@@ -67,7 +67,7 @@ async fn survive(plan: FaultPlan, seed: u64) -> usize {
         plan.flush.bytes = 1_000;
         plan
     });
-    let inner: Arc<dyn object_store::ObjectStore> = Arc::new(InMemory::new());
+    let inner: Arc<dyn crate::lake::PartStore> = Arc::new(InMemory::new());
     let faulty = FaultyStore::new(inner.clone(), plan.clone());
     let lake = Lake::with_store(Arc::new(faulty.clone()), "faulty", "_lakeport");
     let mut runs = 0;

@@ -107,7 +107,7 @@ async fn read(lake: &Lake) -> BTreeMap<String, BTreeMap<usize, Vec<usize>>> {
 /// Three rounds of changes, run with faults until a run reports none; then once more, without.
 async fn survive(plan: FaultPlan, seed: u64) -> usize {
     let fixture = fixture(seed);
-    let inner: Arc<dyn object_store::ObjectStore> = Arc::new(InMemory::new());
+    let inner: Arc<dyn crate::lake::PartStore> = Arc::new(InMemory::new());
     let faulty = FaultyStore::new(inner.clone(), plan.clone());
     let lake = Lake::with_store(Arc::new(faulty.clone()), "faulty", "_lakeport");
     let healthy = Lake::with_store(inner, "healthy", "_lakeport");

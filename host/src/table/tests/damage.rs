@@ -1,8 +1,9 @@
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::*;
 use crate::Kind;
+use crate::lake::PartStore;
 use crate::lake::faulty::{Fault, FaultPlan, FaultyStore, Operation as Request};
 
 fn documents(count: usize) -> Vec<Change> {
@@ -55,7 +56,7 @@ async fn a_file_that_is_gone_is_an_error_to_an_apply_and_old_news_to_a_reader() 
 
 #[tokio::test]
 async fn a_request_that_fails_leaves_the_table_as_it_was() {
-    let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let inner: Arc<dyn PartStore> = Arc::new(InMemory::new());
     let mut table = Table::over(Lake::with_store(inner.clone(), "table", "_lakeport"));
     table.apply(documents(300), Emit::Waiting, false).await;
     table.apply(documents(20).into_iter().chain([update("new", "{}")]).collect(), Emit::Nothing, false).await;

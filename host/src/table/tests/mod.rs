@@ -12,6 +12,7 @@ mod versions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::memory::InMemory;
@@ -37,7 +38,12 @@ impl Table {
 
     async fn local(folder: &tempfile::TempDir) -> Table {
         let location = Location::Local(folder.path().join("lake"));
-        let plan = LakePlan { name: "main".into(), location, log_folder: "_lakeport".into() };
+        let plan = LakePlan {
+            name: "main".into(),
+            location,
+            log_folder: "_lakeport".into(),
+            retry_for: Duration::from_secs(60),
+        };
         Table::over(Lake::open(&plan).await.unwrap())
     }
 

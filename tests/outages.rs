@@ -1,0 +1,265 @@
+//! Stores that are away for a while: no response is lost, nothing is written twice, and whoever waits says so.
+
+use std::io::Write;
+use std::process::{Child, Output};
+use std::time::{Duration, Instant};
+
+use lakeport::lake::{Created, Lake, Publish, Staged, Version};
+use lakeport::plan::{AzureCredential, LakePlan, Location, S3Credential};
+use object_store::aws::AmazonS3Builder;
+use object_store::{ObjectStore, ObjectStoreExt};
+use serde_json::Value;
+
+use crate::support::lake_folder::{Installation, ids_of, signals};
+use crate::support::outage::{Mode, Outage};
+use crate::support::process::{self, wait_until};
+use crate::support::servers::{AZURITE_ACCOUNT, AZURITE_KEY, Server};
+
+fn plan(location: Location, retry_for: u64) -> LakePlan {
+    let retry_for = Duration::from_secs(retry_for);
+    LakePlan { name: "main".into(), location, log_folder: "_lakeport".into(), retry_for }
+}
+
+fn azure(outage: &Outage) -> Location {
+    Location::Azure {
+        account: AZURITE_ACCOUNT.into(),
+        container: "exports".into(),
+        prefix: "product".into(),
+        endpoint: Some(format!("{}/{AZURITE_ACCOUNT}", outage.url())),
+        credential: AzureCredential::AccountKey(AZURITE_KEY.into()),
+    }
+}
+
+fn s3(outage: &Outage) -> Location {
+    Location::S3 {
+        bucket: "exports".into(),
+        prefix: "product".into(),
+        region: "eu-central-1".into(),
+        endpoint: Some(outage.url()),
+        credential: S3Credential::Keys { id: "test".into(), secret: "SECRET".into(), session_token: None },
+    }
+}
+
+async fn staged(lake: &Lake, key: &str, bytes: &'static [u8]) -> Staged {
+    let mut staging = lake.stage(key).await.unwrap();
+    staging.write(bytes.into()).await.unwrap();
+    staging.finish().await.unwrap()
+}
+
+async fn over(lake: &Lake, from: &str, staged: &Staged, expected: Option<&Version>) -> Version {
+    match lake.publish_over(from, staged, "grows", expected).await.unwrap() {
+        Publish::Published(version) => version,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Every conditional request of a lake takes effect, and its response is lost.
+async fn loses_every_conditional_response(outage: &Outage, location: Location, copy: &'static str) {
+    let lake = Lake::open(&plan(location, 60)).await.unwrap();
+    let lost = |method, header| outage.set(Mode::LoseResponse { method, header });
+    let (one, two) = (staged(&lake, "s/1", b"one").await, staged(&lake, "s/2", b"one two").await);
+
+    lost("PUT", "if-none-match");
+    assert_eq!(lake.create("slot", "mine".into()).await.unwrap(), Created::Exists, "by this very call");
+    assert_eq!(lake.get("slot").await.unwrap().unwrap().bytes, "mine");
+    lost("PUT", "if-none-match");
+    let first = over(&lake, "s/1", &one, None).await;
+    lost("PUT", "if-match");
+    let second = over(&lake, "s/2", &two, Some(&first)).await;
+    assert_ne!(first, second);
+    assert_eq!(lake.get("grows").await.unwrap().unwrap().bytes, "one two");
+    lost("PUT", copy);
+    let published = lake.publish_new("s/1", &one, "new").await.unwrap();
+    assert!(matches!(published, Publish::Published(_)), "{published:?}");
+    assert_eq!(lake.get("new").await.unwrap().unwrap().bytes, "one");
+    assert_eq!(outage.hits(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_response_of_azure_loses_and_doubles_nothing() {
+    let server = Server::azurite();
+    let outage = Outage::before(&server.url());
+    loses_every_conditional_response(&outage, azure(&outage), "x-ms-copy-source").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_response_of_s3_loses_and_doubles_nothing() {
+    let server = Server::moto();
+    let outage = Outage::before(&server.url());
+    loses_every_conditional_response(&outage, s3(&outage), "x-amz-copy-source").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_in_parts_survives_an_outage_and_a_lost_completion() {
+    let server = Server::moto();
+    let outage = Outage::before(&server.url());
+    let lake = Lake::open(&plan(s3(&outage), 60)).await.unwrap();
+    let bytes = bytes::Bytes::from((0..20 << 20).map(|at: u32| (at >> 8) as u8).collect::<Vec<_>>());
+    let mut staging = lake.stage("s/large").await.unwrap();
+    staging.write(bytes.slice(..9 << 20)).await.unwrap();
+    outage.set(Mode::Unavailable);
+    let back = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        outage.set(Mode::LoseResponse { method: "POST", header: "content-length" });
+    };
+    let upload = async {
+        staging.write(bytes.slice(9 << 20..)).await.unwrap();
+        staging.finish().await.unwrap()
+    };
+    let ((), staged) = tokio::join!(back, upload);
+    assert_eq!(staged, Staged::of(&bytes));
+    assert!(lake.get("s/large").await.unwrap().unwrap().bytes == bytes);
+    assert!(outage.hits() > 1, "{}", outage.hits());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_retries_one_failure_is_the_error() {
+    let server = Server::moto();
+    let outage = Outage::before(&server.url());
+    let lake = Lake::open(&plan(s3(&outage), 0)).await.unwrap();
+    outage.set(Mode::Unavailable);
+    let error = lake.get("k").await.unwrap_err().to_string();
+    assert_eq!(outage.hits(), 1);
+    assert!(error.contains("the store answers 503 Service Unavailable") && !error.contains("tried"), "{error}");
+    let some = lake.retrying_for(Duration::from_secs(1));
+    let error = some.get("k").await.unwrap_err().to_string();
+    assert!(error.contains("; tried ") && error.contains(" times in "), "{error}");
+    outage.set(Mode::Refuse);
+    let error = some.get("k").await.unwrap_err().to_string();
+    assert!(error.contains("refuses the connection"), "{error}");
+}
+
+/// An export into S3 through a proxy, run by the real binary.
+struct Job {
+    installation: Installation,
+    outage: Outage,
+    server: Server,
+}
+
+impl Job {
+    fn new(lake: &str, export: &str) -> Job {
+        let server = Server::moto();
+        let outage = Outage::before(&server.url());
+        let installation = Installation::new(&format!(
+            "[lakes.main]\nurl = \"s3://exports/product/\"\nendpoint = \"{}\"\nregion = \"eu-central-1\"\n\
+             access-key-id = \"test\"\nsecret-access-key = \"env:LAKE_KEY\"\n{lake}\n\
+             [sources.signals]\nfiles = \"in.ndjson\"\n[exports.signals]\nsource = \"signals\"\n{export}\n",
+            outage.url()
+        ));
+        Job { installation, outage, server }
+    }
+
+    fn spawn(&self, arguments: &[&str]) -> Child {
+        let mut command = self.installation.command(arguments);
+        command
+            .env("LAKE_KEY", "moto-takes-any")
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    fn append(&self, text: &str) {
+        let path = self.installation.path().join("in.ndjson");
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        file.unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// What readers see, past the proxy.
+    fn ids(&self) -> Vec<String> {
+        let store = AmazonS3Builder::new()
+            .with_endpoint(self.server.url())
+            .with_allow_http(true)
+            .with_region("eu-central-1")
+            .with_access_key_id("test")
+            .with_secret_access_key("SECRET")
+            .with_bucket_name("exports")
+            .build()
+            .unwrap();
+        let read = async {
+            use futures::TryStreamExt;
+            let listed: Vec<_> = store.list(None).try_collect().await.unwrap_or_default();
+            let mut files = std::collections::BTreeMap::new();
+            for key in listed.into_iter().map(|meta| meta.location).filter(|key| !key.as_ref().contains("/_lakeport/"))
+            {
+                // Replaced between the two requests, or gone.
+                let Ok(found) = store.get(&key).await else { continue };
+                files.insert(key.to_string(), found.bytes().await.unwrap().to_vec());
+            }
+            files
+        };
+        let ids = ids_of(tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(read));
+        ids.into_iter().flat_map(|(id, times)| std::iter::repeat_n(id, times)).collect()
+    }
+}
+
+fn stop(child: Child) -> (Output, String, String) {
+    process::signal(&child, libc::SIGINT);
+    let output = child.wait_with_output().unwrap();
+    let (out, log) = (output.stdout.clone(), output.stderr.clone());
+    (output, String::from_utf8(out).unwrap(), String::from_utf8(log).unwrap())
+}
+
+#[test]
+fn a_follower_waits_for_its_store_and_says_so() {
+    let job = Job::new("", "files = \"growing\"\nflush = { every = \"100ms\" }");
+    let lines = signals(40);
+    let lines: Vec<_> = lines.split_inclusive('\n').collect();
+    job.append(&lines[..20].concat());
+    let follower = job.spawn(&["run", "--follow", "--json"]);
+    wait_until("the first half is there", || job.ids().len() == 20);
+    for (mode, until) in [(Mode::Refuse, 30), (Mode::Unavailable, 40)] {
+        job.outage.set(mode);
+        job.append(&lines[until - 10..until].concat());
+        std::thread::sleep(Duration::from_secs(6));
+        job.outage.set(Mode::Pass);
+        wait_until("what came in between is there", || job.ids().len() == until);
+    }
+    let (output, summary, log) = stop(follower);
+    assert!(output.status.success(), "{log}");
+    assert_eq!(job.ids().len(), 40, "once each");
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert!(summary["exports"][0]["retries"].as_u64().unwrap() > 1, "{summary}");
+    assert_eq!(summary["exports"][0]["restarts"], 0, "it is the same attempt");
+    let waits: Vec<_> = log.lines().filter(|line| line.contains("waiting for the store")).collect();
+    assert!(waits[0].contains("refuses the connection; waiting for the store, retrying for"), "{log}");
+    assert!(log.contains("the store answers again after"), "{log}");
+    assert!(waits.len() < 4, "a warning per outage: {log}");
+    assert!(!log.contains("moto-takes-any"), "{log}");
+}
+
+#[test]
+fn a_follower_outlasts_an_outage_that_is_longer_than_its_retries() {
+    let job = Job::new("retry-for = \"1s\"", "files = \"growing\"\nflush = { every = \"100ms\" }");
+    let lines = signals(40);
+    let (first, second) = lines.split_at(lines.match_indices('\n').nth(19).unwrap().0 + 1);
+    job.append(first);
+    let follower = job.spawn(&["run", "--follow", "--json"]);
+    wait_until("the first half is there", || job.ids().len() == 20);
+    job.outage.set(Mode::Refuse);
+    job.append(second);
+    std::thread::sleep(Duration::from_secs(5));
+    job.outage.set(Mode::Pass);
+    wait_until("all is there", || job.ids().len() == 40);
+    let (output, summary, log) = stop(follower);
+    assert!(output.status.success(), "{log}");
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert!(summary["exports"][0]["restarts"].as_u64().unwrap() > 0, "{summary}");
+    assert_eq!(job.ids().len(), 40, "once each");
+}
+
+#[test]
+fn a_wait_ends_with_the_run() {
+    let job = Job::new("", "flush = { every = \"100ms\" }");
+    job.append(&signals(5));
+    let follower = job.spawn(&["run", "--follow"]);
+    wait_until("it is at work", || job.ids().len() == 5);
+    job.outage.set(Mode::Unavailable);
+    let before = job.outage.hits();
+    job.append(&signals(1));
+    wait_until("it waits", || job.outage.hits() > before + 3);
+    let begun = Instant::now();
+    let (output, _, log) = stop(follower);
+    assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
+    assert_eq!(output.status.code(), Some(4), "what was read is not committed: {log}");
+    assert!(log.contains("the store answers 503 Service Unavailable"), "{log}");
+}
