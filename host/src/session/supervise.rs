@@ -79,6 +79,8 @@ impl Session {
                         gave_sign = match (before != commits, gave_sign) {
                             (true, _) => true,
                             (false, true) => false,
+                            // What waits for its store has said so.
+                            (false, false) if is_waiting => false,
                             (false, false) => {
                                 notes.renew(is_healthy).await;
                                 true
