@@ -24,6 +24,10 @@ trait Job {
     fn exports(&self) -> String;
     /// What a user does next: more input, as a rule.
     fn act(&mut self, installation: &Installation, random: &mut Random) -> &'static str;
+    /// Where files are that a user may move or edit, if anywhere.
+    fn loose_files(&self) -> Option<&'static str> {
+        None
+    }
     /// Arguments of the last run.
     fn last_run(&self) -> &'static [&'static str] {
         &["run", "--quiet"]
@@ -76,6 +80,9 @@ fn one_run(store: &Store, seed: u64, test: &'static str) -> BTreeMap<&'static st
         supervisor.keep_at_work(&mut random);
         std::thread::sleep(Duration::from_millis(random.within(20..=500)));
         supervisor.disturb(&mut random);
+        if let Some(prefix) = job.loose_files().filter(|_| random.happens(150)) {
+            supervisor.meddle(prefix, &mut random);
+        }
     }
     supervisor.finish(job.last_run());
     job.assert_complete(supervisor.installation());

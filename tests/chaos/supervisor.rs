@@ -6,6 +6,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::{Builder, Runtime};
+
 use crate::support::chaos::Chaos;
 use crate::support::lake_folder::Installation;
 use crate::support::process::signal;
@@ -22,6 +24,7 @@ pub struct Supervisor<'a> {
     installation: Installation,
     bucket: String,
     process: Option<Child>,
+    runtime: Runtime,
     /// The clock of the next process, in minutes ahead of the machine's.
     minutes: u64,
     done: Vec<String>,
@@ -42,6 +45,7 @@ impl<'a> Supervisor<'a> {
             installation,
             bucket,
             process: None,
+            runtime: Builder::new_current_thread().enable_all().build().unwrap(),
             minutes: 0,
             done: Vec::new(),
             counts: BTreeMap::new(),
@@ -92,31 +96,45 @@ impl<'a> Supervisor<'a> {
 
     /// Kills or stops the process, or leaves it at work.
     pub fn disturb(&mut self, random: &mut Random) {
-        let Some(mut child) = self.process.take() else { return };
-        match random.within(0..=9) {
-            0..=5 => {
-                self.note("kill");
-                child.kill().unwrap();
-                let status = child.wait().unwrap();
-                self.judge(status, false);
-            }
-            6 => {
+        match (random.within(0..=9), self.process.take()) {
+            (6, Some(child)) => {
                 self.note("stop");
                 let status = self.stop(child);
                 self.judge(status, true);
             }
-            _ => self.process = Some(child),
+            (choice, process) => {
+                self.process = process;
+                if choice < 6 {
+                    self.kill();
+                }
+            }
         }
+    }
+
+    /// Between two processes, moves a file below `prefix` out of the lake, to where the installation has `moved`, or edits it.
+    pub fn meddle(&mut self, prefix: &str, random: &mut Random) {
+        self.kill();
+        // What a user takes has to be all that was there.
+        self.chaos.settle();
+        let objects = self.objects();
+        let files: Vec<_> = objects.iter().filter(|(key, _)| key.starts_with(prefix)).collect();
+        if files.is_empty() {
+            return;
+        }
+        let (key, bytes) = random.one_of(&files);
+        let edits = key.ends_with(".ndjson") && random.happens(500);
+        let now = edits.then(|| [b"\n", &bytes[..]].concat());
+        self.note(format!("{} {key}", if edits { "edit" } else { "move" }));
+        if !edits {
+            self.installation.write(&format!("moved/{}/{key}", self.done.len()), bytes);
+        }
+        self.runtime.block_on(self.store.replace(&self.bucket, key, now));
+        *self.counts.entry(if edits { "edited" } else { "moved" }).or_default() += 1;
     }
 
     /// Ends the bad days and the process, runs once more, which has to go well, and brings the lake here.
     pub fn finish(&mut self, arguments: &[&str]) {
-        if let Some(mut child) = self.process.take() {
-            self.note("kill");
-            child.kill().unwrap();
-            let status = child.wait().unwrap();
-            self.judge(status, false);
-        }
+        self.kill();
         self.chaos.calm();
         let mut command = self.installation.command(arguments);
         command.env("LAKE_KEY", self.store.secret());
@@ -125,9 +143,22 @@ impl<'a> Supervisor<'a> {
         let status = command.stdout(Stdio::null()).stderr(self.log()).status().unwrap();
         assert!(status.success(), "the last run: {status}");
         self.chaos.settle();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        for (key, bytes) in below_lake(runtime.block_on(self.store.objects(&self.bucket))) {
+        for (key, bytes) in self.objects() {
             self.installation.write(&format!("lake/{key}"), bytes);
+        }
+    }
+
+    /// Every object of the lake, by its path there; none where there is no container yet.
+    fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+        below_lake(self.runtime.block_on(self.store.objects(&self.bucket)))
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut child) = self.process.take() {
+            self.note("kill");
+            child.kill().unwrap();
+            let status = child.wait().unwrap();
+            self.judge(status, false);
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
+use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::servers::{AZURITE_ACCOUNT, AZURITE_KEY, Server};
@@ -61,16 +62,28 @@ impl Store {
         }
     }
 
-    /// Every object of a container or bucket.
+    /// Every object of a container or bucket; none where there is no such yet.
     pub async fn objects(&self, bucket: &str) -> BTreeMap<String, Vec<u8>> {
         let store = self.client(bucket);
-        let listed: Vec<_> = store.list(None).try_collect().await.unwrap();
+        let listed: Vec<_> = match store.list(None).try_collect().await {
+            Err(e) if e.to_string().contains("404 Not Found") => Vec::new(),
+            listed => listed.unwrap(),
+        };
         let mut objects = BTreeMap::new();
         for meta in listed {
             let bytes = store.get(&meta.location).await.unwrap().bytes().await.unwrap();
             objects.insert(meta.location.to_string(), bytes.to_vec());
         }
         objects
+    }
+
+    /// Puts other bytes into the place of an object of a lake, or deletes it.
+    pub async fn replace(&self, bucket: &str, key: &str, bytes: Option<Vec<u8>>) {
+        let (store, key) = (self.client(bucket), Path::from(format!("{FOLDER}{key}")));
+        match bytes {
+            Some(bytes) => drop(store.put(&key, bytes.into()).await.unwrap()),
+            None => store.delete(&key).await.unwrap(),
+        }
     }
 
     fn client(&self, bucket: &str) -> Arc<dyn ObjectStore> {
