@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::mem::MaybeUninit;
-use std::process::{Child, Stdio};
+use std::process::{Command, Stdio};
 
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
@@ -21,7 +21,7 @@ const EXPORT: &str = "[sources.files]\nfiles = \"in/\"\nenvelope = \"avro\"\n[ex
 /// A record whose array has so many nulls, as it says.
 fn record(id: usize, nulls: i64) -> Vec<u8> {
     let marks = if nulls == 0 { long(0) } else { [long(nulls), long(0)].concat() };
-    [text("Brew"), text("2024-05-06T10:00:00Z"), text(&id.to_string()), marks].concat()
+    [text("Brew"), text("2024-05-06T10:00:00Z"), text(id.to_string()), marks].concat()
 }
 
 fn texts(installation: &Installation) -> Vec<String> {
@@ -34,8 +34,10 @@ fn deflated(data: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Waits for the end of a child, and answers with its exit code and the most memory that it had, in MiB.
-fn ended(child: &Child) -> (i32, i64) {
+/// Runs a command to its end, and answers with its exit code and the most memory that it had, in MiB.
+#[expect(clippy::zombie_processes, reason = "`wait4` waits for it")]
+fn ended(command: &mut Command) -> (i32, i64) {
+    let child = command.spawn().unwrap();
     let (mut status, mut usage) = (0, MaybeUninit::<libc::rusage>::zeroed());
     // SAFETY: both places may be written to, and of `rusage` all bits zero is a value.
     let usage = unsafe {
@@ -92,8 +94,7 @@ fn every_whole_block_is_exported_and_none_takes_memory_for_what_it_says_to_hold(
     }
     let mut command = installation.command(&["run"]);
     let log = fs::File::create(installation.path().join("said")).unwrap();
-    let child = command.stdout(log.try_clone().unwrap()).stderr(log).stdin(Stdio::null()).spawn().unwrap();
-    let (code, peak) = ended(&child);
+    let (code, peak) = ended(command.stdout(log.try_clone().unwrap()).stderr(log).stdin(Stdio::null()));
     let said = fs::read_to_string(installation.path().join("said")).unwrap();
     assert_eq!(code, 0, "{said}");
     assert!(peak < 1_000, "{peak} MiB");

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use chrono::{DateTime, Utc};
 use url::Url;
 
 /// Keys of one page of a list.
@@ -69,6 +70,12 @@ impl FakeGcs {
     }
 }
 
+/// The time that the service tells.
+#[expect(clippy::disallowed_methods, reason = "a lake compares it with the real clock")]
+fn now() -> DateTime<Utc> {
+    Utc::now()
+}
+
 fn serve(stream: TcpStream, bucket: &str, wanted: Option<&str>, state: &Mutex<Bucket>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut writer = stream;
@@ -82,11 +89,12 @@ fn serve(stream: TcpStream, bucket: &str, wanted: Option<&str>, state: &Mutex<Bu
         };
         let head = format!(
             "HTTP/1.1 {}\r\ncontent-length: {}\r\netag: \"{}\"\r\nx-goog-generation: {}\r\n\
-             last-modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n{}\r\n",
+             last-modified: {}\r\n{}\r\n",
             response.status,
             response.body.len(),
             response.generation,
             response.generation,
+            now().format("%a, %d %b %Y %H:%M:%S GMT"),
             response.part,
         );
         writer.write_all(head.as_bytes()).ok()?;
@@ -208,8 +216,9 @@ fn list(query: &HashMap<String, String>, bucket: &Bucket) -> Response {
         let key = key.replace('&', "&amp;").replace('<', "&lt;");
         body.push_str(&format!(
             "<Contents><Key>{key}</Key><Size>{}</Size><ETag>\"{generation}\"</ETag>\
-             <LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>",
-            bytes.len()
+             <LastModified>{}</LastModified></Contents>",
+            bytes.len(),
+            now().format("%Y-%m-%dT%H:%M:%S.000Z"),
         ));
     }
     if let (Some((last, _)), true) = (page.last(), keys.len() > PAGE) {

@@ -23,6 +23,9 @@ use crate::telemetry::Pace;
 /// it gets further records.
 const MAX_OPEN: usize = 256;
 
+/// Bytes of a file, which go behind those that it has.
+pub type FileBytes = (Arc<File>, Bytes);
+
 /// Opens an instance of the format.
 pub type Open = Box<dyn Fn(Moment) -> Result<Box<dyn Format>> + Send>;
 
@@ -84,7 +87,7 @@ impl Encoder {
     ///
     /// # Errors
     /// Of kind `Plugin`.
-    pub fn finish_files(&mut self) -> Result<Vec<(Arc<File>, Bytes)>> {
+    pub fn finish_files(&mut self) -> Result<Vec<FileBytes>> {
         let mut out = Vec::new();
         self.order.clear();
         for (id, file) in std::mem::take(&mut self.begun) {

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_array::{Array, UInt32Array};
-use bytes::Bytes;
 use tokio::runtime::Handle;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::bisect::bisect;
 use super::changes::ChangeColumns;
 use super::columns::ColumnTable;
+use super::encoder::FileBytes;
 use super::fan_out;
 use super::lookup::{Lookups, Tables};
 use super::processed::{Processed, SpanContext, nanos, timed, u32_of};
@@ -23,7 +23,6 @@ use super::row_writer::{Portion, RowWriter};
 use super::rows::RowColumns;
 use super::stage::Stage;
 use super::writer::Writer;
-use crate::commit::File;
 use crate::dataset::TableSchema;
 use crate::decode::Decoder;
 use crate::error::{Error, Result};
@@ -186,7 +185,7 @@ impl Lane {
     ///
     /// # Errors
     /// Of kind `Plugin`.
-    pub fn finish_files(&mut self) -> Result<Vec<(Arc<File>, Bytes)>> {
+    pub fn finish_files(&mut self) -> Result<Vec<FileBytes>> {
         match &mut self.end {
             End::Files(writer) | End::Table { writer, .. } => writer.encoder().finish_files(),
             End::Rows { .. } => Ok(Vec::new()),

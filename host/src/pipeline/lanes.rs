@@ -3,14 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, mpsc};
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::encoder::FileBytes;
 use super::lane::Lane;
 use super::processed::{Processed, SpanContext};
 use super::row_writer::Portion;
 use super::run::Takes;
-use crate::commit::File;
 use crate::error::{Error, Result};
 use crate::source::Chunk;
 
@@ -19,7 +18,7 @@ enum Task {
     Process(Chunk, Takes, Arc<SpanContext>, oneshot::Sender<Result<Processed>>),
     WriteDocuments(Chunk, Arc<SpanContext>, oneshot::Sender<Result<Processed>>),
     WriteRows(Portion, Arc<SpanContext>, oneshot::Sender<Result<Processed>>),
-    FinishFiles(oneshot::Sender<Result<Vec<(Arc<File>, Bytes)>>>),
+    FinishFiles(oneshot::Sender<Result<Vec<FileBytes>>>),
 }
 
 /// Running lanes.
@@ -101,7 +100,7 @@ impl Lanes {
     ///
     /// # Errors
     /// Of kind `Plugin`.
-    pub async fn finish_files(&mut self) -> Result<Vec<(Arc<File>, Bytes)>> {
+    pub async fn finish_files(&mut self) -> Result<Vec<FileBytes>> {
         let (reply, result) = oneshot::channel();
         let _ = self.tasks.send(Task::FinishFiles(reply));
         result.await.unwrap_or_else(|_| Err(died()))

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::encoder::FileBytes;
 use super::lookup::Tables;
 use super::rows::RowChange;
 use super::run::Takes;
@@ -37,7 +38,7 @@ pub struct Processed {
     /// Whose records of the chunk are taken.
     pub takes: Takes,
     /// What files begin with, from every lane that meets one: the first in the order of chunks counts.
-    pub headers: Vec<(Arc<File>, Bytes)>,
+    pub headers: Vec<FileBytes>,
     /// Bytes of files, in order.
     pub segments: Vec<(Arc<File>, Bytes, u32)>,
     pub dead: Vec<DeadLetter>,

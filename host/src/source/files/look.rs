@@ -143,9 +143,7 @@ impl Files {
             }
             let originals: &HashMap<&str, Vec<&Cursor>> = originals.get_or_insert_with(|| self.known.by_base());
             let rotated = Rotated::of(&name);
-            let is_taken = |cursor: &Cursor| {
-                files.get(Path::new(&*cursor.origin.name)).is_some_and(|stamp| stamp.inode != cursor.origin.inode)
-            };
+            let is_taken = |cursor: &Cursor| files.contains_key(Path::new(&*cursor.origin.name)) && !stands(cursor);
             let is_original = |cursor: &&Cursor| {
                 cursor.origin.name != name
                     && rotated.may_be_of(&Rotated::of(&cursor.origin.name), cursor.next, is_taken(cursor))
