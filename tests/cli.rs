@@ -271,7 +271,7 @@ fn a_secret_is_never_printed() {
         format!("{azure}account-key = \"{SECRET}\nsas-token = 3"),
     ] {
         let installation = Installation::new(&format!(
-            "[lakes.main]\n{lake}\n[sources.signals]\nfiles = \"in.ndjson\"\n[exports.signals]\nsource = \"signals\"\n"
+            "[lakes.main]\nretry-for = \"300ms\"\n{lake}\n[sources.signals]\nfiles = \"in.ndjson\"\n[exports.signals]\nsource = \"signals\"\n"
         ));
         installation.write("secret.txt", SECRET);
         installation.write("in.ndjson", signal(1, 0));
