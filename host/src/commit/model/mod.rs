@@ -10,12 +10,14 @@
 
 mod publishing;
 mod tests;
+mod world;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use self::publishing::{File, Step};
-use super::protocol::{Owner, Reply, Request, Seen, Slot};
+use self::publishing::Step;
+use self::world::{Commit, Entry, Output, Process, Publishing, State, World};
+use super::protocol::{Reply, Request, Seen, Slot};
 
 const RECORDS: u8 = 3;
 /// Small, so that slots are deleted within three commits.
@@ -50,90 +52,6 @@ enum Mutant {
     TakesALostLogForANewOne,
 }
 
-/// How a published file comes to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Publishing {
-    /// Numbered parts by copying: each commit its own key.
-    Parts,
-    /// One growing file, replaced if it is still the version it extends.
-    ReplaceIfMatch,
-    /// One growing file, replaced by renaming the staged one.
-    Rename,
-}
-
-/// What an attempt wrote for a record.
-type Output = (u8, u128);
-/// Epoch, owner and slot: unique to one attempt.
-type StagedName = (u64, u128, Slot);
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Entry {
-    epoch: u64,
-    nonce: u128,
-    last_commit: Slot,
-    commit: Option<Commit>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Commit {
-    next: u8,
-    /// The part that it becomes.
-    part: u8,
-    staged: StagedName,
-    content: Vec<Output>,
-    /// How much of the content is the base's, and its version; `None` where it begins a part.
-    base: Option<(usize, u64)>,
-    state: State,
-}
-
-/// What a commit says of the files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-struct State {
-    /// Parts begun.
-    parts: u8,
-    /// The part that may grow, and its length.
-    tail: Option<(u8, usize)>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Process {
-    owner: Owner,
-    nonce: u128,
-    /// The last commit as this process knows it.
-    known: Option<Commit>,
-    /// What was staged and waits for its commit.
-    waiting: Option<Commit>,
-    /// How far the publishing is that is under way.
-    step: Step,
-    /// The owner of the newest entry, as this process found it.
-    newest: u128,
-    /// It has ended, or found nothing to do and left.
-    is_gone: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct World {
-    boundary: Slot,
-    log: BTreeMap<Slot, Entry>,
-    staged: BTreeSet<StagedName>,
-    /// By part.
-    files: BTreeMap<u8, File>,
-    /// What a user moved away.
-    moved: Vec<Vec<Output>>,
-    /// How often the user may still interfere.
-    edits: u8,
-    /// Records that the source has forgotten.
-    acknowledged: u8,
-    /// The owner that noted last that it ended, with everything published.
-    ended: u128,
-    processes: Vec<Process>,
-    crashes: u8,
-    lost_replies: u8,
-    /// A create whose reply was lost and that has not arrived yet.
-    late: Option<(Slot, Entry)>,
-    nonces: u128,
-}
-
 /// What a search found.
 #[derive(Debug)]
 struct Found {
@@ -155,62 +73,6 @@ struct Model {
     publishing: Publishing,
     /// How often a user interferes. Replies are not lost then: the search would take hours.
     edits: u8,
-}
-
-impl Process {
-    /// Ends; what it knew does not matter any more.
-    fn leave(&mut self) {
-        let owner = Owner::new(self.nonce, SLACK);
-        let step = Step::default();
-        *self = Process { owner, nonce: self.nonce, known: None, waiting: None, step, newest: 0, is_gone: true };
-    }
-}
-
-impl World {
-    fn new(edits: u8) -> Self {
-        let mut world = World {
-            boundary: 0,
-            log: BTreeMap::new(),
-            staged: BTreeSet::new(),
-            files: BTreeMap::new(),
-            acknowledged: 0,
-            ended: 0,
-            processes: Vec::new(),
-            moved: Vec::new(),
-            edits,
-            crashes: 1,
-            lost_replies: u8::from(edits == 0),
-            late: None,
-            nonces: 0,
-        };
-        world.processes = vec![world.fresh(), world.fresh()];
-        world
-    }
-
-    fn fresh(&mut self) -> Process {
-        self.nonces += 1;
-        Process {
-            owner: Owner::new(self.nonces, SLACK),
-            nonce: self.nonces,
-            known: None,
-            waiting: None,
-            step: Step::default(),
-            newest: 0,
-            is_gone: false,
-        }
-    }
-
-    /// Every record at most once, over all files.
-    fn doubled(&self) -> Option<u8> {
-        let mut seen = BTreeSet::new();
-        self.records().find(|record| !seen.insert(*record))
-    }
-
-    /// The records in all files, those that a user moved away included.
-    fn records(&self) -> impl Iterator<Item = u8> {
-        let contents = self.files.values().map(|file| &file.content).chain(&self.moved);
-        contents.flatten().map(|(record, _)| *record)
-    }
 }
 
 impl Model {
@@ -521,10 +383,4 @@ fn fingerprint(world: &World) -> u64 {
     let mut hasher = DefaultHasher::new();
     world.hash(&mut hasher);
     hasher.finish()
-}
-
-impl Entry {
-    fn seen(&self) -> Seen {
-        Seen { epoch: self.epoch, nonce: self.nonce, last_commit: self.last_commit }
-    }
 }
