@@ -202,7 +202,7 @@ fn text<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, Trouble> {
 fn json_number(is_finite: bool, number: &(impl serde::Serialize + ToString), out: &mut Vec<u8>) {
     match is_finite {
         true => serde_json::to_writer(out, number).expect("writing to memory cannot fail"),
-        false => write_string(out, &number.to_string()),
+        false => write_string(out, &number.to_string().replace("inf", "Infinity")),
     }
 }
 
@@ -212,4 +212,20 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     out.resize(start + 1 + bytes.len().div_ceil(3) * 4, 0);
     STANDARD.encode_slice(bytes, &mut out[start + 1..]).expect("base64 is four bytes for each three");
     out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_json_does_not_have_are_the_texts_that_readers_know() {
+        let written = |number: f64| {
+            let mut out = Vec::new();
+            json_number(number.is_finite(), &number, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let all = [1.5, f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(written);
+        assert_eq!(all, ["1.5", r#""NaN""#, r#""Infinity""#, r#""-Infinity""#]);
+    }
 }

@@ -14,6 +14,7 @@ use crate::source::Cursor;
 /// A file's name, as rotations change it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rotated<'n> {
+    folder: &'n str,
     /// What they leave as it is.
     pub base: &'n str,
     turn: Turn<'n>,
@@ -30,10 +31,10 @@ enum Turn<'n> {
 impl<'n> Rotated<'n> {
     /// What the last part of the path `name` says.
     pub fn of(name: &'n str) -> Rotated<'n> {
-        let name = name.rsplit('/').next().unwrap_or(name);
+        let (folder, name) = name.rsplit_once('/').unwrap_or(("", name));
         let plain = [".gz", ".zst", ".zstd"].iter().find_map(|ending| name.strip_suffix(ending));
         let (is_compressed, name) = (plain.is_some(), plain.unwrap_or(name));
-        let of_turn = |at: usize, turn| Rotated { base: &name[..at], turn, is_compressed };
+        let of_turn = |at: usize, turn| Rotated { folder, base: &name[..at], turn, is_compressed };
         if let Some(at) = name.rfind('.')
             && let Ok(number) = name[at + 1..].parse()
             && name.len() - at <= 4
@@ -54,14 +55,17 @@ impl<'n> Rotated<'n> {
     /// Whether a rotation may have made this of a file that was `original`, of which at least `exported` bytes tell it from others.
     /// `is_taken`: the original's name is that of another file now.
     pub fn may_be_of(&self, original: &Rotated<'_>, exported: u64, is_taken: bool) -> bool {
+        let is_much = exported >= 2 * HEAD as u64;
+        // Small files of two folders may well be equal.
         self.base == original.base
+            && (self.folder == original.folder || is_much)
             && match (original.turn, self.turn) {
                 (Turn::None, Turn::None) => self.is_compressed != original.is_compressed,
                 (Turn::None, _) => true,
                 (Turn::Number(before), Turn::Number(now)) if before == now => self.is_compressed,
                 // Its number rose as well, and the next one has its name. Else small files of two turns may be equal.
                 (Turn::Number(before), Turn::Number(now)) => {
-                    self.is_compressed && before + 1 == now && (is_taken || exported >= 2 * HEAD as u64)
+                    self.is_compressed && before + 1 == now && (is_taken || is_much)
                 }
                 (Turn::Date(before), Turn::Date(now)) => before == now && self.is_compressed,
                 _ => false,
@@ -131,5 +135,8 @@ mod tests {
         }
         let is_related = |is_taken| Rotated::of("a.2.gz").may_be_of(&Rotated::of("a.1"), 100, is_taken);
         assert!(is_related(true) && !is_related(false), "small files may be equal");
+        let is_elsewhere =
+            |exported| Rotated::of("/b/app.log.1").may_be_of(&Rotated::of("/a/app.log"), exported, false);
+        assert!(is_elsewhere(1 << 20) && !is_elsewhere(100), "as those of two hosts");
     }
 }
