@@ -292,6 +292,30 @@ fn a_key_change_that_comes_again_takes_nothing_from_the_row_that_has_its_old_key
 }
 
 #[test]
+fn a_key_change_that_comes_late_fills_the_patches_that_came_before_it() {
+    let patch = |key: &str, before: Option<&str>, version: u32, body: Value| {
+        let mut change = json!({ "operation": "patch", "kind": "t", "key": key, "version": version, "body": body });
+        if let Some(before) = before {
+            change["previous-key"] = json!(before);
+        }
+        change
+    };
+    let whole = json!({ "operation": "create", "kind": "t", "key": "1", "version": 1, "body": { "id": 1, "big": "X", "n": 1 } });
+    let moved = patch("2", Some("1"), 4, json!({ "id": 2, "n": 1 }));
+    let later = patch("2", None, 6, json!({ "id": 2, "n": 5 }));
+    let in_order = [whole.clone(), moved.clone(), later.clone()];
+    let late = [whole, later, moved];
+    let installation = exporting(&[
+        ("ordered", "change", &in_order, "columns = \"infer\""),
+        ("late", "change", &late, "columns = \"infer\""),
+    ]);
+    installation.run_ok(&["run"]);
+    for export in ["ordered", "late"] {
+        assert_eq!(rows(&installation, export, ["big", "n"]), expected(&[("2", ["X", "5"])]), "{export}");
+    }
+}
+
+#[test]
 fn the_first_read_of_an_embedded_debezium_has_no_position() {
     let event = |op: &str, file: &str, position: u32, after: Value| {
         json!({ "op": op, "before": null, "after": after, "source": { "connector": "mysql", "db": "d", "table": "t",

@@ -158,6 +158,36 @@ fn following_goes_on_in_a_file_that_is_replaced_by_itself_and_more() {
 }
 
 #[test]
+fn half_a_line_of_a_file_that_is_replaced_by_itself_and_more_is_no_record() {
+    let installation = Installation::exporting("logs/*.ndjson", "flush = { every = \"50ms\" }");
+    let (all, half) = (lines(0) + &lines(1), signal(10, 0));
+    installation.write("logs/data.ndjson", lines(0) + &half[..half.len() / 2]);
+    let following = Following::start(&installation);
+    wait_until("the whole lines are there", || installation.ids().len() == 10);
+    installation.write("logs/new", all);
+    fs::rename(installation.path().join("logs/new"), installation.path().join("logs/data.ndjson")).unwrap();
+    wait_until("all lines are there", || installation.ids().len() == 20);
+    following.end(libc::SIGTERM);
+    assert_eq!((installation.ids(), installation.dead_letters().len()), (every_id(20), 0));
+}
+
+#[test]
+fn a_file_that_takes_the_name_of_one_that_was_compressed_is_no_copy_as_well() {
+    let installation = Installation::exporting("logs/", "");
+    let logs = installation.path().join("logs");
+    installation.write("logs/app.log", lines(0));
+    installation.run_ok(&["run"]);
+    compress(&logs.join("app.log"), &logs.join("app.log.1.gz"));
+    fs::rename(logs.join("app.log"), installation.path().join("kept")).unwrap();
+    // The new file begins as the old one did.
+    installation.write("logs/app.log", lines(0) + &lines(1));
+    installation.run_ok(&["run"]);
+    let counts: std::collections::BTreeMap<String, usize> =
+        (0..20).map(|id| (id.to_string(), if id < 10 { 2 } else { 1 })).collect();
+    assert_eq!(installation.ids(), counts);
+}
+
+#[test]
 fn a_file_that_is_replaced_after_a_line_that_was_cut_is_read_from_its_start() {
     let installation = Installation::exporting("in.ndjson", "max-record-size = \"1kB\"");
     // The first 1,024 bytes are the same.

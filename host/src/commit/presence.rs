@@ -69,7 +69,9 @@ impl Sign {
     fn of_note(note: &Health) -> Option<Self> {
         let (owner, author) = (note.owner?, note.author.clone()?);
         let sign = Sign { owner, writer: note.writer.clone(), author, time: note.noted? };
-        (note.state == State::Healthy).then_some(sign)
+        // One that waits for its store is at work, unless it said that it ended.
+        let waits = note.state == State::Waiting && note.ended.is_none_or(|ended| ended.owner != owner);
+        (note.state == State::Healthy || waits).then_some(sign)
     }
 
     /// How long ago it was given.

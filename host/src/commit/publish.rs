@@ -17,7 +17,7 @@ use super::memory;
 use super::protocol::Slot;
 use crate::error::{Error, Result};
 use crate::fail;
-use crate::lake::{Lake, Meta, Publish, Staged, Version};
+use crate::lake::{Created, Lake, Meta, Publish, Staged, Version};
 use crate::layout::part_of;
 
 /// How often a store may contradict itself, and how often someone else may take the next part first.
@@ -458,7 +458,10 @@ impl Object {
 /// what it answers to two requests at once.
 async fn publish_inline(lake: &Lake, key: &str, bytes: &Bytes) -> Result<Publish> {
     for _ in 0..ATTEMPTS {
-        let _ = lake.create(key, bytes.clone()).await?;
+        // What is gone by now was taken away.
+        if lake.create(key, bytes.clone()).await? == Created::Created {
+            return Ok(Publish::Published(Version::unknown()));
+        }
         match lake.get(key).await? {
             Some(object) if object.bytes == *bytes => return Ok(Publish::Published(object.version)),
             Some(_) => return Ok(Publish::Conflict),

@@ -108,6 +108,13 @@ pub enum Publish {
 #[serde(transparent)]
 pub struct Version(String);
 
+impl Version {
+    /// The version of an object that is gone, or that nobody will replace.
+    pub fn unknown() -> Version {
+        Version(String::new())
+    }
+}
+
 /// An object's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {

@@ -165,9 +165,14 @@ impl Lake {
         let began = Instant::now();
         for tried in 1.. {
             match self.head(key).await? {
-                Some(meta) if meta.size == staged.length => return Ok(Publish::Published(meta.version)),
-                _ if began.elapsed() > self.retry_for.max(SETTLING) => break,
-                _ => pause(tried.min(TRIES)).await,
+                // Somebody has taken it away by now.
+                None => return Ok(Publish::Published(Version::unknown())),
+                // The others copy before they answer: what has another length was changed since.
+                Some(meta) if meta.size == staged.length || self.flavor != Flavor::Azure => {
+                    return Ok(Publish::Published(meta.version));
+                }
+                Some(_) if began.elapsed() > self.retry_for.max(SETTLING) => break,
+                Some(_) => pause(tried.min(TRIES)).await,
             }
         }
         Err(self.undecided(key))

@@ -137,7 +137,9 @@ impl Target {
             // else writes, is there.
             match self.store.head(&self.path).await {
                 Ok(meta) if meta.size == length => Ok(()),
-                _ => Err(error),
+                Ok(_) | Err(Error::NotFound { .. }) => Err(error),
+                // Asked once more, where that may help.
+                Err(unknown) => Err(unknown),
             }
         };
         self.lake.request("stage", &self.key, complete).await

@@ -346,7 +346,7 @@ impl Here<'_> {
                 let (export, name) = (&self.columns.export, &table.name);
                 let why = match self.columns.names_rows {
                     true => "the envelope does not say it",
-                    false => "there is no `pk`, which wal2json writes with `include-pk` for tables that are not `REPLICA IDENTITY FULL`",
+                    false => "there is no `pk`, which wal2json writes with `include-pk` for tables with a primary key, but not with every version for `REPLICA IDENTITY FULL`",
                 };
                 format!("no key: {why}; set `key = \"/id\"` in [exports.{export}.tables.{name}]")
             });

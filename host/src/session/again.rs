@@ -148,7 +148,7 @@ impl Session {
         hold.begin(nonce);
         let mut partition = Partition::look(lake.clone(), &export.name, PARTITION, identity, |_| ()).await?;
         pipeline::wait_for_owner(&export.name, &mut partition, self.options.when_owned, hold, stop).await?;
-        hold.set(HoldState::Committing);
+        hold.set(HoldState::TakingOver);
         if partition.take_over().await? == Outcome::Overtaken {
             return Err(pipeline::overtaken(None));
         }

@@ -57,7 +57,9 @@ impl Notes {
                 let reason = format!("`{}` runs it", sign.writer);
                 self.try_to(self.write_standby(reason)).await;
             }
-            HoldState::Committing | HoldState::Published => self.note(HealthState::Healthy, None).await,
+            HoldState::TakingOver | HoldState::Committing | HoldState::Published => {
+                self.note(HealthState::Healthy, None).await
+            }
             HoldState::Looking if is_healthy => self.note(HealthState::Healthy, None).await,
             HoldState::Looking => {}
         }
@@ -81,7 +83,7 @@ impl Notes {
     /// Notes how the export ended.
     pub(super) async fn note_end(&self, error: Option<&Error>) {
         let state = self.hold.get().state;
-        let held = matches!(state, HoldState::Committing | HoldState::Published);
+        let held = state.is_held();
         match error {
             None if matches!(state, HoldState::StandingBy(_)) => {}
             None => self.note(HealthState::Ended, None).await,
@@ -102,7 +104,7 @@ impl Notes {
     async fn write(&self, state: HealthState, reason: Option<String>, is_at_work: bool) -> Result<()> {
         let (lake, hold) = (self.lake().await?, self.hold.get());
         let before = Health::read(&lake, &self.export.name, PARTITION).await?;
-        let is_held = matches!(hold.state, HoldState::Committing | HoldState::Published);
+        let is_held = hold.state.is_held();
         if before.as_ref().is_some_and(|before| before.owner != Some(hold.owner)) {
             let is_owner = is_held
                 && newest_owner(&lake, &self.export.name, PARTITION)

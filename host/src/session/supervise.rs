@@ -55,7 +55,6 @@ impl Session {
             };
             let (mut is_healthy, mut is_waiting) = (false, false);
             let mut stands_by = false;
-            let mut gave_sign = false;
             let mut commits = live.commits.load(Ordering::Relaxed);
             let mut renew = tokio::time::interval_at(Instant::now() + notes.half_interval(), notes.half_interval());
             renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -74,18 +73,13 @@ impl Session {
                         }
                     }
                     _ = renew.tick() => {
-                        // A commit is a sign of life as well.
+                        // A commit is a sign of life as well, unless it went to the log beside.
                         let before = std::mem::replace(&mut commits, live.commits.load(Ordering::Relaxed));
-                        gave_sign = match (before != commits, gave_sign) {
-                            (true, _) => true,
-                            (false, true) => false,
-                            // What waits for its store has said so.
-                            (false, false) if is_waiting => false,
-                            (false, false) => {
-                                notes.renew(is_healthy).await;
-                                true
-                            }
-                        };
+                        let gave_sign = before != commits && !begins_again;
+                        // What waits for its store has said so.
+                        if !gave_sign && !is_waiting {
+                            notes.renew(is_healthy).await;
+                        }
                     }
                     Ok(_) = at_work.wait_for(|at_work| *at_work), if follows && !begins_again && !is_healthy => {
                         is_healthy = true;

@@ -73,6 +73,11 @@ impl Head {
         document.slice(trace_end(document)..)
     }
 
+    /// Whether a document is what patches say of a row that has not come yet.
+    pub fn is_partial(document: &[u8]) -> bool {
+        Head::trace(document).partial.is_some()
+    }
+
     /// The trace of a document; an empty one where it has none.
     pub fn trace(document: &[u8]) -> Trace {
         let end = trace_end(document);

@@ -41,7 +41,7 @@ impl Keeper {
             }
         };
         if !partition.is_taken_over() {
-            self.hold.set(HoldState::Committing);
+            self.hold.set(HoldState::TakingOver);
             let seen = partition.last().map(|last| last.series.clone());
             if partition.take_over_as_seen().await? == Outcome::Overtaken {
                 return Err(overtaken(None));

@@ -106,7 +106,8 @@ pub async fn run(job: Job) -> ExportReport {
     let judges = !job.options.follow && job.export.max_dead_letters.is_none();
     let told = (&mut warnings, &mut passed_over, &mut refused);
     let mut result = export(job, report, &mut stages, told).await;
-    // An owner that was replaced meets files that it did not write, before it meets the log.
+    // An owner that was replaced meets files that it did not write, before it meets the log. Until its fence stands, the newest owner
+    // is the one before it.
     if let Err(Error { kind: Kind::Lake | Kind::Fenced, .. }) = &result
         && matches!(hold.get().state, HoldState::Committing | HoldState::Published)
         && let Ok(Some((owner, writer))) = newest_owner(&lake, &name, PARTITION).await
@@ -151,7 +152,7 @@ async fn export(
     };
     // What a pipe brings cannot be read again, were another owner to come before the first of it is committed.
     if !is_published || matches!(job.export.source.input, Input::Stdin { .. }) {
-        hold.set(HoldState::Committing);
+        hold.set(HoldState::TakingOver);
         if partition.take_over().await? == Outcome::Overtaken {
             return Err(overtaken(None));
         }

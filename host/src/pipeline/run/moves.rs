@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::error::Result;
 use crate::lake::Lake;
 use crate::pipeline::rows::{KeyChange, RowChange};
-use crate::table::{self, Cache, Change, Gone, Reader, TableState, Wanted};
+use crate::table::{self, Cache, Change, Found, Gone, Head, Reader, TableState, Wanted};
 
 /// Changes that can be applied together: none of the moves among them comes from a key that another of them changed.
 #[derive(Default)]
@@ -73,8 +73,10 @@ impl Together {
         let found = reader.find(&wanted).await?.ok_or_else(|| table::missing(&lake.url(lake.log_folder())))?;
         for ((at, _), found) in self.moves.iter().zip(found.chunks_exact(2)) {
             let change = &mut self.changes[*at];
-            if let [Some(before), now] = found
-                && !is_repeated(change.version(), before.version, now.as_ref().and_then(|now| now.version))
+            // What has the new key may be patches that came before the row that they belong to.
+            let now = |found: &Option<Found>| found.as_ref().filter(|now| !Head::is_partial(&now.body))?.version;
+            if let [Some(before), after] = found
+                && !is_repeated(change.version(), before.version, now(after))
             {
                 change.base_on(&before.body, gone)?;
             }

@@ -41,10 +41,19 @@ pub enum HoldState {
     Looking,
     /// It waits for the owner that gave this sign of life.
     StandingBy(Sign),
+    /// It writes its fence, and publishes what others committed.
+    TakingOver,
     /// It commits and publishes.
     Committing,
     /// What it and the owners before it committed is published.
     Published,
+}
+
+impl HoldState {
+    /// Whether the partition is the run's own, or about to be.
+    pub fn is_held(&self) -> bool {
+        matches!(self, HoldState::TakingOver | HoldState::Committing | HoldState::Published)
+    }
 }
 
 /// Where a run tells how far it has its partition.

@@ -53,8 +53,8 @@ impl<'n> Rotated<'n> {
     }
 
     /// Whether a rotation may have made this of a file that was `original`, of which at least `exported` bytes tell it from others.
-    /// `is_taken`: the original's name is that of another file now.
-    pub fn may_be_of(&self, original: &Rotated<'_>, exported: u64, is_taken: bool) -> bool {
+    /// `is_taken` tells whether the original's name is that of another file now, where that matters.
+    pub fn may_be_of(&self, original: &Rotated<'_>, exported: u64, is_taken: impl FnOnce() -> bool) -> bool {
         let is_much = exported >= 2 * HEAD as u64;
         // Small files of two folders may well be equal.
         self.base == original.base
@@ -65,7 +65,7 @@ impl<'n> Rotated<'n> {
                 (Turn::Number(before), Turn::Number(now)) if before == now => self.is_compressed,
                 // Its number rose as well, and the next one has its name. Else small files of two turns may be equal.
                 (Turn::Number(before), Turn::Number(now)) => {
-                    self.is_compressed && before + 1 == now && (is_taken || is_much)
+                    self.is_compressed && before + 1 == now && (is_much || is_taken())
                 }
                 (Turn::Date(before), Turn::Date(now)) => before == now && self.is_compressed,
                 _ => false,
@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn a_rotation_gives_numbers_and_dates() {
-        let related = |original: &str, name: &str| Rotated::of(name).may_be_of(&Rotated::of(original), 1 << 20, false);
+        let related =
+            |original: &str, name: &str| Rotated::of(name).may_be_of(&Rotated::of(original), 1 << 20, || false);
         for (original, name) in [
             ("/a/app.log", "/a/app.log.1"),
             ("/a/app.log", "/old/app.log.2.gz"),
@@ -133,10 +134,10 @@ mod tests {
         ] {
             assert!(!related(original, name), "{original} {name}");
         }
-        let is_related = |is_taken| Rotated::of("a.2.gz").may_be_of(&Rotated::of("a.1"), 100, is_taken);
+        let is_related = |is_taken| Rotated::of("a.2.gz").may_be_of(&Rotated::of("a.1"), 100, || is_taken);
         assert!(is_related(true) && !is_related(false), "small files may be equal");
         let is_elsewhere =
-            |exported| Rotated::of("/b/app.log.1").may_be_of(&Rotated::of("/a/app.log"), exported, false);
+            |exported| Rotated::of("/b/app.log.1").may_be_of(&Rotated::of("/a/app.log"), exported, || false);
         assert!(is_elsewhere(1 << 20) && !is_elsewhere(100), "as those of two hosts");
     }
 }

@@ -137,8 +137,9 @@ impl Files {
         let mut waiting = Vec::new();
         for (path, stamp) in &*files {
             let name = name_of(path);
-            // What has changed may be another file.
-            if self.seen.get(path) == Some(stamp) {
+            // What has changed may be another file: a copy may have taken the name, and with it the inode, of an older one.
+            let is_known = |cursor: &Cursor| cursor.origin.inode == stamp.inode && stands(cursor);
+            if self.seen.get(path) == Some(stamp) || self.known.cursor(&name).is_some_and(is_known) {
                 continue;
             }
             let originals: &HashMap<&str, Vec<&Cursor>> = originals.get_or_insert_with(|| self.known.by_base());
@@ -146,7 +147,7 @@ impl Files {
             let is_taken = |cursor: &Cursor| files.contains_key(Path::new(&*cursor.origin.name)) && !stands(cursor);
             let is_original = |cursor: &&Cursor| {
                 cursor.origin.name != name
-                    && rotated.may_be_of(&Rotated::of(&cursor.origin.name), cursor.next, is_taken(cursor))
+                    && rotated.may_be_of(&Rotated::of(&cursor.origin.name), cursor.next, || is_taken(cursor))
                     // One that has another name now is not gone.
                     && self.places.get(&cursor.origin.inode).is_none_or(|place| {
                         name_of(place) == cursor.origin.name || !stands_at(place, cursor)
@@ -154,9 +155,7 @@ impl Files {
             };
             let of: Vec<Cursor> =
                 originals.get(rotated.base).into_iter().flatten().copied().filter(is_original).cloned().collect();
-            // A copy may have taken the name, and with it the inode, of an older one.
-            let is_known = |cursor: &Cursor| cursor.origin.inode == stamp.inode && stands(cursor);
-            if of.is_empty() || self.known.cursor(&name).is_some_and(is_known) {
+            if of.is_empty() {
                 continue;
             }
             match self.copied(path, stamp, &name, of)? {
@@ -169,9 +168,16 @@ impl Files {
             // What its writer added to the deleted original is in the copy.
             self.tails.retain(|tail| tail.stamp.inode != cursor.origin.inode || tail.name != cursor.origin.name);
             self.mark(open.marker(&cursor));
+            // What has the original's name now, and is another file, is not a copy as well.
+            let now = files.get(Path::new(&*cursor.origin.name));
+            if now.is_some_and(|stamp| stamp.inode != cursor.origin.inode) {
+                self.known.forget(&cursor.origin.name);
+            }
         }
         for (path, original) in waiting {
             files.remove(&path);
+            // What was open there before is overwritten.
+            self.tails.retain(|tail| tail.path != path);
             if !self.follow {
                 self.warn(format!(
                     "`{}` may be a copy of `{original}` that is being made: it is left for a later run",
@@ -218,6 +224,14 @@ impl Files {
             Err(_) if self.follow => Ok(false),
             Err(error) => Err(unreadable(&open.path, &error)),
         }
+    }
+
+    /// Whether the file in the place of `gone` holds all that was exported of that, as where a file is replaced by itself and more.
+    pub(super) fn goes_on(&self, gone: &Open) -> bool {
+        let Some(cursor) = self.known.cursor(&gone.name) else { return false };
+        let Ok(Some(mut open)) = self.open(&gone.path, gone.name.clone()) else { return false };
+        let is_shorter = open.size().is_some_and(|size| size < cursor.next);
+        !is_shorter && is_same(&cursor.origin, open.head()) && self.continues(&mut open, cursor).unwrap_or(false)
     }
 
     /// Opens a file to look at it; `None` where it cannot be opened now, which is said when it is to be read.

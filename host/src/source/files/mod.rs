@@ -237,6 +237,10 @@ impl Files {
 
     /// What happens at a file's end: its last line, if that is a record without a terminator.
     fn end(&mut self, mut open: Open, fate: Fate) -> Option<Chunk> {
+        let is_gone = fate == Fate::Ends && open.is_deleted().unwrap_or(false);
+        let goes_on = is_gone && self.goes_on(&open);
+        // Where nothing has its place yet, it may come back.
+        let keeps = goes_on || is_gone && open.rest().is_empty() && !open.path.exists();
         let last = match open.damage() {
             // It is being written.
             Some(Damage::CutOff(_)) if self.follow => None,
@@ -258,7 +262,7 @@ impl Files {
                 self.warn(warning);
                 None
             }
-            None if open.rest().is_empty() => None,
+            None if open.rest().is_empty() || goes_on => None,
             None if self.finishes(&open, fate) => open.finish(),
             None if self.follow && fate == Fate::Stays || is_blank(open.rest()) => None,
             None => {
@@ -277,8 +281,7 @@ impl Files {
             self.known.advance(&last.extent);
         }
         if fate == Fate::Ends {
-            // What took the place of a file that is gone may be that file and more, as `rsync` and editors replace files.
-            if !open.is_deleted().unwrap_or(false) {
+            if !keeps {
                 self.known.forget(&open.name);
             }
         } else if self.follow {
