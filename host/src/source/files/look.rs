@@ -170,7 +170,8 @@ impl Files {
             self.mark(open.marker(&cursor));
             // What has the original's name now, and is another file, is not a copy as well.
             let now = files.get(Path::new(&*cursor.origin.name));
-            if now.is_some_and(|stamp| stamp.inode != cursor.origin.inode) {
+            let is_of_it = self.known.cursor(&cursor.origin.name) == Some(&cursor);
+            if is_of_it && now.is_some_and(|stamp| stamp.inode != cursor.origin.inode) {
                 self.known.forget(&cursor.origin.name);
             }
         }
