@@ -40,7 +40,7 @@ test *ARGS:
 # Pass all tests with every repetition of the long ones: each fault, each kill, each seed. `just soak 30` runs 30 % of them, `just soak 30 chaos::` of those tests only.
 [group('check')]
 soak SHARE="100" *ARGS:
-    LAKEPORT_SOAK="$1" cargo test --workspace -- "${@:2}"
+    share="$1"; shift; LAKEPORT_SOAK="$share" cargo test --workspace -- "$@"
 
 # Run the tests and accept what they print as the new expected output.
 [group('check')]
