@@ -39,7 +39,7 @@ fn of_process() -> Arc<dyn Clock> {
     }
 }
 
-/// How many seconds `LAKEPORT_CLOCK_AHEAD` sets the clocks forward that a process looks at, for tests. In release builds it does not.
+/// The seconds by which `LAKEPORT_CLOCK_AHEAD` sets a process's clock forward in tests; 0 in release builds.
 pub fn ahead() -> i64 {
     match std::env::var("LAKEPORT_CLOCK_AHEAD") {
         Ok(seconds) if cfg!(debug_assertions) => {

@@ -15,7 +15,7 @@ const MOST_NAMES: usize = 5;
 /// Shows what beginning `export` anew replaces and asks whether to; `yes` is the answer where nothing is lost by it.
 ///
 /// # Errors
-/// Of kind `Lake`; of kind `Config` if the user declines or there is no terminal to ask.
+/// Of kind `Lake`. Of kind `Config`, where the user declines, or there is no terminal to ask.
 pub async fn confirm(export: &ExportPlan, yes: bool) -> Result<()> {
     let lake = Lake::open_read_only(&export.lake).await?;
     let before = Before::look_up(&lake, export).await?;

@@ -179,7 +179,7 @@ impl Args {
         Ok(plan)
     }
 
-    /// What to do where another process is at work on an export.
+    /// The answer to another process that is at work on an export.
     fn when_owned(&self) -> WhenOwned {
         match (self.take_over, self.standby) {
             (true, _) => WhenOwned::TakeOver,

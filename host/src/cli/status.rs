@@ -138,7 +138,7 @@ fn or_silent(note: Health, now: DateTime<Utc>) -> Health {
     Health { state: if is_silent { HealthState::Silent } else { note.state }, ..note }
 }
 
-/// Whether a note was renewed within the time in which its writer gives a sign of life.
+/// Tells whether the writer of a note has renewed it in time.
 fn at_work_lately(note: &Health, now: DateTime<Utc>) -> bool {
     let patience = note.author.as_ref().map(Author::patience);
     let age = note.noted.map(|noted| (now - noted).to_std().unwrap_or_default());

@@ -37,7 +37,7 @@ pub struct Fence {
     pub nonce: u128,
     /// Host and process, for people.
     pub writer: String,
-    /// How others recognise whether it is still at work; `None` in entries of earlier versions.
+    /// The process and its interval, by which others tell whether it is at work; `None` in entries of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<Author>,
     /// The slot of the last commit before it; 0 where there is none.

@@ -29,7 +29,7 @@ pub struct Health {
     /// The nonce of the run that noted it.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "nonce::optional")]
     pub owner: Option<u128>,
-    /// How others recognise whether it is still at work.
+    /// The process and its interval, by which others tell whether it is at work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<Author>,
     /// The last owner that is known to have ended; kept by those who note something else.

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use crate::plugin::{PluginKind, Scaffold, check_name};
 
-/// What components are built for.
+/// The compilation target of components.
 const TARGET: &str = "wasm32-wasip2";
 
 /// Start a plugin: a folder that builds at once
@@ -44,7 +44,7 @@ impl From<Kind> for PluginKind {
     }
 }
 
-/// What was made, and the commands that build it.
+/// Says which folder was made, and which commands build its component.
 pub fn render(made: &Scaffold) -> String {
     let folder = made.folder.display();
     let files: String = made.files.iter().map(|file| format!("  {}\n", file.display())).collect();

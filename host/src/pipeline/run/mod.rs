@@ -80,7 +80,7 @@ pub struct Options {
     pub full: Vec<String>,
     /// Exports of events that are begun anew.
     pub again: Vec<String>,
-    /// What to do where another process is at work on an export.
+    /// The answer to another process that is at work on an export.
     pub when_owned: WhenOwned,
     /// Somebody said that this machine's clock is right, where the last commit's time is ahead of it.
     pub trust_clock: bool,

@@ -13,7 +13,7 @@ use crate::telemetry::human;
 /// How often a run that waits looks whether the owner is still at work.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// What to do where another process is at work on an export.
+/// The answer to another process that is at work on an export.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WhenOwned {
     /// End with an error, and leave it alone.
