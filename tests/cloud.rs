@@ -4,18 +4,12 @@ use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
-use futures::TryStreamExt;
-use object_store::aws::{AmazonS3, AmazonS3Builder};
-use object_store::azure::{MicrosoftAzure, MicrosoftAzureBuilder};
-use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::Value;
 
 use crate::support::lake_folder::{Installation, ids_of, signal};
-use crate::support::servers::{AZURITE_ACCOUNT, AZURITE_KEY, Server};
+use crate::support::stores::{Store, visible};
 
 const RECORDS: usize = 600;
-/// S3's secret: moto takes any.
-pub const S3_SECRET: &str = "moto-takes-any-secret-access-key";
 
 const MODES: [(&str, &str); 3] = [
     ("rolling", "files = \"rolling\""),
@@ -48,7 +42,12 @@ struct Job {
 }
 
 impl Job {
-    fn new(lake: &str, mode: &str, secret: &'static str) -> Job {
+    fn new(store: &Store, bucket: &str, mode: &str) -> Job {
+        Job::with_secret(store, bucket, mode, store.secret())
+    }
+
+    fn with_secret(store: &Store, bucket: &str, mode: &str, secret: &'static str) -> Job {
+        let lake = store.lake(&store.url(), bucket);
         let installation = Installation::new(&format!(
             "[lakes.main]\n{lake}\n[sources.signals]\nfiles = \"in.ndjson\"\n[exports.signals]\nsource = \"signals\"\n\
              filters = [{{ plugin = \"select\", kinds = [\"Brew*\"] }}]\n{mode}\nflush = {{ bytes = \"32KiB\" }}\n"
@@ -68,24 +67,6 @@ impl Job {
     }
 }
 
-/// Every object of a store, read with a client that knows nothing of Lakeport.
-pub async fn objects(store: &impl ObjectStore) -> BTreeMap<String, Vec<u8>> {
-    let listed: Vec<_> = store.list(None).try_collect().await.unwrap();
-    let mut objects = BTreeMap::new();
-    for meta in listed {
-        let bytes = store.get(&meta.location).await.unwrap().bytes().await.unwrap();
-        objects.insert(meta.location.to_string(), bytes.to_vec());
-    }
-    objects
-}
-
-/// What readers see of a lake in the folder `product`.
-pub fn visible(objects: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
-    let below =
-        objects.iter().filter_map(|(key, bytes)| Some((key.strip_prefix("product/")?.to_owned(), bytes.clone())));
-    below.filter(|(key, _)| !key.starts_with('_')).collect()
-}
-
 fn assert_no_secret(objects: &BTreeMap<String, Vec<u8>>, secret: &str) {
     assert!(objects.keys().any(|key| key.starts_with("product/_lakeport/")));
     for (key, bytes) in objects {
@@ -95,32 +76,28 @@ fn assert_no_secret(objects: &BTreeMap<String, Vec<u8>>, secret: &str) {
 }
 
 /// Two runs over a growing input, then the same killed at ever later fail points.
-async fn exports_exactly_once<S: ObjectStore>(
-    lake: impl Fn(&str) -> String,
-    store: impl Fn(&str) -> S,
-    secret: &'static str,
-) {
+async fn exports_exactly_once(store: &Store) {
     let input = input();
     let half: String = input.lines().take(RECORDS / 2).map(|line| format!("{line}\n")).collect();
     for (name, mode) in MODES {
         let bucket = format!("exports-{name}");
-        let job = Job::new(&lake(&bucket), mode, secret);
+        let job = Job::new(store, &bucket, mode);
         job.installation.write("in.ndjson", &half);
         job.run();
-        assert_eq!(ids_of(visible(&objects(&store(&bucket)).await)), expected(RECORDS / 2), "{name}, first half");
+        assert_eq!(ids_of(visible(&store.objects(&bucket).await)), expected(RECORDS / 2), "{name}, first half");
         job.installation.write("in.ndjson", &input);
         job.run();
-        let found = objects(&store(&bucket)).await;
+        let found = store.objects(&bucket).await;
         assert_eq!(ids_of(visible(&found)), expected(RECORDS), "{name}");
         assert!(visible(&found).keys().all(|key| key.starts_with("signals/2019/09/10/1")), "{:?}", found.keys());
-        assert_no_secret(&found, secret);
+        assert_no_secret(&found, store.secret());
         job.run();
-        assert_eq!(visible(&objects(&store(&bucket)).await), visible(&found), "{name}: nothing new, nothing changed");
+        assert_eq!(visible(&store.objects(&bucket).await), visible(&found), "{name}: nothing new, nothing changed");
 
         let mut kills = 0;
         for passage in [1, 3, 6, 10, 15, 21, 28, 36, 45] {
             let bucket = format!("exports-{name}-{passage}");
-            let job = Job::new(&lake(&bucket), mode, secret);
+            let job = Job::new(store, &bucket, mode);
             job.installation.write("in.ndjson", &input);
             let mut command = job.command(&["run", "--quiet"]);
             let status = command.env("LAKEPORT_FAIL_POINT", format!("*:{passage}")).output().unwrap().status;
@@ -130,7 +107,7 @@ async fn exports_exactly_once<S: ObjectStore>(
             }
             kills += 1;
             job.run();
-            let found = objects(&store(&bucket)).await;
+            let found = store.objects(&bucket).await;
             assert_eq!(ids_of(visible(&found)), expected(RECORDS), "{name}, killed at passage {passage}");
             let staged: Vec<_> = found.keys().filter(|key| key.contains("/stage/")).collect();
             assert!(staged.is_empty(), "{name}, killed at passage {passage}: {staged:?}");
@@ -139,67 +116,20 @@ async fn exports_exactly_once<S: ObjectStore>(
     }
 }
 
-/// What a configuration says of a lake in Azurite.
-pub fn azure_lake(server: &Server, container: &str) -> String {
-    format!(
-        "url = \"https://{AZURITE_ACCOUNT}.dfs.core.windows.net/{container}/product/\"\n\
-         endpoint = \"{}/{AZURITE_ACCOUNT}\"\naccount-key = \"env:LAKE_KEY\"",
-        server.url()
-    )
-}
-
-/// Another client of the same container.
-pub fn azure_store(server: &Server, container: &str) -> MicrosoftAzure {
-    let endpoint = format!("{}/{AZURITE_ACCOUNT}", server.url());
-    MicrosoftAzureBuilder::new()
-        .with_account(AZURITE_ACCOUNT)
-        .with_access_key(AZURITE_KEY)
-        .with_endpoint(endpoint)
-        .with_allow_http(true)
-        .with_container_name(container)
-        .build()
-        .unwrap()
-}
-
-/// What a configuration says of a lake in moto.
-pub fn s3_lake(server: &Server, bucket: &str) -> String {
-    format!(
-        "url = \"s3://{bucket}/product/\"\nendpoint = \"{}\"\nregion = \"eu-central-1\"\naccess-key-id = \"test\"\n\
-         secret-access-key = \"env:LAKE_KEY\"",
-        server.url()
-    )
-}
-
-/// Another client of the same bucket.
-pub fn s3_store(server: &Server, bucket: &str) -> AmazonS3 {
-    AmazonS3Builder::new()
-        .with_endpoint(server.url())
-        .with_allow_http(true)
-        .with_region("eu-central-1")
-        .with_access_key_id("test")
-        .with_secret_access_key(S3_SECRET)
-        .with_bucket_name(bucket)
-        .build()
-        .unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_main_job_into_azure() {
-    let server = Server::azurite();
-    let store = |container: &str| azure_store(&server, container);
-    exports_exactly_once(|container| azure_lake(&server, container), store, AZURITE_KEY).await;
+    exports_exactly_once(&Store::azure()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_main_job_into_s3() {
-    let server = Server::moto();
-    exports_exactly_once(|bucket| s3_lake(&server, bucket), |bucket| s3_store(&server, bucket), S3_SECRET).await;
+    exports_exactly_once(&Store::s3()).await;
 }
 
 #[test]
 fn status_and_dead_letters_are_read_from_a_store_and_no_log_line_has_the_key() {
-    let server = Server::azurite();
-    let job = Job::new(&azure_lake(&server, "exports"), "", AZURITE_KEY);
+    let store = Store::azure();
+    let job = Job::new(&store, "exports", "");
     job.installation.write("in.ndjson", input() + "no signal\n");
     let mut printed = Vec::new();
     for arguments in [
@@ -221,15 +151,15 @@ fn status_and_dead_letters_are_read_from_a_store_and_no_log_line_has_the_key() {
     let letter: Value = serde_json::from_str(&printed[8]).unwrap();
     assert_eq!(letter["record"], "no signal");
     for text in printed {
-        assert!(!text.contains(AZURITE_KEY) && !text.contains("SharedKey"), "{text}");
+        assert!(!text.contains(store.secret()) && !text.contains("SharedKey"), "{text}");
     }
 }
 
 #[test]
 fn a_wrong_key_is_refused_with_what_to_do_and_is_not_shown() {
     const WRONG: &str = "dGhpcy1pcy1ub3QtdGhlLWtleQ==";
-    let server = Server::azurite();
-    let job = Job::new(&azure_lake(&server, "exports"), "", WRONG);
+    let store = Store::azure();
+    let job = Job::with_secret(&store, "exports", "", WRONG);
     job.installation.write("in.ndjson", input());
     let output = job.command(&["run", "--quiet"]).env("LAKEPORT_LOG", "trace").output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();

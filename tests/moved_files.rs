@@ -8,15 +8,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::Value;
 
-use crate::cloud::{S3_SECRET, azure_lake, azure_store, objects, s3_lake, s3_store, visible};
 use crate::support::lake_folder::{Installation, every_id, ids_of, signal};
 use crate::support::process::{Following, wait_until};
-use crate::support::servers::{AZURITE_KEY, Server};
 use crate::support::soak::stride;
+use crate::support::stores::{Store, visible};
 
 /// In one hour, and so in one file.
 fn input(count: usize) -> String {
@@ -252,20 +249,21 @@ fn a_follower_goes_on_while_its_files_are_moved_away() {
 }
 
 /// An export into a store, of which the first half is there.
-struct Far<'a, S> {
+struct Far<'a> {
     installation: Installation,
-    secret: &'static str,
-    store: &'a S,
+    store: &'a Store,
+    bucket: String,
     /// What somebody edited, by key.
     edited: BTreeMap<String, Vec<u8>>,
 }
 
-impl<'a, S: ObjectStore> Far<'a, S> {
-    fn new(lake: &str, secret: &'static str, store: &'a S, format: &str) -> Self {
+impl<'a> Far<'a> {
+    fn new(store: &'a Store, bucket: String, format: &str) -> Self {
+        let lake = store.lake(&store.url(), &bucket);
         let installation = Installation::new(&format!(
             "[lakes.main]\n{lake}\n[sources.signals]\nfiles = \"in.ndjson\"\n[exports.signals]\nsource = \"signals\"\n{format}\n"
         ));
-        let far = Far { installation, secret, store, edited: BTreeMap::new() };
+        let far = Far { installation, store, bucket, edited: BTreeMap::new() };
         far.installation.write("in.ndjson", input(10));
         far.run();
         far.installation.write("in.ndjson", input(20));
@@ -274,7 +272,7 @@ impl<'a, S: ObjectStore> Far<'a, S> {
 
     fn command(&self) -> Command {
         let mut command = self.installation.command(&["run", "--quiet"]);
-        command.env("LAKE_KEY", self.secret);
+        command.env("LAKE_KEY", self.store.secret());
         command
     }
 
@@ -289,14 +287,16 @@ impl<'a, S: ObjectStore> Far<'a, S> {
     }
 
     async fn do_to_last_part(&mut self, deed: Deed) {
-        let last = visible(&objects(self.store).await).into_keys().next_back().unwrap();
-        let path = Path::from(format!("product/{last}"));
+        let files = visible(&self.store.objects(&self.bucket).await);
+        let (last, bytes) = files.into_iter().next_back().unwrap();
         match deed {
-            Deed::Move => self.store.rename(&path, &Path::from(format!("product/moved/{last}"))).await.unwrap(),
+            Deed::Move => {
+                self.store.replace(&self.bucket, &format!("moved/{last}"), Some(bytes)).await;
+                self.store.replace(&self.bucket, &last, None).await;
+            }
             Deed::Edit => {
-                let bytes = self.store.get(&path).await.unwrap().bytes().await.unwrap();
                 let bytes = [&bytes[..], signal(19, 0).replace("\"19\"", "\"mine\"").as_bytes(), b"\n"].concat();
-                self.store.put(&path, bytes.clone().into()).await.unwrap();
+                self.store.replace(&self.bucket, &last, Some(bytes.clone())).await;
                 self.edited.insert(last, bytes);
             }
         }
@@ -305,7 +305,7 @@ impl<'a, S: ObjectStore> Far<'a, S> {
     async fn assert_complete(&self, what: &str) {
         self.run();
         self.run();
-        let objects = objects(self.store).await;
+        let objects = self.store.objects(&self.bucket).await;
         let files = visible(&objects);
         let mut expected = every_id(20);
         for (path, bytes) in &self.edited {
@@ -323,11 +323,7 @@ impl<'a, S: ObjectStore> Far<'a, S> {
 const DECIDABLE: [&str; 7] =
     ["stage:1", "staged:1", "create-commit:1", "create-commit:2", "publish:1", "publish-object:1", "discard:2"];
 
-async fn goes_on_in_a_store<S: ObjectStore>(
-    lake: impl Fn(&str) -> String,
-    store: impl Fn(&str) -> S,
-    secret: &'static str,
-) {
+async fn goes_on_in_a_store(store: &Store) {
     let mut number = 0;
     let mut place = || {
         number += 1;
@@ -335,17 +331,13 @@ async fn goes_on_in_a_store<S: ObjectStore>(
     };
     for deed in [Deed::Move, Deed::Edit] {
         for point in DECIDABLE {
-            let bucket = place();
-            let store = store(&bucket);
-            let mut far = Far::new(&lake(&bucket), secret, &store, FORMATS[0]);
+            let mut far = Far::new(store, place(), FORMATS[0]);
             far.kill_at(point);
             far.do_to_last_part(deed).await;
             far.assert_complete(&format!("{deed:?} after {point}")).await;
         }
         for point in ["publish-next:1", "published-next:1", "publish:2", "sweep-orphans:1", "sweep-orphans:2"] {
-            let bucket = place();
-            let store = store(&bucket);
-            let mut far = Far::new(&lake(&bucket), secret, &store, FORMATS[0]);
+            let mut far = Far::new(store, place(), FORMATS[0]);
             far.kill_at("create-commit:2");
             far.do_to_last_part(deed).await;
             far.kill_at(point);
@@ -353,9 +345,7 @@ async fn goes_on_in_a_store<S: ObjectStore>(
         }
     }
     // Somebody added to a file that was published, before what was staged for it was deleted: it was published all the same.
-    let bucket = place();
-    let store = store(&bucket);
-    let mut far = Far::new(&lake(&bucket), secret, &store, FORMATS[0]);
+    let mut far = Far::new(store, place(), FORMATS[0]);
     far.kill_at("publish:2");
     far.do_to_last_part(Deed::Edit).await;
     far.assert_complete("edited between publication and clean-up").await;
@@ -363,13 +353,10 @@ async fn goes_on_in_a_store<S: ObjectStore>(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_is_moved_or_edited_in_azure_goes_on_as_the_next_part() {
-    let server = Server::azurite();
-    let store = |container: &str| azure_store(&server, container);
-    goes_on_in_a_store(|container| azure_lake(&server, container), store, AZURITE_KEY).await;
+    goes_on_in_a_store(&Store::azure()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_is_moved_or_edited_in_s3_goes_on_as_the_next_part() {
-    let server = Server::moto();
-    goes_on_in_a_store(|bucket| s3_lake(&server, bucket), |bucket| s3_store(&server, bucket), S3_SECRET).await;
+    goes_on_in_a_store(&Store::s3()).await;
 }

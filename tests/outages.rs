@@ -6,36 +6,35 @@ use std::time::{Duration, Instant};
 
 use lakeport::lake::{Created, Lake, Publish, Staged, Version};
 use lakeport::plan::{AzureCredential, LakePlan, Location, S3Credential};
-use object_store::aws::AmazonS3Builder;
-use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::Value;
 
 use crate::support::lake_folder::{Installation, ids_of, signals};
-use crate::support::outage::{Mode, Outage};
 use crate::support::process::{self, wait_until};
+use crate::support::proxy::{Mode, Proxy};
 use crate::support::servers::{AZURITE_ACCOUNT, AZURITE_KEY, Server};
+use crate::support::stores::{Store, visible};
 
 fn plan(location: Location, retry_for: u64) -> LakePlan {
     let retry_for = Duration::from_secs(retry_for);
     LakePlan { name: "main".into(), location, log_folder: "_lakeport".into(), retry_for }
 }
 
-fn azure(outage: &Outage) -> Location {
+fn azure(proxy: &Proxy) -> Location {
     Location::Azure {
         account: AZURITE_ACCOUNT.into(),
         container: "exports".into(),
         prefix: "product".into(),
-        endpoint: Some(format!("{}/{AZURITE_ACCOUNT}", outage.url())),
+        endpoint: Some(format!("{}/{AZURITE_ACCOUNT}", proxy.url())),
         credential: AzureCredential::AccountKey(AZURITE_KEY.into()),
     }
 }
 
-fn s3(outage: &Outage) -> Location {
+fn s3(proxy: &Proxy) -> Location {
     Location::S3 {
         bucket: "exports".into(),
         prefix: "product".into(),
         region: "eu-central-1".into(),
-        endpoint: Some(outage.url()),
+        endpoint: Some(proxy.url()),
         credential: S3Credential::Keys { id: "test".into(), secret: "SECRET".into(), session_token: None },
     }
 }
@@ -54,9 +53,9 @@ async fn over(lake: &Lake, from: &str, staged: &Staged, expected: Option<&Versio
 }
 
 /// Every conditional request of a lake takes effect, and its response is lost.
-async fn loses_every_conditional_response(outage: &Outage, location: Location, copy: &'static str) {
+async fn loses_every_conditional_response(proxy: &Proxy, location: Location, copy: &'static str) {
     let lake = Lake::open(&plan(location, 60)).await.unwrap();
-    let lost = |method, header| outage.set(Mode::LoseResponse { method, header });
+    let lost = |method, header| proxy.set(Mode::LoseResponse { method, header });
     let (one, two) = (staged(&lake, "s/1", b"one").await, staged(&lake, "s/2", b"one two").await);
 
     lost("PUT", "if-none-match");
@@ -72,35 +71,35 @@ async fn loses_every_conditional_response(outage: &Outage, location: Location, c
     let published = lake.publish_new("s/1", &one, "new").await.unwrap();
     assert!(matches!(published, Publish::Published(_)), "{published:?}");
     assert_eq!(lake.get("new").await.unwrap().unwrap().bytes, "one");
-    assert_eq!(outage.hits(), 4);
+    assert_eq!(proxy.hits(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_response_of_azure_loses_and_doubles_nothing() {
     let server = Server::azurite();
-    let outage = Outage::before(&server.url());
-    loses_every_conditional_response(&outage, azure(&outage), "x-ms-copy-source").await;
+    let proxy = Proxy::before(&server.url());
+    loses_every_conditional_response(&proxy, azure(&proxy), "x-ms-copy-source").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_response_of_s3_loses_and_doubles_nothing() {
     let server = Server::moto();
-    let outage = Outage::before(&server.url());
-    loses_every_conditional_response(&outage, s3(&outage), "x-amz-copy-source").await;
+    let proxy = Proxy::before(&server.url());
+    loses_every_conditional_response(&proxy, s3(&proxy), "x-amz-copy-source").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_in_parts_survives_an_outage_and_a_lost_completion() {
     let server = Server::moto();
-    let outage = Outage::before(&server.url());
-    let lake = Lake::open(&plan(s3(&outage), 60)).await.unwrap();
+    let proxy = Proxy::before(&server.url());
+    let lake = Lake::open(&plan(s3(&proxy), 60)).await.unwrap();
     let bytes = bytes::Bytes::from((0..20 << 20).map(|at: u32| (at >> 8) as u8).collect::<Vec<_>>());
     let mut staging = lake.stage("s/large").await.unwrap();
     staging.write(bytes.slice(..9 << 20)).await.unwrap();
-    outage.set(Mode::Unavailable);
+    proxy.set(Mode::Unavailable);
     let back = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        outage.set(Mode::LoseResponse { method: "POST", header: "content-length" });
+        proxy.set(Mode::LoseResponse { method: "POST", header: "content-length" });
     };
     let upload = async {
         staging.write(bytes.slice(9 << 20..)).await.unwrap();
@@ -109,22 +108,22 @@ async fn an_upload_in_parts_survives_an_outage_and_a_lost_completion() {
     let ((), staged) = tokio::join!(back, upload);
     assert_eq!(staged, Staged::of(&bytes));
     assert!(lake.get("s/large").await.unwrap().unwrap().bytes == bytes);
-    assert!(outage.hits() > 1, "{}", outage.hits());
+    assert!(proxy.hits() > 1, "{}", proxy.hits());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_retries_one_failure_is_the_error() {
     let server = Server::moto();
-    let outage = Outage::before(&server.url());
-    let lake = Lake::open(&plan(s3(&outage), 0)).await.unwrap();
-    outage.set(Mode::Unavailable);
+    let proxy = Proxy::before(&server.url());
+    let lake = Lake::open(&plan(s3(&proxy), 0)).await.unwrap();
+    proxy.set(Mode::Unavailable);
     let error = lake.get("k").await.unwrap_err().to_string();
-    assert_eq!(outage.hits(), 1);
+    assert_eq!(proxy.hits(), 1);
     assert!(error.contains("the store answers 503 Service Unavailable") && !error.contains("tried"), "{error}");
     let some = lake.retrying_for(Duration::from_secs(1));
     let error = some.get("k").await.unwrap_err().to_string();
     assert!(error.contains("; tried ") && error.contains(" times in "), "{error}");
-    outage.set(Mode::Refuse);
+    proxy.set(Mode::Refuse);
     let error = some.get("k").await.unwrap_err().to_string();
     assert!(error.contains("refuses the connection"), "{error}");
 }
@@ -132,27 +131,26 @@ async fn without_retries_one_failure_is_the_error() {
 /// An export into S3 through a proxy, run by the real binary.
 struct Job {
     installation: Installation,
-    outage: Outage,
-    server: Server,
+    proxy: Proxy,
+    store: Store,
 }
 
 impl Job {
     fn new(lake: &str, export: &str) -> Job {
-        let server = Server::moto();
-        let outage = Outage::before(&server.url());
+        let store = Store::s3();
+        let proxy = Proxy::before(&store.url());
+        let place = store.lake(&proxy.url(), "exports");
         let installation = Installation::new(&format!(
-            "[lakes.main]\nurl = \"s3://exports/product/\"\nendpoint = \"{}\"\nregion = \"eu-central-1\"\n\
-             access-key-id = \"test\"\nsecret-access-key = \"env:LAKE_KEY\"\n{lake}\n\
-             [sources.signals]\nfiles = \"in.ndjson\"\n[exports.signals]\nsource = \"signals\"\n{export}\n",
-            outage.url()
+            "[lakes.main]\n{place}\n{lake}\n\
+             [sources.signals]\nfiles = \"in.ndjson\"\n[exports.signals]\nsource = \"signals\"\n{export}\n"
         ));
-        Job { installation, outage, server }
+        Job { installation, proxy, store }
     }
 
     fn spawn(&self, arguments: &[&str]) -> Child {
         let mut command = self.installation.command(arguments);
         command
-            .env("LAKE_KEY", "moto-takes-any")
+            .env("LAKE_KEY", self.store.secret())
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped());
         command.spawn().unwrap()
@@ -166,28 +164,8 @@ impl Job {
 
     /// What readers see, past the proxy.
     fn ids(&self) -> Vec<String> {
-        let store = AmazonS3Builder::new()
-            .with_endpoint(self.server.url())
-            .with_allow_http(true)
-            .with_region("eu-central-1")
-            .with_access_key_id("test")
-            .with_secret_access_key("SECRET")
-            .with_bucket_name("exports")
-            .build()
-            .unwrap();
-        let read = async {
-            use futures::TryStreamExt;
-            let listed: Vec<_> = store.list(None).try_collect().await.unwrap_or_default();
-            let mut files = std::collections::BTreeMap::new();
-            for key in listed.into_iter().map(|meta| meta.location).filter(|key| !key.as_ref().contains("/_lakeport/"))
-            {
-                // Replaced between the two requests, or gone.
-                let Ok(found) = store.get(&key).await else { continue };
-                files.insert(key.to_string(), found.bytes().await.unwrap().to_vec());
-            }
-            files
-        };
-        let ids = ids_of(tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(read));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let ids = ids_of(visible(&runtime.block_on(self.store.objects("exports"))));
         ids.into_iter().flat_map(|(id, times)| std::iter::repeat_n(id, times)).collect()
     }
 }
@@ -208,10 +186,10 @@ fn a_follower_waits_for_its_store_and_says_so() {
     let follower = job.spawn(&["run", "--follow", "--json"]);
     wait_until("the first half is there", || job.ids().len() == 20);
     for (mode, until) in [(Mode::Refuse, 30), (Mode::Unavailable, 40)] {
-        job.outage.set(mode);
+        job.proxy.set(mode);
         job.append(&lines[until - 10..until].concat());
         std::thread::sleep(Duration::from_secs(6));
-        job.outage.set(Mode::Pass);
+        job.proxy.set(Mode::Pass);
         wait_until("what came in between is there", || job.ids().len() == until);
     }
     let (output, summary, log) = stop(follower);
@@ -235,10 +213,10 @@ fn a_follower_outlasts_an_outage_that_is_longer_than_its_retries() {
     job.append(first);
     let follower = job.spawn(&["run", "--follow", "--json"]);
     wait_until("the first half is there", || job.ids().len() == 20);
-    job.outage.set(Mode::Refuse);
+    job.proxy.set(Mode::Refuse);
     job.append(second);
     std::thread::sleep(Duration::from_secs(5));
-    job.outage.set(Mode::Pass);
+    job.proxy.set(Mode::Pass);
     wait_until("all is there", || job.ids().len() == 40);
     let (output, summary, log) = stop(follower);
     assert!(output.status.success(), "{log}");
@@ -253,10 +231,10 @@ fn a_wait_ends_with_the_run() {
     job.append(&signals(5));
     let follower = job.spawn(&["run", "--follow"]);
     wait_until("it is at work", || job.ids().len() == 5);
-    job.outage.set(Mode::Unavailable);
-    let before = job.outage.hits();
+    job.proxy.set(Mode::Unavailable);
+    let before = job.proxy.hits();
     job.append(&signals(1));
-    wait_until("it waits", || job.outage.hits() > before + 3);
+    wait_until("it waits", || job.proxy.hits() > before + 3);
     let begun = Instant::now();
     let (output, _, log) = stop(follower);
     assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());

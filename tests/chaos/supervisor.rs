@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::support::chaos::Chaos;
 use crate::support::lake_folder::Installation;
 use crate::support::process::signal;
+use crate::support::proxy::Proxy;
 use crate::support::random::Random;
 use crate::support::stores::{Store, below_lake};
 
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// One installation, the proxy in front of its lake, and its process.
 pub struct Supervisor<'a> {
     store: &'a Store,
-    chaos: Chaos,
+    proxy: Proxy,
     installation: Installation,
     bucket: String,
     process: Option<Child>,
@@ -35,13 +35,13 @@ pub struct Supervisor<'a> {
 
 impl<'a> Supervisor<'a> {
     pub fn new(store: &'a Store, seed: u64, exports: &str, test: &'static str) -> Self {
-        let chaos = Chaos::start(&store.url(), seed);
+        let proxy = Proxy::with_faults(&store.url(), seed);
         let bucket = format!("chaos-{seed}");
-        let lake = store.lake(&chaos.url(), &bucket);
+        let lake = store.lake(&proxy.url(), &bucket);
         let installation = Installation::new(&format!("[lakes.main]\n{lake}\n{exports}"));
         Supervisor {
             store,
-            chaos,
+            proxy,
             installation,
             bucket,
             process: None,
@@ -64,7 +64,7 @@ impl<'a> Supervisor<'a> {
 
     /// What happened how often, faults included.
     pub fn counts(&self) -> BTreeMap<&'static str, usize> {
-        self.chaos.counts().into_iter().chain(self.counts.clone()).collect()
+        self.proxy.counts().into_iter().chain(self.counts.clone()).collect()
     }
 
     /// Starts a process where none is at work: one that follows or one that ends by itself, now and then with a kill at one of its
@@ -115,7 +115,7 @@ impl<'a> Supervisor<'a> {
     pub fn meddle(&mut self, prefix: &str, random: &mut Random) {
         self.kill();
         // What a user takes has to be all that was there.
-        self.chaos.settle();
+        self.proxy.settle();
         let objects = self.objects();
         let files: Vec<_> = objects.iter().filter(|(key, _)| key.starts_with(prefix)).collect();
         if files.is_empty() {
@@ -135,14 +135,14 @@ impl<'a> Supervisor<'a> {
     /// Ends the bad days and the process, runs once more, which has to go well, and brings the lake here.
     pub fn finish(&mut self, arguments: &[&str]) {
         self.kill();
-        self.chaos.calm();
+        self.proxy.calm();
         let mut command = self.installation.command(arguments);
         command.env("LAKE_KEY", self.store.secret());
         command.env("LAKEPORT_CLOCK_AHEAD", ((self.minutes + 10) * 60).to_string());
         self.note(format!("{arguments:?} on a good day"));
         let status = command.stdout(Stdio::null()).stderr(self.log()).status().unwrap();
         assert!(status.success(), "the last run: {status}");
-        self.chaos.settle();
+        self.proxy.settle();
         for (key, bytes) in self.objects() {
             self.installation.write(&format!("lake/{key}"), bytes);
         }
@@ -211,7 +211,7 @@ impl Drop for Supervisor<'_> {
         }
         if std::thread::panicking() {
             let log = fs::read_to_string(self.log_path()).unwrap_or_default();
-            eprintln!("what was done: {:#?}\nfaults: {:?}\nlog:\n{log}", self.done, self.chaos.counts());
+            eprintln!("what was done: {:#?}\nfaults: {:?}\nlog:\n{log}", self.done, self.proxy.counts());
             eprintln!("to run it again: {}", self.again);
         }
     }

@@ -2,15 +2,14 @@
 
 pub mod avro;
 pub mod cdm;
-pub mod chaos;
 pub mod containers;
 pub mod gcs;
 pub mod golden;
 pub mod lake_folder;
 pub mod mounts;
-pub mod outage;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod random;
 pub mod servers;
 pub mod shared_data;

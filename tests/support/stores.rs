@@ -71,8 +71,14 @@ impl Store {
         };
         let mut objects = BTreeMap::new();
         for meta in listed {
-            let bytes = store.get(&meta.location).await.unwrap().bytes().await.unwrap();
-            objects.insert(meta.location.to_string(), bytes.to_vec());
+            match store.get(&meta.location).await {
+                // It went between the two requests.
+                Err(object_store::Error::NotFound { .. }) => {}
+                found => {
+                    let bytes = found.unwrap().bytes().await.unwrap();
+                    objects.insert(meta.location.to_string(), bytes.to_vec());
+                }
+            }
         }
         objects
     }
@@ -105,6 +111,13 @@ impl Store {
             }
         }
     }
+}
+
+/// What readers see of a lake: its objects by their paths in it, but for what is Lakeport's own.
+pub fn visible(objects: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+    let mut below = below_lake(objects.clone());
+    below.retain(|key, _| !key.starts_with('_'));
+    below
 }
 
 /// The objects of a lake by their paths in it.

@@ -72,6 +72,24 @@ impl Head {
         self.first_line.split(' ').next().unwrap_or_default()
     }
 
+    /// A request's path and query.
+    pub fn target(&self) -> &str {
+        self.first_line.split(' ').nth(1).unwrap_or_default()
+    }
+
+    /// The names of its headers, in lower case.
+    pub fn headers(&self) -> Vec<String> {
+        let text = String::from_utf8_lossy(&self.bytes);
+        let lines = text.lines().skip(1);
+        lines.filter_map(|line| Some(line.split_once(':')?.0.trim().to_ascii_lowercase())).collect()
+    }
+
+    /// As it came, and that its connection ends with it.
+    pub fn closing(&self) -> Vec<u8> {
+        let end = self.bytes.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        [&self.bytes[..end], b"connection: close\r\n", &self.bytes[end..]].concat()
+    }
+
     /// A reply's status.
     pub fn status(&self) -> Option<u16> {
         self.first_line.split(' ').nth(1)?.parse().ok()
@@ -154,6 +172,8 @@ fn messages_end_where_they_say() {
     };
     let (head, body, rest) = read("PUT /a HTTP/1.1\r\nContent-Length: 3\r\nConnection: Close\r\n\r\nabcGET");
     assert_eq!((head.method(), body.as_str(), rest.as_str(), head.closes), ("PUT", "abc", "GET", true));
+    assert_eq!((head.target(), head.headers()), ("/a", vec!["content-length".to_owned(), "connection".to_owned()]));
+    assert!(head.closing().starts_with(b"PUT /a HTTP/1.1\r\nconnection: close\r\nContent-Length: 3\r\n"));
     let chunks = "5;x=y\r\nhello\r\n1\r\n!\r\n0\r\nTrailer: 1\r\n\r\n";
     let (_, body, rest) = read(&format!("PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}next"));
     assert_eq!((body.as_str(), rest.as_str()), (chunks, "next"));

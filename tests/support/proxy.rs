@@ -1,7 +1,7 @@
-//! A store's bad days: a proxy on loopback in front of it that ends, delays, refuses and loses what passes, as a seed decides.
+//! A proxy on loopback in front of a store: it counts what passes, and ends, delays, refuses and loses it, as a test or a seed decides.
 //!
-//! What a request meets follows from the seed and the request's number. Which request has that number follows from the processes
-//! that send them, so that a seed that failed once may want some repetitions.
+//! With a seed, what a request meets follows from it and from the request's number. Which request has that number follows from the
+//! processes that send them, so that a seed that failed once may want some repetitions.
 
 mod http;
 mod plan;
@@ -24,23 +24,57 @@ const STACK: usize = 256 << 10;
 /// How long the store may take for anything.
 const STORE: Duration = Duration::from_secs(20);
 
+/// What becomes of all requests, where no seed decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    #[default]
+    Pass,
+    /// Nothing listens: connections are refused.
+    Refuse,
+    /// The store answers 503 and does nothing.
+    Unavailable,
+    /// The next request with this method and header takes effect, and its connection ends without a response. Then as `Pass`.
+    LoseResponse {
+        method: &'static str,
+        header: &'static str,
+    },
+}
+
+/// A request that the store answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    pub method: String,
+    /// Path and query, as they were asked for.
+    pub target: String,
+    /// The names of its headers, in lower case.
+    pub headers: Vec<String>,
+    /// Bytes of its body, and of the reply's.
+    pub sent: u64,
+    pub received: u64,
+}
+
 /// A proxy at work. Dropping it ends its threads and connections.
-pub struct Chaos {
+pub struct Proxy {
     shared: Arc<Shared>,
-    port: u16,
+    address: SocketAddr,
     acceptor: Option<JoinHandle<()>>,
 }
 
 struct Shared {
     store: SocketAddr,
-    plan: Plan,
+    /// What a seed does. Without one, a connection ends with its first request, so that a change of mode meets all that follow.
+    plan: Option<Plan>,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
+    mode: Mode,
+    /// Requests that met the mode.
+    hits: usize,
     requests: u64,
+    answered: Vec<Request>,
     counts: BTreeMap<&'static str, usize>,
     /// Requests that were read and of which the store has not heard yet, or is hearing.
     under_way: usize,
@@ -56,25 +90,53 @@ struct Late {
     body: Vec<u8>,
 }
 
-impl Chaos {
-    /// Starts a proxy in front of the store at `http://127.0.0.1:PORT`.
-    pub fn start(store: &str, seed: u64) -> Chaos {
+impl Proxy {
+    /// Starts one in front of the store at `http://127.0.0.1:PORT`, which passes everything until [`Proxy::set`] says otherwise.
+    pub fn before(store: &str) -> Proxy {
+        Proxy::start(store, None)
+    }
+
+    /// Starts one that does to requests what the seed decides.
+    pub fn with_faults(store: &str, seed: u64) -> Proxy {
+        Proxy::start(store, Some(Plan::new(seed)))
+    }
+
+    fn start(store: &str, plan: Option<Plan>) -> Proxy {
         let store = store.strip_prefix("http://").and_then(|address| address.parse().ok());
         let store = store.expect("a store is an address of loopback");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-        let port = listener.local_addr().expect("a bound socket has an address").port();
-        let shared =
-            Arc::new(Shared { store, plan: Plan::new(seed), state: Mutex::default(), changed: Condvar::new() });
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let shared = Arc::new(Shared { store, plan, state: Mutex::default(), changed: Condvar::new() });
         let acceptor = thread::spawn({
             let shared = shared.clone();
-            move || accept(&listener, &shared)
+            move || accept(listener, address, &shared)
         });
-        Chaos { shared, port, acceptor: Some(acceptor) }
+        Proxy { shared, address, acceptor: Some(acceptor) }
     }
 
     /// `http://127.0.0.1:{port}`.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.address)
+    }
+
+    /// From now on.
+    pub fn set(&self, mode: Mode) {
+        self.shared.state().mode = mode;
+        self.shared.changed.notify_all();
+        // Each attempt wakes the acceptor, which stops and starts listening within moments.
+        while TcpStream::connect(self.address).is_err() != (mode == Mode::Refuse) {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// How many requests met what was set.
+    pub fn hits(&self) -> usize {
+        self.shared.state().hits
+    }
+
+    /// Takes the requests that the store has answered since the last call, in the order of their replies.
+    pub fn take_requests(&self) -> Vec<Request> {
+        std::mem::take(&mut self.shared.state().answered)
     }
 
     /// Passes all further requests as they are.
@@ -94,7 +156,7 @@ impl Chaos {
     }
 }
 
-impl Drop for Chaos {
+impl Drop for Proxy {
     fn drop(&mut self) {
         {
             let mut state = self.shared.state();
@@ -106,21 +168,34 @@ impl Drop for Chaos {
         }
         self.shared.changed.notify_all();
         // Wakes the acceptor.
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        let _ = TcpStream::connect(self.address);
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
         }
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+fn accept(listener: TcpListener, address: SocketAddr, shared: &Arc<Shared>) {
     let mut threads: Vec<JoinHandle<()>> = Vec::new();
-    for (number, client) in (0..).zip(listener.incoming()) {
-        if shared.state().is_over {
+    let mut listener = Some(listener);
+    for number in 0.. {
+        let listens = listener.get_or_insert_with(|| TcpListener::bind(address).expect("the port is still free"));
+        let client = listens.accept();
+        let mut state = shared.state();
+        if state.mode == Mode::Refuse && !state.is_over {
+            listener = None;
+            let refuses = |state: &mut State| state.mode == Mode::Refuse && !state.is_over;
+            state = shared.changed.wait_while(state, refuses).expect("no thread of it panics");
+            if !state.is_over {
+                continue;
+            }
+        }
+        if state.is_over {
             break;
         }
+        drop(state);
         threads.retain(|thread| !thread.is_finished());
-        let Ok(client) = client else { continue };
+        let Ok((client, _)) = client else { continue };
         if threads.len() == MOST_CONNECTIONS {
             shared.count("one connection too many");
             continue;
@@ -199,6 +274,10 @@ impl Shared {
                 }
                 _ => {}
             }
+            if self.is_unavailable() {
+                client.write_all(&refusal(head.method(), 503, false))?;
+                return Ok(None);
+            }
             self.state().under_way += 1;
             if let Some(Fault::Delay(time)) = fault {
                 self.wait(time);
@@ -206,6 +285,9 @@ impl Shared {
             let reply = self.forward(&head, &body);
             self.arrived();
             let (reply, closes) = reply?;
+            if self.loses_reply(&head) {
+                return Ok(None);
+            }
             match fault {
                 Some(Fault::HidesEffect) => client.write_all(&refusal(head.method(), 500, false))?,
                 Some(Fault::ResetAfter | Fault::CutReply) => {
@@ -235,7 +317,7 @@ impl Shared {
         *state.counts.entry("requests").or_default() += 1;
         let number = state.requests;
         state.requests += 1;
-        match self.plan.fault(number).filter(|_| !state.is_calm) {
+        match self.plan.as_ref().and_then(|plan| plan.fault(number)).filter(|_| !state.is_calm) {
             Some((kind, fault, resets)) => {
                 *state.counts.entry(kind).or_default() += 1;
                 (Some(fault), resets)
@@ -244,17 +326,43 @@ impl Shared {
         }
     }
 
+    fn is_unavailable(&self) -> bool {
+        let mut state = self.state();
+        let is_so = state.mode == Mode::Unavailable;
+        state.hits += usize::from(is_so);
+        is_so
+    }
+
+    /// Whether the reply to this request is to be lost; the next one is not.
+    fn loses_reply(&self, head: &Head) -> bool {
+        let mut state = self.state();
+        let Mode::LoseResponse { method, header } = state.mode else { return false };
+        let loses = head.method() == method && head.headers().iter().any(|name| name == header);
+        if loses {
+            (state.mode, state.hits) = (Mode::Pass, state.hits + 1);
+        }
+        loses
+    }
+
     /// Hands a request to the store, and answers with its whole reply, and whether that ends the connection.
     fn forward(&self, head: &Head, body: &[u8]) -> io::Result<(Vec<u8>, bool)> {
         let mut store = TcpStream::connect(self.store)?;
         store.set_nodelay(true)?;
         store.set_read_timeout(Some(STORE))?;
-        store.write_all(&[&head.bytes, body].concat())?;
+        let request = if self.plan.is_some() { head.bytes.clone() } else { head.closing() };
+        store.write_all(&[&request, body].concat())?;
         let mut reader = BufReader::new(store);
         let reply = Head::read(&mut reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
         let size = reply.reply_body(head.method());
-        let body = read_body(&mut reader, size)?;
-        Ok(([reply.bytes, body].concat(), reply.closes || size == Body::UntilEnd))
+        let answer = read_body(&mut reader, size)?;
+        self.state().answered.push(Request {
+            method: head.method().to_owned(),
+            target: head.target().to_owned(),
+            headers: head.headers(),
+            sent: body.len() as u64,
+            received: answer.len() as u64,
+        });
+        Ok(([reply.bytes, answer].concat(), reply.closes || size == Body::UntilEnd))
     }
 
     fn arrived(&self) {
@@ -286,7 +394,8 @@ fn refusal(method: &str, status: u16, retry_after: bool) -> Vec<u8> {
     const BODY: &str =
         "<?xml version=\"1.0\"?><Error><Code>ServerBusy</Code><Message>Come back later.</Message></Error>";
     let wait = if retry_after { "retry-after: 1\r\n" } else { "" };
+    let phrase = if status == 503 { "Service Unavailable" } else { "Busy" };
     let (length, body) = (BODY.len(), if method == "HEAD" { "" } else { BODY });
-    format!("HTTP/1.1 {status} Busy\r\ncontent-type: application/xml\r\ncontent-length: {length}\r\n{wait}\r\n{body}")
+    format!("HTTP/1.1 {status} {phrase}\r\ncontent-type: application/xml\r\ncontent-length: {length}\r\n{wait}\r\n{body}")
         .into_bytes()
 }
