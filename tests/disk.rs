@@ -134,6 +134,23 @@ fn too_few_file_descriptors_lose_nothing_and_say_what_to_do() {
 }
 
 #[test]
+fn records_for_more_files_than_descriptors_are_exported() {
+    const FILES: usize = 700;
+    const MANY: usize = 260_000;
+    // So much for one file that waiting bytes are staged, and then a record each for many others.
+    let minute = |id: usize| id.saturating_sub(MANY);
+    let installation = Installation::exporting("in.ndjson", "files = \"rolling\"\ngranularity = \"minute\"");
+    let lines: String = (0..MANY + FILES).map(|id| signal(id, minute(id)) + "\n").collect();
+    assert!(lines.len() > 16 << 20, "{}", lines.len());
+    installation.write("in.ndjson", lines);
+    let mut mounts = Mounts::new(&installation);
+    let ended = mounts.run("ulimit -n 400; exec \"$LAKEPORT\" run --quiet");
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!(installation.files().len(), FILES);
+    assert!(installation.ids() == every_id(MANY + FILES), "each record once");
+}
+
+#[test]
 fn following_more_files_than_descriptors_loses_nothing_and_says_what_to_do() {
     const FILES: usize = 300;
     let installation = Installation::exporting("in", "flush = { every = \"50ms\" }");

@@ -1,5 +1,6 @@
 //! Stages the bytes of one span while it is encoded, on a task of its own.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -26,6 +27,10 @@ const INLINE: u64 = 64 << 10;
 const AT_ONCE: usize = 8;
 /// Encoded bytes that wait in memory before they are staged.
 const WAITING: usize = 16 << 20;
+/// Files that are staged while the span is encoded. In a folder, each is an open descriptor; in a store, up to one part of an
+/// upload in memory. The others wait in memory until the span ends, which it does after some bytes.
+const STAGED_LOCAL: usize = 256;
+const STAGED_REMOTE: usize = 32;
 
 /// Bytes for one file, in order.
 #[derive(Debug)]
@@ -54,7 +59,9 @@ pub struct Stager {
     /// The commit that this span will be, counted as `published` counts.
     number: u64,
     open: BTreeMap<FileId, OpenFile>,
+    /// Bytes that wait in memory, and how many may before some are staged.
     waiting: usize,
+    relieved_at: usize,
 }
 
 struct OpenFile {
@@ -90,7 +97,7 @@ pub struct Objects {
 impl Stager {
     /// A stager for the span that becomes commit `number`.
     pub fn new(lake: Lake, terms: Terms, published: watch::Receiver<Published>, number: u64) -> Self {
-        Stager { lake, terms, published, number, open: BTreeMap::new(), waiting: 0 }
+        Stager { lake, terms, published, number, open: BTreeMap::new(), waiting: 0, relieved_at: WAITING }
     }
 
     /// Takes pieces until their sender is gone.
@@ -100,7 +107,7 @@ impl Stager {
     pub async fn take_all(mut self, mut pieces: mpsc::Receiver<Vec<Piece>>) -> Result<Self> {
         while let Some(batch) = pieces.recv().await {
             batch.into_iter().for_each(|piece| self.take(piece));
-            if self.waiting > WAITING {
+            if self.waiting > self.relieved_at {
                 self.relieve().await?;
             }
         }
@@ -117,7 +124,10 @@ impl Stager {
             extends: None,
         });
         match piece {
-            Piece::Header(_, bytes) => open.header = bytes,
+            Piece::Header(_, bytes) => {
+                self.waiting += bytes.len();
+                open.header = bytes;
+            }
             Piece::Rows(_, bytes) => {
                 self.waiting += bytes.len();
                 open.pieces.push(bytes);
@@ -125,13 +135,17 @@ impl Stager {
         }
     }
 
-    /// Moves what waits in memory to the lake.
+    /// Moves to the lake what waits in memory: of the files that are staged already, and of the largest others.
     async fn relieve(&mut self) -> Result<()> {
         let series = self.series_before().await;
-        for open in self.open.values_mut() {
+        let most = if self.lake.is_local() { STAGED_LOCAL } else { STAGED_REMOTE };
+        let mut files: Vec<_> = self.open.values_mut().collect();
+        files.sort_by_key(|open| (open.staging.is_none(), Reverse(open.waiting())));
+        for open in files.into_iter().take(most) {
             open.stage(&self.lake, &self.terms, &series).await?;
         }
-        self.waiting = 0;
+        self.waiting = self.open.values().map(OpenFile::waiting).sum();
+        self.relieved_at = self.waiting + WAITING;
         Ok(())
     }
 
@@ -203,6 +217,12 @@ async fn state_in_lake(lake: &Lake, series: String) -> Result<(String, Series)> 
 }
 
 impl OpenFile {
+    /// Bytes of it in memory that are not staged.
+    fn waiting(&self) -> usize {
+        let header = if self.staging.is_some() { 0 } else { self.header.len() };
+        header + self.pieces.iter().map(Bytes::len).sum::<usize>()
+    }
+
     /// Moves waiting pieces to the staged object, which begins with the file that is extended, or with the header.
     async fn stage(&mut self, lake: &Lake, terms: &Terms, before: &BTreeMap<String, Series>) -> Result<()> {
         let staging = match &mut self.staging {
@@ -316,4 +336,42 @@ async fn letters_object(lake: &Lake, folder: &str, (key, bytes, rows): (String, 
 fn pinned(key: String, staged: String, whole: Staged, rows: u64, publication: Publication) -> Object {
     let Staged { length, sha256 } = whole;
     Object { key, content: Content::Staged(staged), length, sha256, rows, publication }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::files::FileTable;
+    use super::*;
+
+    #[tokio::test]
+    async fn few_files_are_staged_while_a_span_is_encoded_and_all_when_it_ends() {
+        const FILES: usize = 2_000;
+        let lake = Lake::with_store(Arc::new(object_store::memory::InMemory::new()), "stager", "_lakeport");
+        let terms = Terms { mode: Files::Rolling, format: "f".into(), folder: "stage".into() };
+        let (_sender, published) = watch::channel(Published { number: 0, series: Arc::default() });
+        let mut stager = Stager::new(lake.clone(), terms, published, 1);
+        let (table, mut ledger) = (FileTable::new("e", "p"), Ledger::default());
+        let files: Vec<_> = (0..FILES).map(|number| table.file(&format!("{number}/{{part}}"), 0)).collect();
+        let rows = Bytes::from(vec![b'x'; 3 * WAITING / FILES]);
+        let mut relieved = 0;
+        for round in 0..3 {
+            for file in &files {
+                ledger.add(file, 1, rows.len());
+                stager.take(Piece::Rows(file.clone(), rows.clone()));
+                if stager.waiting > stager.relieved_at {
+                    stager.relieve().await.unwrap();
+                    relieved += 1;
+                    let staged = stager.open.values().filter(|open| open.staging.is_some()).count();
+                    assert!(staged <= STAGED_REMOTE, "{staged} in round {round}");
+                }
+            }
+        }
+        assert!(relieved > 1 && relieved < 100, "{relieved} times");
+        let objects = stager.finish(ledger, (0, 0), None).await.unwrap();
+        assert_eq!((objects.objects.len(), objects.rows), (FILES, 3 * FILES as u64));
+        for object in objects.objects {
+            let Content::Staged(staged) = object.content else { panic!("files are staged") };
+            assert_eq!(lake.get(&staged).await.unwrap().unwrap().bytes.len(), 3 * rows.len());
+        }
+    }
 }
