@@ -53,6 +53,13 @@ impl<'a> Value<'a> {
         self.0 == b"true"
     }
 
+    /// Whether it is a zero with a sign: `-0`, `-0.0`.
+    pub fn is_negative_zero(self) -> bool {
+        let digits = self.0.strip_prefix(b"-").unwrap_or_default();
+        let digits = digits.split(|byte| matches!(byte, b'e' | b'E')).next().unwrap_or_default();
+        !digits.is_empty() && digits.iter().all(|byte| matches!(byte, b'0' | b'.'))
+    }
+
     /// The text that it is, unescaped; `None` where it is another value, or no Unicode text.
     pub fn text(self) -> Option<Cow<'a, [u8]>> {
         let inner = self.0.strip_prefix(b"\"")?.strip_suffix(b"\"")?;

@@ -9,6 +9,7 @@ use lakeport_plugin::{TextPairs, VarBytes, bit};
 
 use crate::binary::LONGEST;
 use crate::clock::{self, Clock};
+use crate::misfit::shortened;
 use crate::pen;
 
 /// Byte for byte what is in the header of IoT Hub's files.
@@ -203,11 +204,18 @@ impl Message {
 
     #[inline]
     fn enqueued<'a>(&'a mut self, messages: &Messages<'a>, row: usize) -> Result<&'a [u8; 28], Rejection> {
-        if let Some(text) = messages.enqueued_text.get(row).and_then(clock::in_form) {
+        let found = messages.enqueued_text.get(row);
+        if let Some(text) = found.and_then(clock::in_form) {
             return Ok(text);
         }
-        let micros = messages.enqueued.get(row).or_else(|| messages.written.get(row));
-        let micros = micros.ok_or("the record has neither an enqueued time nor a write time")?;
+        let micros = match (messages.enqueued.get(row), found) {
+            (Some(micros), _) => micros,
+            // Another time in its place would look as if the queue had said it.
+            (None, Some(found)) => return Err(no_time(found)),
+            (None, None) => {
+                messages.written.get(row).ok_or("the record has neither an enqueued time nor a write time")?
+            }
+        };
         match self.clock.text(micros) {
             Some(text) => Ok(text),
             None => Err(Rejection(format!(
@@ -215,4 +223,10 @@ impl Message {
             ))),
         }
     }
+}
+
+#[cold]
+fn no_time(found: &[u8]) -> Rejection {
+    let shown = shortened(found);
+    Rejection(format!("the enqueued time is `{shown}`, expected a time such as `2018-06-11T00:00:08.2250000Z`"))
 }

@@ -58,7 +58,8 @@ impl From<Misfit> for Rejection {
     }
 }
 
-fn shortened(text: &[u8]) -> String {
+/// A value as text, as much of it as a rejection shows.
+pub fn shortened(text: &[u8]) -> String {
     // A character is four bytes at most.
     let start = String::from_utf8_lossy(&text[..text.len().min(SHOWN * 4)]);
     match start.char_indices().nth(SHOWN) {

@@ -62,13 +62,16 @@ fn rfc3339(text: &[u8]) -> Option<i64> {
     instant(seconds, if leap { MICROS - 1 } else { fraction })
 }
 
-/// The instant of a date and time as .NET writes them for the United States, in UTC: `6/11/2018 12:00:08 AM`.
+/// The instant of a date and time as .NET writes them for the United States, in UTC: `6/11/2018 12:00:08 AM`; a second may have a
+/// fraction.
 ///
 /// So Event Hubs Capture writes when a message was enqueued.
 pub fn parse_en_us(text: &str) -> Option<i64> {
     let (date, time) = text.split_once(' ')?;
     let (time, half) = time.split_once(' ')?;
     let (month, day, year) = three(date, '/')?;
+    let (time, fraction) = time.split_at(time.find('.').unwrap_or(time.len()));
+    let (micros, b"") = self::fraction(fraction.as_bytes())? else { return None };
     let (hour, minute, second) = three(time, ':')?;
     let afternoon = match half {
         "AM" => 0,
@@ -84,7 +87,7 @@ pub fn parse_en_us(text: &str) -> Option<i64> {
         return None;
     }
     let hour = hour % 12 + afternoon;
-    instant(days(year, month, day) * DAY + i64::from(hour * 3600 + minute * 60 + second), 0)
+    instant(days(year, month, day) * DAY + i64::from(hour * 3600 + minute * 60 + second), micros)
 }
 
 /// Three numbers of up to four digits.

@@ -199,6 +199,10 @@ impl<'p> Encoder<'p> {
 
 /// A value of a type that holds no others; `None` where it does not fit.
 fn scalar(node: &Node, value: Value, how: How, out: &mut Vec<u8>) -> Option<()> {
+    // Of the types of numbers, only these have a zero with a sign.
+    if how.exact && !matches!(node, Node::Float | Node::Double) && value.is_negative_zero() {
+        return None;
+    }
     match node {
         Node::Null => {}
         Node::Boolean => out.push(u8::from(value.is_true())),

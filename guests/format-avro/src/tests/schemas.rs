@@ -67,6 +67,8 @@ fn a_union_takes_the_first_branch_that_holds_the_value_exactly() {
     );
     assert_eq!(branches(json!(["double", "long"]), &["5", "9007199254740993"]), [0, 1]);
     assert_eq!(branches(json!(["float", "double"]), &["0.5", "0.1"]), [0, 1]);
+    assert_eq!(branches(json!(["int", "long", "float", "double"]), &["-0.0", "-0e5", "0.0", "-1"]), [2, 2, 0, 0]);
+    assert_eq!(branches(json!(["int", "string"]), &["-0.0"]), [0], "no branch has a zero with a sign");
     assert_eq!(branches(json!(["string", "bytes"]), &["\"a\""]), [0]);
     let instant = logical("timestamp-millis", "long");
     assert_eq!(
