@@ -211,3 +211,85 @@ fn a_name_that_is_not_utf_8_is_not_taken_for_one_that_looks_like_it() {
         assert_eq!(installation.ids(), every_id(20), "run {run}");
     }
 }
+
+#[test]
+fn a_rotated_file_whose_compressed_copy_is_there_is_neither_gone_nor_shown_twice() {
+    let installation = Installation::exporting("logs/", "");
+    let logs = installation.path().join("logs");
+    installation.write("logs/app.log", lines(0));
+    installation.run_ok(&["run"]);
+    rename(&logs, 1);
+    installation.write("logs/app.log", lines(1));
+    installation.run_ok(&["run"]);
+    compress(&logs.join("app.log.1"), &logs.join("app.log.1.gz"));
+    fs::remove_file(logs.join("app.log.1")).unwrap();
+    installation.run_ok(&["run"]);
+    let shown = || -> Vec<String> {
+        let status: serde_json::Value = serde_json::from_str(&installation.run_ok(&["status", "--json"])).unwrap();
+        let position = status["exports"][0]["position"].as_array().unwrap().clone();
+        position.iter().map(|reached| reached["origin"].as_str().unwrap().rsplit('/').next().unwrap().into()).collect()
+    };
+    assert_eq!(shown(), ["app.log", "app.log.1.gz"]);
+    installation.run_ok(&["run", "--again", "signals", "--yes"]);
+    assert_eq!(installation.ids(), every_id(20));
+
+    // Where the copy goes, too, its records would be missing.
+    fs::remove_file(logs.join("app.log.1.gz")).unwrap();
+    let refused = installation.run(&["run", "--again", "signals", "--yes"]);
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert!(error.contains("1 files that it has read are gone") && error.contains("app.log.1.gz"), "{error}");
+}
+
+#[test]
+fn a_short_new_file_is_held_back_only_where_it_begins_as_the_original() {
+    let installation = Installation::exporting("logs/", "");
+    installation.write("logs/app.log", lines(0));
+    installation.run_ok(&["run"]);
+    let other: String = (10..13).map(|id| signal(id, 0) + "\n").collect();
+    installation.write("logs/app.log.2", &other);
+    installation.write("logs/app.log.1", &lines(0)[..100]);
+    let output = installation.run(&["run"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{error}");
+    assert_eq!(installation.ids(), every_id(13), "{error}");
+    assert!(error.contains("app.log.1` may be a copy of") && !error.contains("app.log.2`"), "{error}");
+}
+
+#[test]
+fn another_folder_holds_no_copies_unless_rotations_move_files_there() {
+    let long: String = (0..100).map(|id| signal(id, 0) + "\n").collect();
+    for (folder, is_copy) in [("in/old", true), ("in/app/old", true), ("in/app", true), ("in/elsewhere/2026", false)] {
+        let installation = Installation::exporting("in/", "");
+        installation.write("in/app/app.log", &long);
+        installation.run_ok(&["run"]);
+        let log = installation.path().join("in/app/app.log");
+        let folder = installation.path().join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        compress(&log, &folder.join("app.log.1.gz"));
+        fs::remove_file(&log).unwrap();
+        installation.run_ok(&["run"]);
+        let times = if is_copy { 1 } else { 2 };
+        assert!(installation.ids().values().all(|found| *found == times), "{}", folder.display());
+    }
+}
+
+#[test]
+fn a_name_that_is_not_utf_8_is_followed_where_it_is() {
+    let installation = Installation::exporting("logs/", "");
+    let logs = installation.path().join("logs");
+    let name = |ending: &[u8]| logs.join(std::ffi::OsStr::from_bytes(&[b"\xff.log", ending].concat()));
+    fs::create_dir_all(&logs).unwrap();
+    fs::write(name(b""), lines(0)).unwrap();
+    installation.run_ok(&["run"]);
+    fs::write(name(b".1"), lines(0) + &lines(1)).unwrap();
+    let output = installation.run(&["run"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("may be a copy of"), "the original is there: {error}");
+    fs::remove_file(name(b"")).unwrap();
+    installation.run_ok(&["run"]);
+    assert_eq!(installation.ids(), every_id(20), "the original is gone");
+    fs::remove_file(name(b".1")).unwrap();
+    let refused = installation.run(&["run", "--again", "signals", "--yes"]);
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert!(error.contains("1 files that it has read are gone") && error.contains("%FF.log.1"), "{error}");
+}

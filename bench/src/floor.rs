@@ -75,7 +75,7 @@ fn with_the_decoder(input: &Mutex<Lines>, files: &Mutex<Files>) -> io::Result<Ta
         if bytes.is_empty() {
             return Ok(tally);
         }
-        let extent = Extent { origin: origin.clone(), first: 1, next: 1 + bytes.len() as u64, dropped: 0, tail: None };
+        let extent = Extent::new(origin.clone(), 1, 1 + bytes.len() as u64);
         let decoded = decoder.decode(&Chunk { data: bytes.into(), extent, framing: Framing::Lines }, 0);
         tally.read += decoded.records;
         if let Some(dead) = decoded.dead.first() {

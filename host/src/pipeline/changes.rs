@@ -146,7 +146,7 @@ pub fn chunk(export: &str, documents: &[Document]) -> Chunk {
     }
     let origin = Origin { name: format!("table of {export}").into(), inode: 0, hashed: 0, hash: String::new() };
     let next = data.len() as u64;
-    let extent = Extent { origin: Arc::new(origin), first: 0, next, dropped: 0, tail: None };
+    let extent = Extent::new(Arc::new(origin), 0, next);
     Chunk { data: data.into(), extent, framing: Framing::Lines }
 }
 

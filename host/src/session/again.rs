@@ -15,7 +15,6 @@
 //!    says, which the next run removes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -47,7 +46,8 @@ pub struct Before {
     pub files: BTreeMap<String, u64>,
     /// Files that it wrote and that somebody has edited since: they stay.
     pub edited: Vec<String>,
-    /// Files of the source that it has read and that are not there any more: what came of them cannot be written again.
+    /// Files of the source that it has read and that are not there any more, nor copies of them: what came of them cannot be
+    /// written again.
     pub gone: Vec<String>,
     /// Objects with dead letters.
     letters: Vec<String>,
@@ -107,9 +107,9 @@ impl Before {
         let letters = letters::folder(&partition_folder(lake, &export.name, PARTITION));
         before.letters = lake.list(&letters).await?.into_iter().map(|meta| meta.key).collect();
         if let Some(last) = commits.last() {
-            let names: BTreeSet<_> =
-                last.position.cursors.iter().map(|cursor| cursor.origin.name.to_string()).collect();
-            before.gone = names.into_iter().filter(|name| !Path::new(name).exists()).collect();
+            let lost = last.position.cursors.iter().filter(|cursor| cursor.is_lost());
+            let names: BTreeSet<_> = lost.map(|cursor| cursor.origin.name.to_string()).collect();
+            before.gone = names.into_iter().collect();
         }
         Ok(before)
     }

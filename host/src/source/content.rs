@@ -8,6 +8,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use flate2::read::MultiGzDecoder;
 
 use super::Tail;
+use crate::error::{Error, Result};
 
 /// How a file's bytes are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,12 +45,63 @@ impl Encoding {
         }
     }
 
+    /// What a stream that begins with `head` is, where it is no lines, and what to do about it.
+    pub fn foreign_stream(head: &[u8]) -> Option<(&'static str, &'static str)> {
+        let what = match Encoding::of(head) {
+            Encoding::Gzip => "gzip data",
+            Encoding::Zstd => "zstd data",
+            Encoding::Plain if head.starts_with(b"Obj\x01") => "an Avro container file",
+            Encoding::Plain => Encoding::foreign(head)?,
+        };
+        let help = match what {
+            "gzip data" => "unpack it on the way, `zcat FILE | lakeport run`, or name the file: `files = \"…\"`",
+            "zstd data" => "unpack it on the way, `zstdcat FILE | lakeport run`, or name the file: `files = \"…\"`",
+            "an Avro container file" => "name the file instead: `files = \"…\"`, `envelope = \"avro\"`",
+            "a Parquet file" => "send its rows as lines of JSON",
+            "a zip archive" => "unpack it on the way: `unzip -p FILE | lakeport run`",
+            "a bzip2 file" => "unpack it on the way: `bzcat FILE | lakeport run`",
+            "an xz file" => "unpack it on the way: `xzcat FILE | lakeport run`",
+            "an lz4 file" => "unpack it on the way: `lz4cat FILE | lakeport run`",
+            _ => "unpack it, and send what was in it",
+        };
+        Some((what, help))
+    }
+
     /// As people and machines read it.
     pub fn name(self) -> &'static str {
         match self {
             Encoding::Plain => "plain",
             Encoding::Gzip => "gzip",
             Encoding::Zstd => "zstd",
+        }
+    }
+}
+
+/// Looks at what a stream begins with, which is to be lines.
+#[derive(Default)]
+pub struct Beginning {
+    head: Vec<u8>,
+}
+
+impl Beginning {
+    /// So many bytes tell.
+    const LONGEST: usize = 8;
+
+    /// Takes the next bytes of the stream.
+    ///
+    /// # Errors
+    /// Of kind `Source`, where it is compressed or of another kind.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.head.len() == Beginning::LONGEST {
+            return Ok(());
+        }
+        let missing = Beginning::LONGEST - self.head.len();
+        self.head.extend_from_slice(&bytes[..bytes.len().min(missing)]);
+        match Encoding::foreign_stream(&self.head) {
+            Some((what, help)) => {
+                Err(Error::source(format!("standard input is {what}, expected lines of text")).with_help(help))
+            }
+            None => Ok(()),
         }
     }
 }

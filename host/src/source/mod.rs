@@ -179,6 +179,16 @@ pub struct Extent {
     /// The last bytes before `next`, where they are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<Tail>,
+    /// The file that the origin is a copy of, where a rotation made it: said once, by an extent of no bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_of: Option<Arc<str>>,
+}
+
+impl Extent {
+    /// The run `[first, next)`, of which nothing was dropped and whose last bytes are not known.
+    pub fn new(origin: Arc<Origin>, first: u64, next: u64) -> Extent {
+        Extent { origin, first, next, dropped: 0, tail: None, copy_of: None }
+    }
 }
 
 /// The last bytes before an offset of an origin: they tell a file that grew from another one that begins alike.
@@ -220,6 +230,10 @@ impl Tail {
         let from = bytes.len().checked_sub(self.hashed as usize);
         from.is_some_and(|from| files::hash(&bytes[from..]) == self.hash)
     }
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn is_zero(n: &u64) -> bool {
@@ -271,6 +285,26 @@ pub struct Cursor {
     /// The last bytes before `next`. Cursors of earlier versions have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<Tail>,
+    /// Another file of the source is the copy of this one, and goes on in its place; this one may come back.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub copied: bool,
+}
+
+impl Cursor {
+    /// The cursor behind `extent`.
+    fn after(extent: &Extent) -> Cursor {
+        Cursor { origin: extent.origin.clone(), next: extent.next, tail: extent.tail.clone(), copied: false }
+    }
+
+    /// Whether its file is gone, and no other file of the source holds what was exported of it.
+    pub fn is_lost(&self) -> bool {
+        !self.copied && is_gone(&self.origin.name)
+    }
+}
+
+/// Whether the file of this name is gone. What cannot be looked at is there.
+pub(crate) fn is_gone(name: &str) -> bool {
+    std::fs::metadata(files::path_of(name)).is_err_and(|error| error.kind() == NotFound)
 }
 
 /// The most files of a source, and the most cursors of a [`Position`] but for those of files that exist.
@@ -291,7 +325,10 @@ impl Position {
             let renamed = |known: &Cursor| known.origin.inode == origin.inode && known.next == extent.first;
             self.cursors.iter().rposition(renamed).map(|at| self.cursors.remove(at));
         }
-        self.cursors.push(Cursor { origin: origin.clone(), next: extent.next, tail: extent.tail.clone() });
+        for original in self.cursors.iter_mut().filter(|known| extent.copy_of.as_ref() == Some(&known.origin.name)) {
+            original.copied |= original.next == extent.next && original.tail == extent.tail;
+        }
+        self.cursors.push(Cursor::after(extent));
         if self.cursors.len() > MAX_CURSORS {
             self.drop_gone();
         }
@@ -301,9 +338,7 @@ impl Position {
     fn drop_gone(&mut self) {
         let mut left = DROPPED;
         let mut keeps = |cursor: &Cursor| {
-            // What cannot be looked at is there.
-            let keeps = left == 0
-                || std::fs::metadata(&*cursor.origin.name).map_or_else(|error| error.kind() != NotFound, |_| true);
+            let keeps = left == 0 || !is_gone(&cursor.origin.name);
             left -= usize::from(!keeps);
             keeps
         };

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::content::Beginning;
 use super::lines::{CHUNK, Lines, Run};
 use super::{Chunk, Extent, Framing, Origin, Position, Read, Reader};
 use crate::error::{Error, Result};
@@ -20,6 +21,7 @@ pub(super) const BLOCKS: usize = 8;
 /// Reads a stream; see the module.
 pub struct Stdin {
     blocks: Receiver<io::Result<Vec<u8>>>,
+    beginning: Beginning,
     lines: Lines,
     origin: Arc<Origin>,
     ended: bool,
@@ -34,7 +36,8 @@ impl Stdin {
         let (sender, blocks) = sync_channel(BLOCKS);
         thread::spawn(move || pump(stream, &sender));
         let origin = Origin { name: format!("stdin:{run}").into(), inode: 0, hashed: 0, hash: String::new() };
-        Stdin { blocks, lines: Lines::new(0, longest), origin: Arc::new(origin), ended: false, unsaid: false }
+        let (beginning, lines) = (Beginning::default(), Lines::new(0, longest));
+        Stdin { blocks, beginning, lines, origin: Arc::new(origin), ended: false, unsaid: false }
     }
 
     /// What there is, waiting for it until `deadline`.
@@ -55,6 +58,13 @@ impl Stdin {
         self.ended && self.lines.rest().is_empty()
     }
 
+    fn take(&mut self, block: io::Result<Vec<u8>>) -> Result<()> {
+        let block = block.map_err(unreadable)?;
+        self.beginning.take(&block)?;
+        self.lines.push(&block);
+        Ok(())
+    }
+
     /// The next whole lines, waiting until `deadline` for them; at the end also an unterminated one.
     fn run(&mut self, deadline: Instant) -> Result<Option<Run>> {
         loop {
@@ -66,7 +76,7 @@ impl Stdin {
             }
             let wait = deadline.saturating_duration_since(Instant::now());
             match self.blocks.recv_timeout(wait) {
-                Ok(block) => self.lines.push(&block.map_err(unreadable)?),
+                Ok(block) => self.take(block)?,
                 Err(RecvTimeoutError::Timeout) => return Ok(None),
                 Err(RecvTimeoutError::Disconnected) => self.ended = true,
             }
@@ -74,7 +84,7 @@ impl Stdin {
             while self.lines.rest().len() < CHUNK
                 && let Ok(block) = self.blocks.try_recv()
             {
-                self.lines.push(&block.map_err(unreadable)?);
+                self.take(block)?;
             }
         }
     }
@@ -84,7 +94,7 @@ impl Reader for Stdin {
     fn read(&mut self, wait: Duration) -> Result<Read> {
         Ok(match self.next(Instant::now() + wait)? {
             Read::Chunk(Run { data, first, next, dropped }) => {
-                let extent = Extent { origin: self.origin.clone(), first, next, dropped, tail: None };
+                let extent = Extent { dropped, ..Extent::new(self.origin.clone(), first, next) };
                 Read::Chunk(Chunk { data, extent, framing: Framing::Lines })
             }
             Read::Reached => Read::Reached,
@@ -169,6 +179,34 @@ mod tests {
         let Read::Chunk(chunk) = stdin.read(Duration::from_secs(5)).unwrap() else { panic!("the last line") };
         assert_eq!((&chunk.data[..], chunk.extent.first), (&b"tw"[..], 4));
         while !matches!(stdin.read(Duration::from_secs(5)).unwrap(), Read::End) {}
+    }
+
+    #[test]
+    fn what_is_no_lines_is_refused_by_name() {
+        for (input, what) in [
+            (&b"\x1f\x8b\x08\0"[..], "gzip data"),
+            (b"\x28\xb5\x2f\xfd", "zstd data"),
+            (b"PK\x03\x04", "a zip archive"),
+            (b"PAR1\x15\x04", "a Parquet file"),
+            (b"Obj\x01\x04", "an Avro container file"),
+        ] {
+            // Also where its first bytes come one by one.
+            for input in [Box::new(input) as Box<dyn io::Read + Send>, Box::new(OneByOne(input))] {
+                let error = Stdin::new(input, "r", LONGEST).read(Duration::from_secs(5)).unwrap_err();
+                assert_eq!(error.message, format!("standard input is {what}, expected lines of text"));
+                assert!(error.help.is_some(), "{what}");
+            }
+        }
+        assert_eq!(read_all(b"PK\nPK\x03\x04\n").len(), 1, "only the first bytes tell");
+    }
+
+    struct OneByOne(&'static [u8]);
+    impl io::Read for OneByOne {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let Some((first, rest)) = self.0.split_first() else { return Ok(0) };
+            (buffer[0], self.0) = (*first, rest);
+            Ok(1)
+        }
     }
 
     #[test]

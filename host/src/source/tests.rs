@@ -2,7 +2,7 @@ use super::*;
 
 fn extent(name: &str, inode: u64, first: u64, next: u64) -> Extent {
     let origin = Origin { name: name.into(), inode, hashed: 0, hash: String::new() };
-    Extent { origin: Arc::new(origin), first, next, dropped: 0, tail: None }
+    Extent::new(Arc::new(origin), first, next)
 }
 
 fn cursors(position: &Position) -> Vec<(&str, u64, u64)> {
@@ -75,7 +75,7 @@ fn a_chunk_in_pieces_is_the_chunk() {
     let data = Bytes::from_static(b"one\ntwo\nthree, which is long\n\nfour");
     for limit in 1..40 {
         let extent =
-            Extent { origin: origin.clone(), first: 100, next: 100 + data.len() as u64, dropped: 0, tail: None };
+            Extent::new(origin.clone(), 100, 100 + data.len() as u64);
         let pieces: Vec<_> = Chunk { data: data.clone(), extent, framing: Framing::Lines }.pieces(limit).collect();
         let (mut joined, mut next) = (Vec::new(), 100);
         for piece in &pieces {

@@ -33,7 +33,7 @@ fn chunk(first: u64, data: impl Into<Vec<u8>>) -> Chunk {
     let data = Bytes::from(data.into());
     let origin = Origin { name: "/in/a.ndjson".into(), inode: 7, hashed: 0, hash: String::new() };
     let next = first + data.len() as u64;
-    let extent = Extent { origin: Arc::new(origin), first, next, dropped: 0, tail: None };
+    let extent = Extent::new(Arc::new(origin), first, next);
     Chunk { data, extent, framing: Framing::Lines }
 }
 

@@ -4,7 +4,6 @@
 //! When the second reader has come to its end, and is nowhere behind the first, it is not needed any more: from where it was on,
 //! the first reader's records are those tables' too.
 
-use std::path::Path;
 use std::sync::mpsc;
 
 use super::dataset::Dataset;
@@ -13,7 +12,7 @@ use crate::dataset::{Joining, TableEntry};
 use crate::error::Result;
 use crate::pipeline::feed::{Event, Feed};
 use crate::plan::{Input, SourcePlan};
-use crate::source::{self, Chunk, Cursor, Extent, Origin, Position, ReadOptions};
+use crate::source::{self, Chunk, Cursor, Extent, Origin, Position, ReadOptions, is_gone};
 
 /// Whose records of a chunk are taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -173,7 +172,7 @@ impl Run<'_> {
 fn covers(position: &Position, other: &Position) -> bool {
     other.cursors.iter().all(|cursor| {
         let reached = find(position, &cursor.origin).is_some_and(|known| known.next >= cursor.next);
-        reached || !Path::new(&*cursor.origin.name).exists()
+        reached || is_gone(&cursor.origin.name)
     })
 }
 

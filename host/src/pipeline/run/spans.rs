@@ -183,7 +183,11 @@ impl Run<'_> {
 
     fn send_part(&mut self, chunk: source::Chunk, takes: Takes) {
         if chunk.data.is_empty() && chunk.extent.first == chunk.extent.next && self.renames.is_due() {
-            tracing::info!(export = self.plan.name, "a file was renamed and goes on as `{}`", chunk.extent.origin.name);
+            let name = &chunk.extent.origin.name;
+            match &chunk.extent.copy_of {
+                Some(original) => tracing::info!(export = self.plan.name, "`{name}` is a copy of `{original}` and goes on where that was"),
+                None => tracing::info!(export = self.plan.name, "a file was renamed and goes on as `{name}`"),
+            }
         }
         let span = self.span_under_way();
         span.entry.bytes += chunk.data.len() as u64;

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use super::known::{HEAD, is_same};
+use super::known::{HEAD, is_same, path_of};
 use crate::source::Cursor;
 
 /// A file's name, as rotations change it.
@@ -58,7 +58,7 @@ impl<'n> Rotated<'n> {
         let is_much = exported >= 2 * HEAD as u64;
         // Small files of two folders may well be equal.
         self.base == original.base
-            && (self.folder == original.folder || is_much)
+            && (self.folder == original.folder || is_much && is_near(self.folder, original.folder))
             && match (original.turn, self.turn) {
                 (Turn::None, Turn::None) => self.is_compressed != original.is_compressed,
                 (Turn::None, _) => true,
@@ -73,9 +73,16 @@ impl<'n> Rotated<'n> {
     }
 }
 
+/// Whether one folder holds the other, or both are in the same one: where rotations move what they made (`olddir`).
+fn is_near(a: &str, b: &str) -> bool {
+    let parent = |folder: &'_ str| folder.rfind('/').map(|at| folder[..at].to_owned());
+    let (above_a, above_b) = (parent(a), parent(b));
+    above_a.as_deref() == Some(b) || above_b.as_deref() == Some(a) || above_a.is_some() && above_a == above_b
+}
+
 /// Whether the file of `cursor` is where it was and holds what was exported of it.
 pub fn stands(cursor: &Cursor) -> bool {
-    stands_at(Path::new(&*cursor.origin.name), cursor)
+    stands_at(&path_of(&cursor.origin.name), cursor)
 }
 
 /// Whether the file of `cursor` is at `path` and holds what was exported of it. The inode alone says little: that of a file which is
@@ -112,6 +119,8 @@ mod tests {
         for (original, name) in [
             ("/a/app.log", "/a/app.log.1"),
             ("/a/app.log", "/old/app.log.2.gz"),
+            ("/a/app.log", "/a/old/app.log.2.gz"),
+            ("/a/live/app.log", "/a/app.log.1"),
             ("/a/app.log", "/a/app.log-20260301"),
             ("/a/app.log", "/a/app.log-2026-03-01T10.gz"),
             ("/a/app.log", "/a/app.log.gz"),
@@ -124,6 +133,8 @@ mod tests {
         }
         for (original, name) in [
             ("/a/app.log", "/b/app.log"),
+            ("/a/h1/app.log", "/b/h2/app.log.1"),
+            ("/a/h1/app.log", "/a/archive/2026/app.log.1"),
             ("/a/app.log", "/a/other.log.1"),
             ("/a/app.log.1", "/a/app.log"),
             ("/a/app.log.1", "/a/app.log.2"),

@@ -1,8 +1,9 @@
 //! How far each file was exported, and recognising it again.
 
 use std::collections::HashMap;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -54,6 +55,28 @@ pub fn name_of(path: &Path) -> Arc<str> {
     name.into()
 }
 
+/// The path of the file that [`name_of`] names.
+pub fn path_of(name: &str) -> PathBuf {
+    // Two slashes are before an encoded name only, or before a path that was configured so.
+    match name.strip_prefix('/').filter(|rest| rest.starts_with('/')).map(decoded) {
+        Some(bytes) if std::str::from_utf8(&bytes).is_err() => OsString::from_vec(bytes).into(),
+        _ => name.into(),
+    }
+}
+
+/// Replaces every `%` and the two hexadecimal digits behind it by the byte that they stand for.
+fn decoded(name: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digits = after.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    bytes
+}
+
 /// Says that a file does not hold what was exported under its name.
 pub fn replaced(name: &str, next: u64) -> String {
     format!(
@@ -70,7 +93,7 @@ impl Known {
 
     /// Moves on past `extent`, as [`Position::advance`] does.
     pub fn advance(&mut self, extent: &Extent) {
-        self.insert(Cursor { origin: extent.origin.clone(), next: extent.next, tail: extent.tail.clone() });
+        self.insert(Cursor::after(extent));
     }
 
     /// How far the file of this name, inode and first bytes was exported under this name. `size`: its length, where that counts
@@ -126,5 +149,23 @@ impl Known {
             self.by_inode.insert(cursor.origin.inode, cursor.clone());
         }
         self.by_name.insert(cursor.origin.name.clone(), cursor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    #[test]
+    fn a_name_leads_back_to_its_path() {
+        for path in [&b"/in/a"[..], b"/in/%FF", b"/in/\xff%25", b"//in/a%FF", b"/in/\xc3\xa4\xc3", b"/in/%"] {
+            let path = Path::new(OsStr::from_bytes(path));
+            let name = name_of(path);
+            // Of `//in/a%FF` the name is that of another file.
+            let is_ambiguous = path.as_os_str() == "//in/a%FF";
+            assert_eq!(path_of(&name) == path, !is_ambiguous, "{path:?} {name}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::copies::{Rotated, stands, stands_at};
-use super::known::{is_same, name_of};
+use super::known::{is_same, name_of, path_of};
 use super::list::{self, Stamp, unreadable};
 use super::open::Open;
 use super::{Fate, Files, Task};
@@ -144,7 +144,7 @@ impl Files {
             }
             let originals: &HashMap<&str, Vec<&Cursor>> = originals.get_or_insert_with(|| self.known.by_base());
             let rotated = Rotated::of(&name);
-            let is_taken = |cursor: &Cursor| files.contains_key(Path::new(&*cursor.origin.name)) && !stands(cursor);
+            let is_taken = |cursor: &Cursor| files.contains_key(&path_of(&cursor.origin.name)) && !stands(cursor);
             let is_original = |cursor: &&Cursor| {
                 cursor.origin.name != name
                     && rotated.may_be_of(&Rotated::of(&cursor.origin.name), cursor.next, || is_taken(cursor))
@@ -167,9 +167,9 @@ impl Files {
         for (mut open, cursor) in copies {
             // What its writer added to the deleted original is in the copy.
             self.tails.retain(|tail| tail.stamp.inode != cursor.origin.inode || tail.name != cursor.origin.name);
-            self.mark(open.marker(&cursor));
+            self.mark(open.copy_marker(&cursor));
             // What has the original's name now, and is another file, is not a copy as well.
-            let now = files.get(Path::new(&*cursor.origin.name));
+            let now = files.get(&path_of(&cursor.origin.name));
             let is_of_it = self.known.cursor(&cursor.origin.name) == Some(&cursor);
             if is_of_it && now.is_some_and(|stamp| stamp.inode != cursor.origin.inode) {
                 self.known.forget(&cursor.origin.name);
@@ -197,6 +197,9 @@ impl Files {
         let head = open.head().to_vec();
         for cursor in of {
             let is_short = head.len() < cursor.origin.hashed as usize;
+            if is_short && !self.begins_as(&cursor, &head)? {
+                continue;
+            }
             if is_short || is_same(&cursor.origin, &head) {
                 if stands(&cursor) {
                     // A copy beside its original is a file of its own, once it is older.
@@ -215,6 +218,12 @@ impl Files {
             }
         }
         Ok(Copied::No)
+    }
+
+    /// Whether the file of `cursor` is there and begins with `head`.
+    fn begins_as(&self, cursor: &Cursor, head: &[u8]) -> Result<bool> {
+        let original = self.open(&path_of(&cursor.origin.name), cursor.origin.name.clone())?;
+        Ok(original.is_some_and(|original| original.head().starts_with(head)))
     }
 
     /// Whether a file that begins as that of `cursor` has the same bytes before the cursor.

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-pub(super) use self::known::{HEAD, hash, name_of};
+pub(super) use self::known::{HEAD, hash, name_of, path_of};
 use self::known::{Known, Recognised, replaced};
 use self::list::Stamp;
 pub(super) use self::list::unreadable;

@@ -176,8 +176,15 @@ impl Open {
     /// A chunk without bytes: it only says that the origin, under its name of now, was exported as far as `cursor` says.
     pub fn marker(&mut self, cursor: &Cursor) -> Chunk {
         let (offset, tail) = (cursor.next, cursor.tail.clone());
-        let extent = Extent { origin: self.origin(offset), first: offset, next: offset, dropped: 0, tail };
+        let extent = Extent { tail, ..Extent::new(self.origin(offset), offset, offset) };
         Chunk { data: Bytes::new(), extent, framing: self.cutter.framing() }
+    }
+
+    /// A chunk without bytes: it only says that this is a copy of what was exported as far as `cursor` says.
+    pub fn copy_marker(&mut self, cursor: &Cursor) -> Chunk {
+        let mut marker = self.marker(cursor);
+        marker.extent.copy_of = Some(cursor.origin.name.clone());
+        marker
     }
 
     /// Takes another name.
@@ -230,7 +237,7 @@ impl Open {
                 if is_there { Tail::of(self.last.make_contiguous()) } else { None }
             }
         };
-        let extent = Extent { origin, first: run.first, next: run.next, dropped: run.dropped, tail };
+        let extent = Extent { dropped: run.dropped, tail, ..Extent::new(origin, run.first, run.next) };
         Chunk { data: run.data, extent, framing: self.cutter.framing() }
     }
 

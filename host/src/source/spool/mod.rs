@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use self::folder::Folder;
 use self::pump::{Block, Pump, Written};
-use super::files::{Files, HEAD, hash, name_of, unreadable};
+use super::files::{Files, HEAD, hash, name_of, path_of, unreadable};
 use super::lines::{CHUNK, Lines, Run};
 use super::stdin::BLOCKS;
 use super::{Chunk, Extent, Framing, Origin, Position, Read, ReadOptions, Reader, Tail};
@@ -183,7 +183,7 @@ impl Active {
             }
         };
         let extent =
-            Extent { origin: Arc::new(self.origin.clone()), first, next: self.offset, dropped: run.dropped, tail };
+            Extent { dropped: run.dropped, tail, ..Extent::new(Arc::new(self.origin.clone()), first, self.offset) };
         Chunk { data: run.data, extent, framing: Framing::Lines }
     }
 }
@@ -214,7 +214,7 @@ impl Reader for Spool {
     /// Deletes the files that are wholly committed.
     fn committed(&mut self, position: &Position) -> Result<()> {
         for cursor in &position.cursors {
-            let path = Path::new(&*cursor.origin.name);
+            let path = &*path_of(&cursor.origin.name);
             if !self.folder.owns(path) {
                 continue;
             }

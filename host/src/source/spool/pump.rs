@@ -12,6 +12,7 @@ use std::sync::mpsc::SyncSender;
 use super::folder::Folder;
 use super::{ROLL, unwritable};
 use crate::error::Result;
+use crate::source::content::Beginning;
 use crate::source::stdin::{BLOCK, unreadable};
 
 /// A file of this run.
@@ -39,6 +40,7 @@ pub struct Pump {
     active: Option<Active>,
     /// Bytes of a line that are kept.
     longest: u64,
+    beginning: Beginning,
 }
 
 struct Active {
@@ -50,7 +52,7 @@ struct Active {
 
 impl Pump {
     pub fn new(folder: Arc<Folder>, run: String, longest: u64) -> Self {
-        Pump { folder, run, files: 0, active: None, longest }
+        Pump { folder, run, files: 0, active: None, longest, beginning: Beginning::default() }
     }
 
     /// Reads `stream` to its end, until it fails or nobody listens any more.
@@ -88,6 +90,7 @@ impl Pump {
         };
         let (old, new) = data.split_at(cut);
         let mut blocks = Vec::with_capacity(2);
+        self.beginning.take(data)?;
         if !old.is_empty() {
             blocks.push(self.append(old)?);
         }

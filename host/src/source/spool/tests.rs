@@ -105,7 +105,7 @@ fn other_files_are_never_deleted() {
     let inode = fs::metadata(&path).unwrap().ino();
     let origin = Origin { name: path.to_string_lossy().into(), inode, hashed: 0, hash: String::new() };
     let mut position = Position::default();
-    position.advance(&Extent { origin: Arc::new(origin), first: 0, next: 2, dropped: 0, tail: None });
+    position.advance(&Extent::new(Arc::new(origin), 0, 2));
     open(folder.path(), "a", "", &position).committed(&position).unwrap();
     assert!(path.exists());
 }
