@@ -34,10 +34,7 @@ pub enum Mode {
     /// The store answers 503 and does nothing.
     Unavailable,
     /// The next request with this method and header takes effect, and its connection ends without a response. Then as `Pass`.
-    LoseResponse {
-        method: &'static str,
-        header: &'static str,
-    },
+    LoseResponse { method: &'static str, header: &'static str },
 }
 
 /// A request that the store answered.
@@ -396,6 +393,8 @@ fn refusal(method: &str, status: u16, retry_after: bool) -> Vec<u8> {
     let wait = if retry_after { "retry-after: 1\r\n" } else { "" };
     let phrase = if status == 503 { "Service Unavailable" } else { "Busy" };
     let (length, body) = (BODY.len(), if method == "HEAD" { "" } else { BODY });
-    format!("HTTP/1.1 {status} {phrase}\r\ncontent-type: application/xml\r\ncontent-length: {length}\r\n{wait}\r\n{body}")
-        .into_bytes()
+    format!(
+        "HTTP/1.1 {status} {phrase}\r\ncontent-type: application/xml\r\ncontent-length: {length}\r\n{wait}\r\n{body}"
+    )
+    .into_bytes()
 }

@@ -56,7 +56,12 @@ async fn look(export: &ExportPlan) -> Result<ExportStatus> {
         records: totals.records_written,
         dead_letters: totals.dead_letters,
         commits: totals.commits,
-        position: last.iter().flat_map(|(_, commit)| &commit.position.cursors).filter(|c| !c.copied).map(reached).collect(),
+        position: last
+            .iter()
+            .flat_map(|(_, commit)| &commit.position.cursors)
+            .filter(|c| !c.copied)
+            .map(reached)
+            .collect(),
         documents: last.as_ref().and_then(|(_, commit)| commit.table.as_ref()).map(|table| Documents {
             keys: table.keys,
             waiting: table.waiting,

@@ -74,8 +74,7 @@ fn a_chunk_in_pieces_is_the_chunk() {
     let origin = Arc::new(Origin { name: "x".into(), inode: 0, hashed: 0, hash: String::new() });
     let data = Bytes::from_static(b"one\ntwo\nthree, which is long\n\nfour");
     for limit in 1..40 {
-        let extent =
-            Extent::new(origin.clone(), 100, 100 + data.len() as u64);
+        let extent = Extent::new(origin.clone(), 100, 100 + data.len() as u64);
         let pieces: Vec<_> = Chunk { data: data.clone(), extent, framing: Framing::Lines }.pieces(limit).collect();
         let (mut joined, mut next) = (Vec::new(), 100);
         for piece in &pieces {

@@ -185,7 +185,10 @@ impl Run<'_> {
         if chunk.data.is_empty() && chunk.extent.first == chunk.extent.next && self.renames.is_due() {
             let name = &chunk.extent.origin.name;
             match &chunk.extent.copy_of {
-                Some(original) => tracing::info!(export = self.plan.name, "`{name}` is a copy of `{original}` and goes on where that was"),
+                Some(original) => tracing::info!(
+                    export = self.plan.name,
+                    "`{name}` is a copy of `{original}` and goes on where that was"
+                ),
                 None => tracing::info!(export = self.plan.name, "a file was renamed and goes on as `{name}`"),
             }
         }
