@@ -96,6 +96,7 @@ impl Wal {
                 (file, segment)
             }
         };
+        let bytes = segments.iter().map(|segment| segment.bytes).sum();
         let shared = Arc::new(Shared::new(folder, options, segments));
         {
             let mut state = shared.state();
@@ -105,8 +106,17 @@ impl Wal {
                 state.warn(warning);
             }
         }
-        let writer =
-            Writer { shared: shared.clone(), storage, keys, file, active, pending: Pending::default(), failures: 0 };
+        let writer = Writer {
+            shared: shared.clone(),
+            storage,
+            keys,
+            file,
+            active,
+            pending: Pending::default(),
+            failures: 0,
+            bytes,
+            has_failed: false,
+        };
         let thread = thread::Builder::new().name("wal".to_string()).spawn(|| writer.run());
         let thread = thread.map_err(|error| Error::io("start a thread for", &shared.folder.path, error))?;
         Ok(Wal(Arc::new(Open { shared, writer: Mutex::new(Some(thread)) })))

@@ -37,6 +37,10 @@ pub(crate) struct Writer {
     pub(crate) pending: Pending,
     /// Flushes that failed.
     pub(crate) failures: u64,
+    /// Bytes of all segments.
+    pub(crate) bytes: u64,
+    /// The log takes nothing any more.
+    pub(crate) has_failed: bool,
 }
 
 /// Frames that are not written yet, and who waits for them.
@@ -158,11 +162,15 @@ impl Writer {
         let segment = self.active.bytes + self.pending.bytes;
         if segment > self.active.header_bytes && segment + bytes > self.shared.options.segment_bytes {
             self.flush();
-            if self.active.bytes > self.active.header_bytes && self.shared.state().failed.is_none() {
+            if self.active.bytes > self.active.header_bytes && !self.has_failed {
                 self.roll()?;
             }
         }
         let wanted = self.pending.bytes + bytes;
+        // Almost always; without the lock, for which all callers wait.
+        if !self.has_failed && self.bytes + wanted <= self.shared.options.max_bytes {
+            return Ok(());
+        }
         self.delete_released(wanted);
         let mut state = self.shared.state();
         if let Some(error) = &state.failed {
@@ -189,6 +197,7 @@ impl Writer {
         match &written {
             Ok(flush) => {
                 self.active.bytes += pending.bytes;
+                self.bytes += pending.bytes;
                 self.active.next += pending.lines;
                 if let Some(last) = state.segments.back_mut() {
                     *last = self.active;
@@ -207,6 +216,7 @@ impl Writer {
                 state.warn(error.to_string());
                 if matches!(error, Error::Failed { .. }) {
                     state.failed = Some(error.clone());
+                    self.has_failed = true;
                 }
             }
         }
@@ -264,9 +274,11 @@ impl Writer {
             state.warn(error.to_string());
             if matches!(error, Error::Failed { .. }) {
                 state.failed = Some(error.clone());
+                self.has_failed = true;
             }
         })?;
         (self.file, self.active) = (file, segment);
+        self.bytes += segment.bytes;
         self.shared.state().segments.push_back(segment);
         Ok(())
     }
@@ -288,6 +300,7 @@ impl Writer {
             }
             state.segments.pop_front();
             state.stats.deleted_segments += 1;
+            self.bytes -= oldest.bytes;
             drop(state);
             let path = self.shared.folder.segment(oldest.first);
             // One at a time, so that a crash leaves no gap.
@@ -298,6 +311,7 @@ impl Writer {
                 // It is tried again with the next batch.
                 if path.exists() {
                     state.segments.push_front(oldest);
+                    self.bytes += oldest.bytes;
                     state.stats.deleted_segments -= 1;
                 }
                 return;
