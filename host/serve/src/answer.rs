@@ -154,11 +154,12 @@ pub(crate) struct Problem {
     pub(crate) records: Option<RecordErrors>,
     retry_after: Option<Duration>,
     allow: Option<&'static str>,
+    close: bool,
 }
 
 impl Problem {
     pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Problem {
-        Problem { reason, detail: detail.into(), records: None, retry_after: None, allow: None }
+        Problem { reason, detail: detail.into(), records: None, retry_after: None, allow: None, close: false }
     }
 
     /// Says when to try again.
@@ -170,6 +171,12 @@ impl Problem {
     /// Names the records that are wrong.
     pub(crate) fn with_records(mut self, records: RecordErrors) -> Problem {
         self.records = Some(records);
+        self
+    }
+
+    /// Closes the connection: what follows in it may not be a request.
+    pub(crate) fn closing(mut self) -> Problem {
+        self.close = true;
         self
     }
 
@@ -211,7 +218,7 @@ impl Problem {
         if self.reason == Reason::Unauthenticated {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if self.reason == Reason::BodyTimeout {
+        if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         answer

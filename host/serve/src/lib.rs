@@ -34,6 +34,7 @@ mod refusals;
 mod route;
 mod server;
 mod settings;
+mod tls;
 
 pub use auth::{Key, Sources};
 pub use error::{Error, Result};
@@ -42,4 +43,5 @@ pub use intake::{
     SourceInfo,
 };
 pub use server::{Handle, Server, Stopped};
-pub use settings::{Clock, Limits, Settings, Timeouts, system_clock};
+pub use settings::{Clock, Limits, MetricsAddress, Settings, Timeouts, system_clock};
+pub use tls::Tls;

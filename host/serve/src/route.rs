@@ -11,6 +11,8 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use crate::answer::{Answer, Problem, Reason, json, with_type};
+use crate::auth::Caller;
+use crate::functions;
 use crate::ingest;
 use crate::metrics;
 use crate::server::{Face, Shared};
@@ -22,10 +24,17 @@ enum Route {
     Live,
     Ready,
     Metrics,
+    Description,
+    /// Of a custom handler: an invocation, and whether it is there.
+    Function(String),
+    Root,
     Unknown,
 }
 
 const INGEST: &str = "/v1/ingest/";
+
+/// The description of the routes of [`Face::All`].
+const OPENAPI: &str = include_str!("../openapi.json");
 
 impl Route {
     fn of(path: &str, face: Face) -> Route {
@@ -33,6 +42,12 @@ impl Route {
             "/healthz" => Route::Live,
             "/readyz" => Route::Ready,
             "/metrics" if face.has_metrics() => Route::Metrics,
+            "/v1/openapi.json" if face.has_ingest() => Route::Description,
+            "/" if face == Face::Functions => Route::Root,
+            path if face == Face::Functions => match path.strip_prefix('/') {
+                Some(name) if !name.contains('/') => Route::Function(name.to_owned()),
+                _ => Route::Unknown,
+            },
             path if face.has_ingest() => match path.strip_prefix(INGEST) {
                 // A name is compared with those of the sources and used for nothing else.
                 Some(name) if !name.is_empty() && !name.contains('/') => match percent_decode_str(name).decode_utf8() {
@@ -52,6 +67,9 @@ impl Route {
             Route::Live => "/healthz",
             Route::Ready => "/readyz",
             Route::Metrics => "/metrics",
+            Route::Description => "/v1/openapi.json",
+            Route::Function(_) => "/{function}",
+            Route::Root => "/",
             Route::Unknown => "",
         }
     }
@@ -66,7 +84,7 @@ pub(crate) async fn handle(shared: &Arc<Shared>, face: Face, request: Request<In
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let mut key = "-".to_owned();
-    let answer = match answer(shared, route, request, &mut key).await {
+    let answer = match answer(shared, face, route, request, &mut key).await {
         Ok(answer) => answer,
         Err(problem) => {
             shared.metrics.refusal(problem.reason);
@@ -81,6 +99,7 @@ pub(crate) async fn handle(shared: &Arc<Shared>, face: Face, request: Request<In
 /// Answers a request. `key` becomes the name of the caller's key.
 async fn answer(
     shared: &Arc<Shared>,
+    face: Face,
     route: Route,
     request: Request<Incoming>,
     key: &mut String,
@@ -104,11 +123,19 @@ async fn answer(
         Route::Live => get(health(shared.intake.health().not_live)),
         Route::Ready => get(health(shared.not_ready())),
         Route::Metrics => {
-            let caller = shared.keys.identify(&head, (shared.clock)())?;
+            let is_open = face == Face::Metrics && shared.settings.metrics.as_ref().is_some_and(|metrics| metrics.open);
+            let caller = match is_open {
+                true => Caller::anyone(),
+                false => shared.keys.identify(&head, (shared.clock)())?,
+            };
             caller.name().clone_into(key);
             caller.may_read_metrics()?;
             get(exposition(shared))
         }
+        Route::Description => get(with_type(StatusCode::OK, "application/json", OPENAPI)),
+        Route::Root => get(health(Vec::new())),
+        Route::Function(name) if head.method == Method::POST => functions::invoke(shared, name, head, body).await,
+        Route::Function(_) => Err(Problem::method_not_allowed("POST")),
         Route::Unknown => Err(Problem::new(Reason::NotFound, "there is nothing at this path")),
     }
 }
@@ -127,7 +154,11 @@ fn check_head(head: &Parts, shared: &Shared) -> Result<(), Problem> {
     match (encodings.next(), encodings.next()) {
         (None, _) => Ok(()),
         (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err(Problem::new(Reason::InvalidRequest, "`Transfer-Encoding` is there twice, or is not `chunked`")),
+        _ => {
+            let problem =
+                Problem::new(Reason::InvalidRequest, "`Transfer-Encoding` is there twice, or is not `chunked`");
+            Err(problem.closing())
+        }
     }
 }
 
@@ -183,8 +214,49 @@ mod tests {
     fn each_face_has_its_routes() {
         assert_eq!(Route::of("/metrics", Face::Ingest), Route::Unknown);
         assert_eq!(Route::of("/v1/ingest/a", Face::Metrics), Route::Unknown);
-        for face in [Face::All, Face::Ingest, Face::Metrics] {
+        for face in [Face::All, Face::Ingest, Face::Metrics, Face::Functions] {
             assert_eq!(Route::of("/healthz", face), Route::Live);
         }
+        assert_eq!(Route::of("/telemetry", Face::Functions), Route::Function("telemetry".to_owned()));
+        assert_eq!(Route::of("/v1/ingest/a", Face::Functions), Route::Unknown);
+        assert_eq!(Route::of("/", Face::Functions), Route::Root);
+    }
+
+    /// Each route, its methods, and every status that they can answer, are in the description; and no others.
+    #[test]
+    fn the_description_is_complete() {
+        let description: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+        let paths = description["paths"].as_object().unwrap();
+        let statuses = |path: &str, method: &str| -> Vec<String> {
+            paths[path][method]["responses"].as_object().unwrap().keys().cloned().collect()
+        };
+        let ingest = Route::Ingest(String::new());
+        let names: Vec<_> =
+            [&ingest, &Route::Live, &Route::Ready, &Route::Metrics, &Route::Description].map(Route::name).to_vec();
+        assert!(paths.keys().all(|path| names.contains(&path.as_str())) && paths.len() == names.len(), "{names:?}");
+
+        let mut post: Vec<_> = Reason::ALL
+            .iter()
+            .filter(|reason| !matches!(reason, Reason::MethodNotAllowed | Reason::OriginNotAllowed))
+            .map(|reason| reason.status().as_u16().to_string())
+            .chain(["200", "202", "431"].map(str::to_owned))
+            .collect();
+        post.sort();
+        post.dedup();
+        assert_eq!(statuses(ingest.name(), "post"), post);
+        let other = [
+            (ingest.name(), "options", &["200", "400", "403", "414", "431"][..]),
+            ("/healthz", "get", &["200", "400", "414", "431", "503"]),
+            ("/readyz", "get", &["200", "400", "414", "431", "503"]),
+            ("/metrics", "get", &["200", "400", "401", "403", "414", "431"]),
+            ("/v1/openapi.json", "get", &["200", "400", "414", "431"]),
+        ];
+        for (path, method, expected) in other {
+            assert_eq!(statuses(path, method), expected, "{method} {path}");
+        }
+        let listed = description["components"]["schemas"]["Problem"]["properties"]["type"]["enum"].as_array().unwrap();
+        let types: Vec<_> =
+            Reason::ALL.iter().map(|reason| format!("urn:lakeport:problem:{}", reason.name())).collect();
+        assert_eq!(listed, &types);
     }
 }

@@ -3,19 +3,21 @@
 use std::future::Future;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 use crate::auth::{Key, KeyRing};
 use crate::budget::Budget;
 use crate::connection;
 use crate::error::{Error, Result};
+use crate::functions::Functions;
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::refusals::Refusals;
@@ -25,6 +27,9 @@ use crate::settings::{Clock, Settings};
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) intake: Arc<dyn Intake>,
+    /// Set where the server is a custom handler.
+    pub(crate) functions: OnceLock<Arc<dyn Functions>>,
+    tls: Option<RwLock<TlsAcceptor>>,
     pub(crate) clock: Clock,
     pub(crate) keys: KeyRing,
     pub(crate) budget: Arc<Budget>,
@@ -54,11 +59,13 @@ pub(crate) enum Face {
     Ingest,
     /// Metrics and health.
     Metrics,
+    /// Of a custom handler of Azure Functions: invocations, metrics and health.
+    Functions,
 }
 
 impl Face {
     pub(crate) fn has_ingest(self) -> bool {
-        self != Face::Metrics
+        matches!(self, Face::All | Face::Ingest)
     }
 
     pub(crate) fn has_metrics(self) -> bool {
@@ -71,6 +78,7 @@ pub struct Server {
     shared: Arc<Shared>,
     listener: TcpListener,
     address: SocketAddr,
+    metrics: Option<TcpListener>,
 }
 
 /// Changes a server that runs.
@@ -94,6 +102,11 @@ impl Server {
         let listener = listen(settings.listen).await?;
         let address =
             listener.local_addr().map_err(|error| Error::new(format!("no address of the socket: {error}")))?;
+        let metrics = match &settings.metrics {
+            Some(metrics) => Some(listen(metrics.listen).await?),
+            None => None,
+        };
+        let tls = settings.tls.as_ref().map(|tls| tls.acceptor()).transpose()?.map(RwLock::new);
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         let shared = Shared {
             keys: KeyRing::new(settings.keys.clone()),
@@ -104,14 +117,28 @@ impl Server {
             is_stopping: AtomicBool::new(false),
             settings,
             intake,
+            functions: OnceLock::new(),
+            tls,
             clock,
         };
-        Ok(Server { shared: Arc::new(shared), listener, address })
+        Ok(Server { shared: Arc::new(shared), listener, address, metrics })
+    }
+
+    /// Makes the server a custom handler of Azure Functions: it takes invocations, and no records from clients.
+    pub fn with_functions(self, functions: Arc<dyn Functions>) -> Server {
+        // Set once: the server is handed in and out.
+        let _ = self.shared.functions.set(functions);
+        self
     }
 
     /// Returns where records are taken; the port is the one that the system chose, where 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns where metrics are read, where they have an address of their own.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref()?.local_addr().ok()
     }
 
     /// Returns a handle that changes the server while it runs.
@@ -121,16 +148,28 @@ impl Server {
 
     /// Serves until `stop` ends; then takes no more connections, lets requests end, and cuts off those that take too long.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Stopped {
+        const METRICS_CONNECTIONS: usize = 32;
         let (stopping, watched) = watch::channel(false);
-        let cap = self.shared.settings.limits.connections;
-        let accepting = accept(&self.shared, self.listener, Face::All, cap, watched);
+        let shared = &self.shared;
+        let face = match (shared.functions.get(), &self.metrics) {
+            (Some(_), _) => Face::Functions,
+            (None, Some(_)) => Face::Ingest,
+            (None, None) => Face::All,
+        };
+        let accepting = accept(shared, self.listener, face, shared.settings.limits.connections, watched.clone());
+        let metrics = async {
+            match self.metrics {
+                Some(listener) => accept(shared, listener, Face::Metrics, METRICS_CONNECTIONS, watched).await,
+                None => 0,
+            }
+        };
         let stop = async {
             stop.await;
-            self.shared.is_stopping.store(true, Ordering::Relaxed);
+            shared.is_stopping.store(true, Ordering::Relaxed);
             let _ = stopping.send(true);
         };
-        let (cut_off, ()) = tokio::join!(accepting, stop);
-        Stopped { cut_off }
+        let (cut_off, metrics, ()) = tokio::join!(accepting, metrics, stop);
+        Stopped { cut_off: cut_off + metrics }
     }
 }
 
@@ -144,6 +183,18 @@ impl Handle {
         settings.keys = keys;
         settings.check()?;
         self.0.keys.replace(settings.keys);
+        Ok(())
+    }
+
+    /// Reads the files of TLS again. Connections that are open keep the old ones.
+    ///
+    /// # Errors
+    /// What is wrong with the files; the old ones stay then.
+    pub fn reload_tls(&self) -> Result<()> {
+        if let (Some(tls), Some(settings)) = (&self.0.tls, &self.0.settings.tls) {
+            let acceptor = settings.acceptor()?;
+            *tls.write().expect("no panic while it is held") = acceptor;
+        }
         Ok(())
     }
 }
@@ -175,7 +226,7 @@ async fn accept(
                 Ok((stream, _)) => {
                     // A short answer is sent at once; where this fails the connection is gone.
                     let _ = stream.set_nodelay(true);
-                    connections.spawn(connection::serve(shared.clone(), stream, face, watched.clone()));
+                    connections.spawn(admit(shared.clone(), stream, face, watched.clone()));
                 }
                 Err(error) => failed(shared, &error).await,
             },
@@ -196,6 +247,23 @@ async fn accept(
             cut_off
         }
     }
+}
+
+/// Makes a connection one of TLS, where that is set, and serves it.
+async fn admit(shared: Arc<Shared>, stream: TcpStream, face: Face, stop: watch::Receiver<bool>) {
+    let tls = shared.tls.as_ref().filter(|_| face != Face::Metrics);
+    let Some(tls) = tls.map(|tls| tls.read().expect("no panic while it is held").clone()) else {
+        return connection::serve(shared, stream, face, stop).await;
+    };
+    let reason = match timeout(shared.settings.timeouts.header, tls.accept(stream)).await {
+        Ok(Ok(stream)) => return connection::serve(shared, stream, face, stop).await,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            "tls-failed"
+        }
+        Err(_) => "tls-timeout",
+    };
+    shared.metrics.connection_end(reason);
 }
 
 /// Ends when the server stops.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::auth::Key;
 use crate::error::{Error, Result};
+use crate::tls::Tls;
 
 /// Returns the time. Signatures are checked against it.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -25,8 +26,20 @@ pub struct Settings {
     pub keys: Vec<Key>,
     /// Origins of CloudEvents' webhooks that may send: `eventgrid.azure.net`.
     pub webhook_origins: Vec<String>,
+    /// TLS of `listen`.
+    pub tls: Option<Tls>,
+    /// An address of its own for metrics and health, without TLS; `listen` has no metrics then.
+    pub metrics: Option<MetricsAddress>,
     pub limits: Limits,
     pub timeouts: Timeouts,
+}
+
+/// Where metrics are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsAddress {
+    pub listen: SocketAddr,
+    /// Everyone who reaches the address may read metrics; else a key that is good for them is needed, where keys are set.
+    pub open: bool,
 }
 
 /// Limits on what a client sends.
@@ -105,6 +118,8 @@ impl Settings {
             listen,
             keys: Vec::new(),
             webhook_origins: Vec::new(),
+            tls: None,
+            metrics: None,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
         }
@@ -115,12 +130,22 @@ impl Settings {
     /// # Errors
     /// Which setting, and what to do.
     pub fn check(&self) -> Result<()> {
-        if self.keys.is_empty() && !is_loopback(self.listen) {
+        let by_certificate = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if self.keys.is_empty() && !by_certificate && !is_loopback(self.listen) {
             return Err(Error::new(format!(
                 "`{}` can be reached from other machines, and no keys are set",
                 self.listen
             ))
             .with_help("set keys, or client certificates, or listen on `127.0.0.1`"));
+        }
+        if let Some(MetricsAddress { listen, open: false }) = self.metrics
+            && self.keys.is_empty()
+            && !is_loopback(listen)
+        {
+            return Err(Error::new(format!(
+                "metrics on `{listen}` can be read from other machines, and no keys are set"
+            ))
+            .with_help("set keys, or say that metrics are open, or listen on `127.0.0.1`"));
         }
         Key::check_all(&self.keys)?;
         self.limits.check()

@@ -11,6 +11,7 @@
 
 mod answer;
 mod events;
+mod handler;
 mod trigger;
 mod value;
 
@@ -22,6 +23,8 @@ use self::value::Members;
 
 pub use answer::{Reply, done, failed, http_response};
 pub use events::{Event, Events};
+pub use handler::Functions;
+pub(crate) use handler::invoke;
 pub use trigger::{Blob, Http, Queue, Timer};
 
 /// A function's trigger, as its `function.json` describes it.

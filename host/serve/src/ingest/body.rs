@@ -12,7 +12,7 @@ use crate::budget::Charge;
 use crate::settings::{Settings, Timeouts};
 
 /// Reads a body as it is sent.
-pub(super) async fn read(mut body: Incoming, settings: &Settings, charge: &mut Charge) -> Result<Bytes, Problem> {
+pub(crate) async fn read(mut body: Incoming, settings: &Settings, charge: &mut Charge) -> Result<Bytes, Problem> {
     let limit = settings.limits.body_bytes;
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
@@ -23,8 +23,8 @@ pub(super) async fn read(mut body: Incoming, settings: &Settings, charge: &mut C
         let frame = timeout_at(pace.deadline(read.len()), body.frame()).await;
         let frame = frame.map_err(|_| pace.too_slow(read.len()))?;
         let Some(frame) = frame else { return Ok(read.freeze()) };
-        let frame =
-            frame.map_err(|_| Problem::new(Reason::InvalidBody, "the body ends early, or its chunks are invalid"))?;
+        let invalid = |_| Problem::new(Reason::InvalidBody, "the body ends early, or its chunks are invalid").closing();
+        let frame = frame.map_err(invalid)?;
         // Trailers are dropped.
         let Ok(data) = frame.into_data() else { continue };
         if data.len() > limit - read.len() {
@@ -65,11 +65,13 @@ impl<'a> Pace<'a> {
                 body.as_secs_f64()
             ),
         )
+        .closing()
     }
 }
 
 fn too_large(limit: usize) -> Problem {
     Problem::new(Reason::BodyTooLarge, format!("the body has more than {limit} bytes: send fewer records at a time"))
+        .closing()
 }
 
 /// All requests together hold what they may.

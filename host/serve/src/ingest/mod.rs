@@ -28,6 +28,7 @@ use crate::budget::Charge;
 use crate::intake::{Accepted, Batch, Refusal};
 use crate::server::Shared;
 
+pub(crate) use body::read as read_body;
 pub(crate) use webhook::{METHODS, options};
 
 /// What a source took.

@@ -73,3 +73,104 @@ async fn an_open_address_without_authentication_is_refused() {
         assert!(settings.check().is_ok(), "{address}");
     }
 }
+
+/// Signs a request as `docs/serve.md` describes it.
+fn sign(secret: &str, timestamp: u64, target: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
+    use hmac::{Hmac, KeyInit, Mac};
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(format!("lakeport-v1\nPOST\n{target}\n{timestamp}\n").as_bytes());
+    for (name, value) in headers {
+        mac.update(format!("{name}:{value}\n").as_bytes());
+    }
+    mac.update(b"\n");
+    mac.update(body);
+    format!("v1={}", hex::encode(mac.finalize().into_bytes()))
+}
+
+fn now() -> u64 {
+    system_clock()().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+#[tokio::test]
+async fn a_signed_request_is_taken_and_a_changed_one_is_not() {
+    let mut settings = loopback();
+    settings.keys.push(Key::hmac("signer", TOKEN).for_sources(["plain"]));
+    let server = start(settings).await;
+    let target = "/v1/ingest/plain?wait=durable";
+    let covered = [LINES, ("idempotency-key", "i1")];
+    let time = now();
+    let signature = sign(TOKEN, time, target, &covered, b"{}\n");
+    let time = time.to_string();
+    let headers = |idempotency: &'static str, signature: &str| {
+        vec![
+            LINES,
+            ("idempotency-key", idempotency),
+            ("lakeport-key", "signer"),
+            ("lakeport-timestamp", time.clone().leak()),
+            ("lakeport-signature", signature.to_owned().leak()),
+        ]
+    };
+    let good = headers("i1", &signature);
+    assert_eq!(server.post(target, &good, "{}\n").await.json()["duplicates"], 0);
+    // Repeated as it is, it is kept once.
+    assert_eq!(server.post(target, &good, "{}\n").await.json()["duplicates"], 1);
+    server.post(target, &good, "{} \n").await.problem(401, "unauthenticated");
+    server.post(target, &headers("i2", &signature), "{}\n").await.problem(401, "unauthenticated");
+    server.post("/v1/ingest/plain", &good, "{}\n").await.problem(401, "unauthenticated");
+    let other = sign("another-secret-of-many-bytes", now(), target, &covered, b"{}\n");
+    server.post(target, &headers("i1", &other), "{}\n").await.problem(401, "unauthenticated");
+    assert_eq!(server.memory.kept("plain").len(), 1);
+    // The secret of a signing key is no bearer token.
+    server
+        .post(target, &[LINES, ("authorization", &format!("Bearer {TOKEN}"))], "{}")
+        .await
+        .problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn secrets_are_in_no_log_answer_or_debug_form() {
+    crate::capture::capture();
+    const CANARY: &str = "canary-bearer-7f3a9c51d2e84b06";
+    const SIGNING: &str = "canary-signing-51d2e84b067f3a9c";
+    let mut settings = loopback();
+    settings.keys.push(Key::bearer("b", CANARY).for_sources(["plain", "gone"]).with_metrics());
+    settings.keys.push(Key::hmac("s", SIGNING));
+    let mut seen = format!("{settings:?}{settings:#?}");
+    let doubled = Settings { keys: vec![Key::bearer("b", CANARY), Key::bearer("b", CANARY)], ..settings.clone() };
+    seen += &format!("{}", doubled.check().unwrap_err());
+    let server = start(settings).await;
+    let bearer = format!("Bearer {CANARY}");
+    let signature = sign(SIGNING, now(), "/v1/ingest/plain", &[LINES], b"{}");
+    let time = now().to_string();
+    let attempts: Vec<Vec<(&str, &str)>> = vec![
+        vec![("authorization", &bearer)],
+        vec![("authorization", CANARY)],
+        vec![("authorization", &bearer), ("authorization", &bearer)],
+        vec![("lakeport-key", SIGNING), ("lakeport-timestamp", &time), ("lakeport-signature", &signature)],
+        vec![("lakeport-key", "s"), ("lakeport-timestamp", SIGNING), ("lakeport-signature", &signature)],
+        vec![("lakeport-key", "s"), ("lakeport-timestamp", &time), ("lakeport-signature", SIGNING)],
+        vec![("lakeport-key", "s"), ("lakeport-timestamp", &time), ("lakeport-signature", &signature)],
+    ];
+    for path in ["/v1/ingest/plain", "/v1/ingest/other-team", "/v1/ingest/gone", "/metrics", "/healthz", "/none"] {
+        for headers in &attempts {
+            for (kind, body) in [(LINES, "{}"), (LINES, "no"), (("content-type", "x/y"), "{}")] {
+                let headers: Vec<_> = headers.iter().copied().chain([kind]).collect();
+                let post = server.post(path, &headers, body).await;
+                let get = server.get(path, &headers).await;
+                seen += &format!("{}{}{}{}", post.head, post.text, get.head, get.text);
+            }
+        }
+    }
+    let query = format!("/v1/ingest/plain?token={CANARY}&key={SIGNING}");
+    let reply = server.post(&query, &[LINES, ("authorization", &bearer)], "{}").await;
+    reply.problem(400, "invalid-request");
+    seen += &reply.text;
+    *server.memory.refuse.lock().unwrap() = Some(Refusal::Failed("disk".into()));
+    seen += &server.post("/v1/ingest/plain", &[LINES, ("authorization", &bearer)], "{}").await.text;
+    let log = crate::capture::logged();
+    assert!(log.contains("refused a request") && log.contains("records could not be kept"), "{log}");
+    for secret in [CANARY, SIGNING] {
+        assert!(!seen.contains(secret), "in an answer or a debug form");
+        assert!(!log.contains(secret), "in the log");
+    }
+}

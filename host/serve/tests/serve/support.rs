@@ -119,6 +119,7 @@ pub struct Running {
     pub address: SocketAddr,
     pub memory: Arc<Memory>,
     pub handle: Handle,
+    pub metrics: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<Stopped>,
 }
@@ -135,12 +136,23 @@ pub async fn start(settings: Settings) -> Running {
 pub async fn start_with(settings: Settings, memory: Memory) -> Running {
     let memory = Arc::new(memory);
     let server = Server::bind(settings, memory.clone(), system_clock()).await.unwrap();
+    run(server, memory)
+}
+
+/// Starts a custom handler.
+pub async fn start_functions(settings: Settings, functions: Arc<dyn functions::Functions>) -> Running {
+    let memory = Arc::new(Memory::new());
+    let server = Server::bind(settings, memory.clone(), system_clock()).await.unwrap();
+    run(server.with_functions(functions), memory)
+}
+
+fn run(server: Server, memory: Arc<Memory>) -> Running {
     let (stop, stopped) = oneshot::channel();
-    let (address, handle) = (server.address(), server.handle());
+    let (address, metrics, handle) = (server.address(), server.metrics_address(), server.handle());
     let task = tokio::spawn(server.run(async {
         let _ = stopped.await;
     }));
-    Running { address, memory, handle, stop: Some(stop), task }
+    Running { address, memory, handle, metrics, stop: Some(stop), task }
 }
 
 impl Running {
