@@ -18,6 +18,7 @@ mod follow;
 mod formats;
 mod inspect;
 mod lake_conformance;
+mod lake_costs;
 mod lake_faults;
 mod lake_local;
 mod lines;
