@@ -46,13 +46,13 @@ pub struct Args {
     /// Answer yes to what `--again` asks
     #[arg(long, requires = "again")]
     pub yes: bool,
-    /// Where another process runs an export, take it over at once: that one ends
+    /// Take over an export that another process runs, without waiting; the other process ends with exit code 6
     #[arg(long, conflicts_with = "standby")]
     pub take_over: bool,
-    /// Where another process runs an export, wait until it ends or is silent, then take over
+    /// Wait for an export that another process runs, and take it over when that process ends or stops responding
     #[arg(long)]
     pub standby: bool,
-    /// Where the last commit was made at a time ahead of this machine's clock: go on with the clock's time, which is right
+    /// Run although the last commit is dated later than this machine's clock; use when the clock is right and the commit's time is wrong
     #[arg(long)]
     pub trust_clock: bool,
     /// Keep standard input in this folder until it is committed, so that a later run can go on
