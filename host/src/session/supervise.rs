@@ -1,16 +1,19 @@
 //! Keeps an export at work: logs why it failed, notes how it is for `lakeport status`, and, with `--follow`, runs it again.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::notes::Notes;
 use super::{Session, one_line};
 use crate::commit::HealthState;
 use crate::error::{Error, Kind};
+use crate::lake::Outage;
 use crate::pipeline::{HoldState, Tables, WhenOwned};
 use crate::plan::{ExportPlan, Input};
 use crate::telemetry::{ExportReport, Live, human};
@@ -31,116 +34,187 @@ impl Session {
         live: Arc<Live>,
         mut stop: watch::Receiver<bool>,
     ) -> ExportReport {
-        let name = export.name.clone();
         let started = Instant::now();
-        let follows = self.options.follow;
-        // One export's only error is shown at the end of the run.
-        let logs = follows || self.plan.exports.len() > 1;
         let notes = Arc::new(Notes::new(&self, export.clone()));
-        let mut whole = ExportReport { export: name.clone(), ..ExportReport::default() };
+        let mut whole = ExportReport { export: export.name.clone(), ..ExportReport::default() };
         let mut failures = 0;
-        let mut begins_again = self.options.again.contains(&name);
+        let mut begins_again = self.options.again.contains(&export.name);
         let mut session = self.clone();
         loop {
             live.at_work.send_replace(false);
-            let mut at_work = live.at_work.subscribe();
-            let mut hold = notes.hold.subscribe();
-            let retries = live.retries.clone();
-            let (tables, counts, stopped, notes) = (tables.clone(), live.clone(), stop.clone(), notes.clone());
+            let (attempt, export) = (session.clone(), export.clone());
+            let (tables, counts, stopped, noted) = (tables.clone(), live.clone(), stop.clone(), notes.clone());
+            let mut watched = Watched::new(&session, &export, (notes.clone(), live.clone()), begins_again, failures);
             // A task of its own: an export that dies takes no other with it.
-            let (attempt, again) = (session.clone(), export.clone());
-            let mut attempt = match begins_again {
-                true => tokio::spawn(attempt.begin_again(again, tables, counts, stopped, notes.clone())),
-                false => tokio::spawn(attempt.run_one(again, settle.clone(), tables, counts, stopped, notes.clone())),
+            let attempt = match begins_again {
+                true => tokio::spawn(attempt.begin_again(export.clone(), tables, counts, stopped, noted)),
+                false => tokio::spawn(attempt.run_one(export.clone(), settle.clone(), tables, counts, stopped, noted)),
             };
-            let (mut is_healthy, mut is_waiting) = (false, false);
-            let mut stands_by = false;
-            let mut commits = live.commits.load(Ordering::Relaxed);
-            let mut renew = tokio::time::interval_at(Instant::now() + notes.half_interval(), notes.half_interval());
-            renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            let ended = loop {
-                tokio::select! {
-                    ended = &mut attempt => break ended,
-                    Ok(()) = hold.changed() => {
-                        let stood_by = std::mem::replace(
-                            &mut stands_by,
-                            matches!(hold.borrow_and_update().state, HoldState::StandingBy(_)),
-                        );
-                        match (stood_by, stands_by) {
-                            (false, true) => notes.renew(false).await,
-                            (true, false) => notes.end_standby().await,
-                            _ => {}
-                        }
-                    }
-                    _ = renew.tick() => {
-                        // A commit is a sign of life as well, unless it went to the log beside.
-                        let before = std::mem::replace(&mut commits, live.commits.load(Ordering::Relaxed));
-                        let gave_sign = before != commits && !begins_again;
-                        // What waits for its store has said so.
-                        if !gave_sign && !is_waiting {
-                            notes.renew(is_healthy).await;
-                        }
-                    }
-                    Ok(_) = at_work.wait_for(|at_work| *at_work), if follows && !begins_again && !is_healthy => {
-                        is_healthy = true;
-                        if failures > 0 {
-                            tracing::info!(export = name, "at work again after {failures} failed attempts");
-                        }
-                        failures = 0;
-                        notes.note(HealthState::Healthy, None).await;
-                    }
-                    outage = retries.changed(is_waiting), if follows => {
-                        is_waiting = outage.is_some();
-                        match outage {
-                            Some(outage) => notes.note_outage(outage.reason).await,
-                            None => notes.note(HealthState::Healthy, None).await,
-                        }
-                    }
-                }
-            };
-            let report = ended.unwrap_or_else(|panic| ExportReport {
-                error: Some(Error::internal(format!("the export died: {panic}"))),
-                ..ExportReport::default()
-            });
-            whole.absorb(report);
+            whole.absorb(watched.until_it_ends(attempt).await);
             whole.seconds = started.elapsed().as_secs_f64();
-            whole.retries = retries.count();
-            if stands_by {
-                notes.end_standby().await;
-            }
+            whole.retries = live.retries.count();
+            failures = watched.failures;
             let Some(error) = whole.error.clone() else {
+                // What is new since it was begun anew, a run of its own exports.
                 if std::mem::take(&mut begins_again) {
                     continue;
                 }
                 notes.note_end(None).await;
                 return whole;
             };
-            let stands_by = error.kind == Kind::Fenced && self.options.when_owned == WhenOwned::StandBy;
-            let restarts = follows && (stands_by || may_pass(&error, &export)) && !*stop.borrow();
-            if !restarts {
-                if logs && error.kind != Kind::Interrupted {
-                    tracing::error!(export = name, "{}", one_line(&error));
-                }
+            if !self.restarts(&error, &export) || *stop.borrow() {
+                self.log_end(&export, &error);
                 notes.note_end(Some(&error)).await;
                 return whole;
             }
             // Whoever has taken it over meanwhile is not taken over in turn.
             session.options.when_owned = WhenOwned::StandBy;
             failures += 1;
-            let pause = pause(failures, (self.surroundings.chance)());
-            tracing::error!(
-                export = name,
-                "{}; trying again in {}",
-                one_line(&error),
-                human::seconds(pause.as_secs_f64())
-            );
-            notes.note(HealthState::Waiting, Some(one_line(&error))).await;
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                // Where nobody is left who could stop it, the pause decides.
-                Ok(_) = stop.wait_for(|stop| *stop) => return whole,
+            if self.wait(&notes, &export, &error, failures, &mut stop).await.is_break() {
+                notes.note_end(Some(&error)).await;
+                return whole;
             }
             whole.restarts += 1;
+        }
+    }
+
+    /// Whether an export that ended with `error` runs again.
+    fn restarts(&self, error: &Error, export: &ExportPlan) -> bool {
+        let stands_by = error.kind == Kind::Fenced && self.options.when_owned == WhenOwned::StandBy;
+        self.options.follow && (stands_by || may_pass(error, export))
+    }
+
+    /// Logs why an export ended. One export's only error is shown at the end of the run.
+    fn log_end(&self, export: &ExportPlan, error: &Error) {
+        let is_shown = !self.options.follow && self.plan.exports.len() == 1;
+        if !is_shown && error.kind != Kind::Interrupted {
+            tracing::error!(export = export.name, "{}", one_line(error));
+        }
+    }
+
+    /// Says that an export is tried again, and waits until then; breaks off where the run is stopped.
+    async fn wait(
+        &self,
+        notes: &Notes,
+        export: &ExportPlan,
+        error: &Error,
+        failures: u32,
+        stop: &mut watch::Receiver<bool>,
+    ) -> ControlFlow<()> {
+        let pause = pause(failures, (self.surroundings.chance)());
+        let again = human::seconds(pause.as_secs_f64());
+        tracing::error!(export = export.name, "{}; trying again in {again}", one_line(error));
+        notes.note(HealthState::Waiting, Some(one_line(error))).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => ControlFlow::Continue(()),
+            // Where nobody is left who could stop it, the pause decides.
+            Ok(_) = stop.wait_for(|stop| *stop) => ControlFlow::Break(()),
+        }
+    }
+}
+
+/// An attempt at an export while it is at work, and what was noted of it.
+struct Watched {
+    name: String,
+    notes: Arc<Notes>,
+    live: Arc<Live>,
+    follows: bool,
+    /// It begins the export anew: its commits go to the log beside.
+    begins_again: bool,
+    /// Failed attempts before it; none once it is at work.
+    failures: u32,
+    is_healthy: bool,
+    /// It waits for its store, and has said so.
+    is_waiting: bool,
+    stands_by: bool,
+    /// Commits up to the last sign of life.
+    commits: u64,
+}
+
+impl Watched {
+    fn new(
+        session: &Session,
+        export: &ExportPlan,
+        (notes, live): (Arc<Notes>, Arc<Live>),
+        begins_again: bool,
+        failures: u32,
+    ) -> Self {
+        Watched {
+            name: export.name.clone(),
+            follows: session.options.follow,
+            begins_again,
+            failures,
+            is_healthy: false,
+            is_waiting: false,
+            stands_by: false,
+            commits: live.commits.load(Ordering::Relaxed),
+            notes,
+            live,
+        }
+    }
+
+    /// Waits for the attempt to end, and notes meanwhile how it is.
+    async fn until_it_ends(&mut self, mut attempt: JoinHandle<ExportReport>) -> ExportReport {
+        let mut at_work = self.live.at_work.subscribe();
+        let mut hold = self.notes.hold.subscribe();
+        let half = self.notes.half_interval();
+        let mut renew = tokio::time::interval_at(Instant::now() + half, half);
+        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let retries = self.live.retries.clone();
+        let ended = loop {
+            let may_get_healthy = self.follows && !self.begins_again && !self.is_healthy;
+            tokio::select! {
+                ended = &mut attempt => break ended,
+                Ok(()) = hold.changed() => {
+                    let stands_by = matches!(hold.borrow_and_update().state, HoldState::StandingBy(_));
+                    self.note_standby(stands_by).await;
+                }
+                _ = renew.tick() => self.give_sign().await,
+                Ok(_) = at_work.wait_for(|at_work| *at_work), if may_get_healthy => self.note_work().await,
+                outage = retries.changed(self.is_waiting), if self.follows => self.note_outage(outage).await,
+            }
+        };
+        if self.stands_by {
+            self.notes.end_standby().await;
+        }
+        ended.unwrap_or_else(|panic| ExportReport {
+            error: Some(Error::internal(format!("the export died: {panic}"))),
+            ..ExportReport::default()
+        })
+    }
+
+    async fn note_standby(&mut self, stands_by: bool) {
+        match (std::mem::replace(&mut self.stands_by, stands_by), stands_by) {
+            (false, true) => self.notes.renew(false).await,
+            (true, false) => self.notes.end_standby().await,
+            _ => {}
+        }
+    }
+
+    /// Gives a sign of life, unless there was one: a commit is one, where it did not go to the log beside.
+    async fn give_sign(&mut self) {
+        let before = std::mem::replace(&mut self.commits, self.live.commits.load(Ordering::Relaxed));
+        let has_committed = before != self.commits && !self.begins_again;
+        // What waits for its store has said so.
+        if !has_committed && !self.is_waiting {
+            self.notes.renew(self.is_healthy).await;
+        }
+    }
+
+    async fn note_work(&mut self) {
+        self.is_healthy = true;
+        let failures = std::mem::take(&mut self.failures);
+        if failures > 0 {
+            tracing::info!(export = self.name, "at work again after {failures} failed attempts");
+        }
+        self.notes.note(HealthState::Healthy, None).await;
+    }
+
+    async fn note_outage(&mut self, outage: Option<Outage>) {
+        self.is_waiting = outage.is_some();
+        match outage {
+            Some(outage) => self.notes.note_outage(outage.reason).await,
+            None => self.notes.note(HealthState::Healthy, None).await,
         }
     }
 }
