@@ -6,7 +6,9 @@ mod signals;
 mod supervisor;
 mod tables;
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::support::lake_folder::Installation;
@@ -24,9 +26,13 @@ trait Job {
     fn exports(&self) -> String;
     /// What a user does next: more input, as a rule.
     fn act(&mut self, installation: &Installation, random: &mut Random) -> &'static str;
-    /// Where files are that a user may move or edit, if anywhere.
-    fn loose_files(&self) -> Option<&'static str> {
+    /// The export whose files a user may move or edit, if any.
+    fn loose_export(&self) -> Option<&'static str> {
         None
+    }
+    /// Whether a file has the last record of what is staged.
+    fn has_what_is_staged(&self, _path: &str, _file: &[u8], _staged: &[u8]) -> bool {
+        false
     }
     /// Arguments of the last run.
     fn last_run(&self) -> &'static [&'static str] {
@@ -53,20 +59,31 @@ fn seeds(first: u64) -> Vec<u64> {
     }
 }
 
+/// Runs all seeds, whatever becomes of one, and fails with a list of those that failed.
 fn survives(store: &Store, first: u64, test: &'static str) {
     let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
+    let mut failures: Vec<String> = Vec::new();
     let seeds = seeds(first);
     for seed in &seeds {
-        for (what, count) in one_run(store, *seed, test) {
-            *counts.entry(what).or_default() += count;
+        // A run shares nothing with the next one but the store, where it has a bucket of its own.
+        match catch_unwind(AssertUnwindSafe(|| one_run(store, *seed, test))) {
+            Ok(run) => run.into_iter().for_each(|(what, count)| *counts.entry(what).or_default() += count),
+            Err(panic) => failures.push(format!("seed {seed}: {}", message(&*panic))),
         }
     }
-    eprintln!("{test}: {} runs, {counts:?}", seeds.len());
+    eprintln!("{test}: {} runs, {} failed, {counts:?}", seeds.len(), failures.len());
+    assert!(failures.is_empty(), "{} of {} runs failed:\n{}", failures.len(), seeds.len(), failures.join("\n"));
     if seeds.len() > 1 {
         for what in ["requests", "killed"] {
             assert!(counts.get(what).is_some_and(|count| *count >= seeds.len()), "{what}: {counts:?}");
         }
     }
+}
+
+/// What a panic says.
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
 }
 
 /// What a seed decides: the job, its faults, what the user does when, and when the process dies.
@@ -80,8 +97,8 @@ fn one_run(store: &Store, seed: u64, test: &'static str) -> BTreeMap<&'static st
         supervisor.keep_at_work(&mut random);
         std::thread::sleep(Duration::from_millis(random.within(20..=500)));
         supervisor.disturb(&mut random);
-        if let Some(prefix) = job.loose_files().filter(|_| random.happens(150)) {
-            supervisor.meddle(prefix, &mut random);
+        if let Some(export) = job.loose_export().filter(|_| random.happens(150)) {
+            supervisor.meddle(export, &*job, &mut random);
         }
     }
     supervisor.finish(job.last_run());

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
+use super::Job;
 use crate::support::lake_folder::Installation;
 use crate::support::process::signal;
 use crate::support::proxy::Proxy;
 use crate::support::random::Random;
 use crate::support::stores::{Store, below_lake};
 
-/// How long a process may take to end that was asked to: a request may hang, and a follower may be waiting.
+/// How long a process may take to end: a request may hang, and a follower may be waiting.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// One installation, the proxy in front of its lake, and its process.
@@ -99,7 +100,8 @@ impl<'a> Supervisor<'a> {
         match (random.within(0..=9), self.process.take()) {
             (6, Some(child)) => {
                 self.note("stop");
-                let status = self.stop(child);
+                signal(&child, libc::SIGTERM);
+                let status = wait(child, "it does not end after SIGTERM");
                 self.judge(status, true);
             }
             (choice, process) => {
@@ -111,13 +113,21 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Between two processes, moves a file below `prefix` out of the lake, to where the installation has `moved`, or edits it.
-    pub fn meddle(&mut self, prefix: &str, random: &mut Random) {
+    /// Between two processes, moves a file of an export out of the lake, to where the installation has `moved`, or edits it.
+    ///
+    /// A file is left alone where the process was killed between two requests: the file is published, and what was staged for it is
+    /// not deleted yet. `docs/commit-log.md` says that its new records are published once more then.
+    pub fn meddle(&mut self, export: &str, job: &dyn Job, random: &mut Random) {
         self.kill();
         // What a user takes has to be all that was there.
         self.proxy.settle();
         let objects = self.objects();
-        let files: Vec<_> = objects.iter().filter(|(key, _)| key.starts_with(prefix)).collect();
+        let below = |folder: String| objects.iter().filter(move |(key, _)| key.starts_with(&folder));
+        let staged: Vec<_> = below(format!("_lakeport/{export}/0/stage/")).map(|(_, bytes)| bytes).collect();
+        let is_settled =
+            |(key, bytes): &(&String, &Vec<u8>)| !staged.iter().any(|staged| job.has_what_is_staged(key, bytes, staged));
+        let (files, unsettled): (Vec<_>, Vec<_>) = below(format!("{export}/")).partition(is_settled);
+        *self.counts.entry("left alone").or_default() += unsettled.len();
         if files.is_empty() {
             return;
         }
@@ -140,7 +150,8 @@ impl<'a> Supervisor<'a> {
         command.env("LAKE_KEY", self.store.secret());
         command.env("LAKEPORT_CLOCK_AHEAD", ((self.minutes + 10) * 60).to_string());
         self.note(format!("{arguments:?} on a good day"));
-        let status = command.stdout(Stdio::null()).stderr(self.log()).status().unwrap();
+        let child = command.stdout(Stdio::null()).stderr(self.log()).spawn().unwrap();
+        let status = wait(child, "the last run does not end");
         assert!(status.success(), "the last run: {status}");
         self.proxy.settle();
         for (key, bytes) in self.objects() {
@@ -159,22 +170,6 @@ impl<'a> Supervisor<'a> {
             child.kill().unwrap();
             let status = child.wait().unwrap();
             self.judge(status, false);
-        }
-    }
-
-    /// Asks a process to end, and waits for it.
-    fn stop(&self, mut child: Child) -> ExitStatus {
-        signal(&child, libc::SIGTERM);
-        let begun = Instant::now();
-        loop {
-            match child.try_wait().unwrap() {
-                Some(status) => return status,
-                None if begun.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(10)),
-                None => {
-                    child.kill().unwrap();
-                    panic!("it does not end {PATIENCE:?} after SIGTERM");
-                }
-            }
         }
     }
 
@@ -199,6 +194,22 @@ impl<'a> Supervisor<'a> {
 
     fn log_path(&self) -> std::path::PathBuf {
         self.installation.path().join("lakeport.log")
+    }
+}
+
+/// Waits for a process that has to end.
+fn wait(mut child: Child, otherwise: &str) -> ExitStatus {
+    let begun = Instant::now();
+    loop {
+        match child.try_wait().unwrap() {
+            Some(status) => return status,
+            None if begun.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(10)),
+            None => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                panic!("after {PATIENCE:?}, {otherwise}");
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ mod http;
 mod plan;
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -23,6 +23,8 @@ const MOST_CONNECTIONS: usize = 128;
 const STACK: usize = 256 << 10;
 /// How long the store may take for anything.
 const STORE: Duration = Duration::from_secs(20);
+/// How long requests of a process that has ended may still be under way: the longest fault, and the store's time for it.
+const SETTLING: Duration = Duration::from_secs(30);
 
 /// What becomes of all requests, where no seed decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -141,10 +143,17 @@ impl Proxy {
         self.shared.state().is_calm = true;
     }
 
-    /// Waits until the store has heard of every request that it will hear of.
+    /// Waits until the store has heard of every request that it will hear of from a process that has ended. A request may be in a
+    /// connection that was not accepted yet, or was not read to its end.
     pub fn settle(&self) {
-        let state = self.shared.state();
-        drop(self.shared.changed.wait_while(state, |state| state.under_way > 0).expect("no thread of it panics"));
+        // Connections are accepted in order, so that none waits to be once this one has ended.
+        let mut last = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("the proxy listens");
+        last.shutdown(Shutdown::Write).and_then(|()| last.read_to_end(&mut Vec::new())).expect("the proxy ends it");
+        let is_busy = |state: &mut State| state.under_way > 0 || !state.connections.is_empty();
+        let waited = self.shared.changed.wait_timeout_while(self.shared.state(), SETTLING, is_busy);
+        let (state, waited) = waited.expect("no thread of it panics");
+        let (requests, connections) = (state.under_way, state.connections.len());
+        assert!(!waited.timed_out(), "after {SETTLING:?}, {requests} requests and {connections} connections are left");
     }
 
     /// How many requests there were, and how many met which fault.
@@ -197,6 +206,9 @@ fn accept(listener: TcpListener, address: SocketAddr, shared: &Arc<Shared>) {
             shared.count("one connection too many");
             continue;
         }
+        if !shared.begin(number, &client) {
+            continue;
+        }
         let shared = shared.clone();
         let serve = thread::Builder::new().stack_size(STACK).spawn(move || shared.connection(number, client));
         threads.push(serve.expect("a thread can be started"));
@@ -215,18 +227,21 @@ impl Shared {
         *self.state().counts.entry(what).or_default() += 1;
     }
 
-    fn connection(&self, number: u64, client: TcpStream) {
-        let Ok(copy) = client.try_clone() else { return };
-        {
-            let mut state = self.state();
-            if state.is_over {
-                return;
-            }
+    /// Notes a connection, before its thread begins; false where it cannot be served any more.
+    fn begin(&self, number: u64, client: &TcpStream) -> bool {
+        let Ok(copy) = client.try_clone() else { return false };
+        let mut state = self.state();
+        if !state.is_over {
             state.connections.insert(number, copy);
         }
+        !state.is_over
+    }
+
+    fn connection(&self, number: u64, client: TcpStream) {
         let served = self.serve(client);
         // The last handle of the connection, which ends with it.
         drop(self.state().connections.remove(&number));
+        self.changed.notify_all();
         match served {
             Ok(None) => {}
             Ok(Some(late)) => {
