@@ -35,5 +35,6 @@ mod soak;
 pub mod source;
 pub mod table;
 pub mod telemetry;
+pub mod wait;
 
 pub use error::{Error, Kind, Result};

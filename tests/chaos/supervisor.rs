@@ -28,6 +28,8 @@ pub struct Supervisor<'a> {
     runtime: Runtime,
     /// The clock of the next process, in minutes ahead of the machine's.
     minutes: u64,
+    /// Every other seed's processes have one thread for all that waits.
+    has_one_worker: bool,
     done: Vec<String>,
     counts: BTreeMap<&'static str, usize>,
     /// How to run this seed again.
@@ -48,6 +50,7 @@ impl<'a> Supervisor<'a> {
             process: None,
             runtime: Builder::new_current_thread().enable_all().build().unwrap(),
             minutes: 0,
+            has_one_worker: seed.is_multiple_of(2),
             done: Vec::new(),
             counts: BTreeMap::new(),
             again: format!("LAKEPORT_CHAOS_SEED={seed} ./dev test {test}"),
@@ -85,6 +88,10 @@ impl<'a> Supervisor<'a> {
             if random.happens(600) { &["run", "--quiet", "--follow"] } else { &["run", "--quiet"] };
         let mut command = self.installation.command(arguments);
         command.env("LAKE_KEY", self.store.secret()).env("LAKEPORT_CLOCK_AHEAD", (self.minutes * 60).to_string());
+        // As on a machine of one core: whatever blocks a thread of the runtime blocks all of it.
+        if self.has_one_worker {
+            command.env("TOKIO_WORKER_THREADS", "1");
+        }
         let mut what = format!("start {arguments:?}, {} minutes ahead", self.minutes);
         if random.happens(300) {
             let passage = random.within(1..=60);

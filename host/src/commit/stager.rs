@@ -19,6 +19,7 @@ use crate::lake::{Lake, Staged, Staging};
 use crate::layout::part_key;
 use crate::plan::Files;
 use crate::plugin::FileId;
+use crate::wait::until;
 
 /// Dead letters up to this size stand in the commit itself. Files never do: a file that someone moved away after it was
 /// published must not come back when the commit is published again.
@@ -153,7 +154,7 @@ impl Stager {
     async fn series_before(&mut self) -> Arc<BTreeMap<String, Series>> {
         let before = self.number - 1;
         // A sender that is gone belongs to a run that failed; its error is reported where it happened.
-        let _ = self.published.wait_for(|published| published.number >= before).await;
+        let _ = until(&mut self.published, |published| published.number >= before).await;
         self.published.borrow().series.clone()
     }
 

@@ -15,6 +15,7 @@ use super::Lake;
 use super::error::words;
 use super::failure::Failure;
 use crate::telemetry::human;
+use crate::wait::until;
 
 /// The pause after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -75,6 +76,7 @@ impl Retries {
     pub async fn changed(&self, before: bool) -> Option<Outage> {
         let mut waiting = self.waiting.subscribe();
         loop {
+            #[expect(clippy::disallowed_methods, reason = "the guard is dropped in the next statement")]
             let changed = waiting.wait_for(|waiting| waiting.outage.is_some() != before).await;
             let outage = changed.expect("`self` has the sender").outage.clone()?;
             tokio::time::sleep_until(outage.began + LASTING).await;
@@ -234,7 +236,7 @@ fn exhausted(source: object_store::Error, tries: u32, time: Duration) -> object_
 
 async fn stopping(stop: &mut Option<watch::Receiver<bool>>) {
     let told = match stop {
-        Some(stop) => stop.wait_for(|stop| *stop).await.is_ok(),
+        Some(stop) => until(stop, |stop| *stop).await.is_ok(),
         None => false,
     };
     if !told {

@@ -21,6 +21,7 @@ use crate::lake::Lake;
 use crate::plan::LakePlan;
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType, Selector};
 use crate::table::{self, Cache, Reader, TableState, Wanted};
+use crate::wait::until;
 
 /// How often a table may move on while it is read.
 const ATTEMPTS: usize = 5;
@@ -99,7 +100,7 @@ impl Tables {
 
     async fn reader(&self, table: &str) -> Result<Open> {
         if let Some(settled) = self.settled.get(table)
-            && settled.clone().wait_for(|settled| *settled).await.is_err()
+            && until(&mut settled.clone(), |settled| *settled).await.is_err()
         {
             let message =
                 format!("export `{table}`, whose table is looked into, ended before it held all of its source");

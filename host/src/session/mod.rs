@@ -18,6 +18,7 @@ use crate::plan::{ExportPlan, Plan, PluginPlan, PluginUse};
 use crate::plugin::lock::{Lock, Pinned};
 use crate::plugin::{Loaded, PluginKind, Sandbox};
 use crate::telemetry::{ExportReport, Live};
+use crate::wait::until;
 pub use again::Before;
 use notes::Notes;
 
@@ -76,7 +77,7 @@ impl Session {
         let opened = tokio::select! {
             opened = opened => opened,
             // A store that does not answer must not keep a run from ending.
-            Ok(_) = stop.wait_for(|stop| *stop) => Err(pipeline::interrupted()),
+            Ok(()) = until(&mut stop, |stop| *stop) => Err(pipeline::interrupted()),
         };
         let (plugins, lake) = match opened {
             Ok(opened) => opened,

@@ -17,6 +17,7 @@ use crate::lake::Outage;
 use crate::pipeline::{HoldState, Tables, WhenOwned};
 use crate::plan::{ExportPlan, Input};
 use crate::telemetry::{ExportReport, Live, human};
+use crate::wait::until;
 
 /// The wait after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -108,7 +109,7 @@ impl Session {
         tokio::select! {
             () = tokio::time::sleep(pause) => ControlFlow::Continue(()),
             // Where nobody is left who could stop it, the pause decides.
-            Ok(_) = stop.wait_for(|stop| *stop) => ControlFlow::Break(()),
+            Ok(()) = until(&mut stop, |stop| *stop) => ControlFlow::Break(()),
         }
     }
 }
@@ -170,7 +171,7 @@ impl Watched {
                     self.note_standby(stands_by).await;
                 }
                 _ = renew.tick() => self.give_sign().await,
-                Ok(_) = at_work.wait_for(|at_work| *at_work), if may_get_healthy => self.note_work().await,
+                Ok(()) = until(&mut at_work, |at_work| *at_work), if may_get_healthy => self.note_work().await,
                 outage = retries.changed(self.is_waiting), if self.follows => self.note_outage(outage).await,
             }
         };

@@ -9,6 +9,7 @@ use super::interrupted;
 use crate::commit::{Partition, Sign};
 use crate::error::{Error, Kind, Result};
 use crate::telemetry::human;
+use crate::wait::until;
 
 /// How often a run that waits looks whether the owner is still at work.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -135,7 +136,7 @@ pub async fn wait_for_owner(
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
-            Ok(_) = stop.wait_for(|stop| *stop) => return Err(interrupted()),
+            Ok(()) = until(&mut stop, |stop| *stop) => return Err(interrupted()),
         }
         partition.look_again().await?;
     }

@@ -34,6 +34,7 @@ use crate::plugin::Moment;
 use crate::source::{self, Extent, Position, ReadOptions};
 use crate::table::Change;
 use crate::telemetry::{Live, Pace};
+use crate::wait::until;
 
 /// Files of one span after which it ends: each is an open descriptor or an upload while it is staged.
 const MAX_FILES: usize = 256;
@@ -445,7 +446,7 @@ impl Run<'_> {
     /// Waits until commit `number` of this run is published.
     pub(super) async fn wait_for_commit(&mut self, number: u64) {
         // A sender that is gone belongs to a run that failed; its error is reported where it happened.
-        let _ = self.published.wait_for(|published| published.number >= number).await;
+        let _ = until(&mut self.published, |published| published.number >= number).await;
     }
 
     /// Up to when periods are over. By event time, a source that lags decides: its clock is the latest event met.
@@ -473,7 +474,7 @@ async fn either(first: &mut Feed, reads_first: bool, second: &mut Second) -> Res
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
-    if stop.wait_for(|stop| *stop).await.is_err() {
+    if until(stop, |stop| *stop).await.is_err() {
         // Nobody is left who could stop the run.
         std::future::pending().await
     }
