@@ -147,7 +147,7 @@ impl Proxy {
     /// connection that was not accepted yet, or was not read to its end.
     pub fn settle(&self) {
         // Connections are accepted in order, so that none waits to be once this one has ended.
-        let mut last = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("the proxy listens");
+        let mut last = TcpStream::connect(self.address).expect("the proxy listens");
         last.shutdown(Shutdown::Write).and_then(|()| last.read_to_end(&mut Vec::new())).expect("the proxy ends it");
         let is_busy = |state: &mut State| state.under_way > 0 || !state.connections.is_empty();
         let waited = self.shared.changed.wait_timeout_while(self.shared.state(), SETTLING, is_busy);
