@@ -109,7 +109,7 @@ impl Session {
         tokio::select! {
             () = tokio::time::sleep(pause) => ControlFlow::Continue(()),
             // Where nobody is left who could stop it, the pause decides.
-            Ok(()) = until(&mut stop, |stop| *stop) => ControlFlow::Break(()),
+            Ok(()) = until(stop, |stop| *stop) => ControlFlow::Break(()),
         }
     }
 }
