@@ -15,13 +15,13 @@ setup:
 # Build the binary and the built-in plugins.
 [group('start')]
 build *ARGS:
-    cargo build --package lakeport "$@"
+    cargo build --package lakeport-cli "$@"
 
 # In the development profile: its dependencies are optimised, and `test` uses the same ones, so a newcomer builds them once.
 # Export the example signals into examples/signals/lake and show what is there. A second run finds nothing new.
 [group('start')]
 demo: build
-    cargo run --quiet --package lakeport -- run examples/signals/lakeport.toml
+    cargo run --quiet --package lakeport-cli -- run examples/signals/lakeport.toml
     @echo
     @echo "examples/signals/lake:"
     @cd examples/signals/lake && find . -path ./_lakeport -prune -o -type f -print | sort | xargs wc -lc
@@ -30,7 +30,7 @@ demo: build
     @cd examples/signals/lake && find . -path ./_lakeport -prune -o -type f -print | sort | head -n 1 | xargs head -n 1
     @echo
     @echo "refused, and kept:"
-    @cargo run --quiet --package lakeport -- dead-letters examples/signals/lakeport.toml
+    @cargo run --quiet --package lakeport-cli -- dead-letters examples/signals/lakeport.toml
 
 # Pass all tests; arguments go to `cargo test`.
 [group('check')]

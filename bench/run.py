@@ -187,7 +187,7 @@ def main():
     if unknown:
         parser.error(f"no tool is called {', '.join(unknown)}; there are {', '.join(TOOLS)}")
 
-    build = ["cargo", "build", "--release", "--package=lakeport", "--package=lakeport-bench"]
+    build = ["cargo", "build", "--release", "--package=lakeport-cli", "--package=lakeport-bench"]
     subprocess.run(build, check=True, cwd=BENCH)
     WORK.mkdir(parents=True, exist_ok=True)
     results = {"date": datetime.now(timezone.utc).strftime("%Y-%m-%d"), "runs": arguments.runs, "machine": machine()}

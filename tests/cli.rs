@@ -10,7 +10,7 @@ use crate::support::golden::expect;
 use crate::support::lake_folder::{Installation, LAKEPORT, signal};
 use crate::support::servers::free_port;
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/cli");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/cli");
 
 /// The command lines and all that they print, one after the other, as `tests/golden/cli/{name}.txt` has it.
 fn expect_session(name: &str, installation: &Installation, lines: &[&str]) {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::golden::expect;
 use crate::support::lake_folder::{Installation, signals};
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/inspect");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/inspect");
 
 /// The shape of what IoT Hub writes.
 const MESSAGE: &str = r#"{"type":"record","name":"Message","namespace":"Microsoft.Azure.Devices","fields":[{"name":"EnqueuedTimeUtc","type":"string"},{"name":"Properties","type":{"type":"map","values":"string"}},{"name":"Body","type":["null","bytes"]}]}"#;

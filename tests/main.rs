@@ -32,6 +32,7 @@ mod postgres;
 mod properties;
 mod readme;
 mod rotations;
+mod serve;
 mod solution;
 mod support;
 mod tables;

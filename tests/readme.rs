@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::lake_folder::Installation;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("host/cli/ lies in the workspace").to_owned()
 }
 
 /// A fenced block of a document.

@@ -15,6 +15,7 @@ use lakeport::pipeline::{HoldSender, Job, Options, Tables, WhenOwned, run};
 use lakeport::plan::PluginUse;
 use lakeport::plugin::{Failure, FileId, FileType, Filter, Format, Moment, Segment, Toolbox, Transform, Verdict};
 use lakeport::record::{Attribute, ColumnRequest, ColumnType};
+use lakeport::source::Local;
 use lakeport::telemetry::ExportReport;
 use lakeport_plugin::bindings::records as wit;
 use lakeport_plugin::{Batch, FileContext, Filter as _, Format as _, VarBytes};
@@ -30,6 +31,7 @@ pub fn export(configuration: &Path) -> lakeport::Result<ExportReport> {
         let job = Job {
             lake: Lake::open(&export.lake).await?,
             export,
+            source: Arc::new(Local),
             tables: Tables::default(),
             settled: None,
             toolbox: Arc::new(Native),

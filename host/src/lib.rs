@@ -11,9 +11,8 @@
 //!
 //! [`table`] keeps the latest state per key in the lake, for exports of changes, of tables and for lookups.
 //! [`dataset`] is what an export of tables knows of them: schemas, states, the catalog.
-//! [`pipeline`] joins the stages; [`cli`] is what people type.
+//! [`pipeline`] joins the stages; [`session`] runs the exports of a plan. The command line is a crate of its own, `host/cli`.
 
-pub mod cli;
 pub mod clock;
 pub mod commit;
 pub mod config;
@@ -27,7 +26,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod plugin;
 pub mod record;
-mod replace;
+pub mod replace;
 pub mod session;
 #[cfg(test)]
 #[path = "../../tests/support/soak.rs"]

@@ -58,7 +58,7 @@ fn a_new_plugin_of_each_kind_is_built_by_the_printed_commands_and_runs() {
         let folder = parent.path().join("my plugins").join(&name);
         symlink(&target, folder.join("target")).unwrap();
         // The workspace's lock file, so that no registry is asked for what is here already.
-        fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+        fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock"), folder.join("Cargo.lock")).unwrap();
 
         let lines = printed.lines().skip_while(|line| !line.starts_with("build it")).skip(1);
         let commands: Vec<_> = lines.take_while(|line| line.starts_with("  ")).collect();

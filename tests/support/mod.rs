@@ -5,6 +5,7 @@ pub mod cdm;
 pub mod containers;
 pub mod gcs;
 pub mod golden;
+pub mod http;
 pub mod lake_folder;
 pub mod mounts;
 pub mod postgres;

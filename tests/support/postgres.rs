@@ -188,12 +188,12 @@ impl Drop for Replication {
 
 /// A file of `examples/postgres`.
 pub fn example(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/postgres").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/postgres").join(name)
 }
 
 /// Something that `./dev setup` has found or installed.
 pub fn installed(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/postgres").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/postgres").join(name);
     path.canonicalize().unwrap_or_else(|_| panic!("{MISSING}"))
 }
 

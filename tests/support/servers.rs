@@ -94,7 +94,7 @@ pub fn free_port() -> u16 {
 }
 
 fn tool(name: &str, path: &str) -> PathBuf {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools").join(path);
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools").join(path);
     assert!(program.exists(), "{name} is not installed; run `./dev setup`");
     program
 }

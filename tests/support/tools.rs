@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// The repository.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("host/cli/ lies in the workspace").to_owned()
 }
 
 /// Something of `.tools`, which `./dev setup` fills.

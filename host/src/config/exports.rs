@@ -15,7 +15,7 @@ use super::tables;
 use super::value::suggest;
 use crate::error::Result;
 use crate::layout::Token;
-use crate::plan::{ExportPlan, Exports, Files, Flush, Granularity, LakePlan, OnError, Place, PluginUse, Timestamp};
+use crate::plan::{ExportPlan, Exports, Files, Flush, Granularity, LakePlan, OnError, Place, PluginUse, SOLE_PARTITION, Timestamp};
 use crate::record::Attribute;
 use crate::table::Shape;
 
@@ -93,6 +93,7 @@ pub fn resolve(name: &str, section: &Section<'_>, known: &Known) -> Result<Expor
         _ => OnError::DeadLetter,
     };
     let mut plan = ExportPlan {
+        partition: SOLE_PARTITION.into(),
         name: name.to_owned(),
         exports,
         source: source.plan.clone(),

@@ -2,8 +2,10 @@
 
 use crate::config::plugins::Role;
 
+mod server;
 mod tables;
 
+pub use server::{SERVER, SERVER_KEY};
 pub use tables::{CHOICE, COLUMN, SNAPSHOTS, TABLE};
 
 /// One table of the file and the keys that it may hold.
@@ -147,6 +149,7 @@ pub static FILE: Group = Group {
         key("exports", Form::Tables(&EXPORT), Required, "What goes where, by name."),
         key("lakes", Form::Tables(&LAKE), Means("one in `./lake`"), "Where files go, by name."),
         key("plugins", Form::Tables(&PLUGIN), Means("the built-in ones"), "Components of your own, by name."),
+        key("server", Form::Table(&SERVER), Means("the defaults"), "How `lakeport serve` takes records over HTTP."),
     ],
     later: &[],
 };
@@ -155,7 +158,8 @@ pub static SOURCE: Group = Group {
     id: "sources",
     keys: &[
         key("files", Form::Paths, Means("none"), "Files, folders (every file below) and globs; plain, gzip or zstd."),
-        key("stdin", Form::Flag, Is("false"), "Read standard input. A source has either `files` or `stdin = true`."),
+        key("stdin", Form::Flag, Is("false"), "Read standard input. A source has one of `files`, `stdin` and `http`."),
+        key("http", Form::Flag, Is("false"), "Take what `lakeport serve` and functions are sent."),
         key(
             "envelope",
             choice(&[

@@ -17,6 +17,7 @@ mod paths;
 mod plugins;
 mod reference;
 mod section;
+mod server;
 mod sources;
 mod tables;
 mod url;
@@ -84,6 +85,8 @@ pub fn parse(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> R
     let Some(plugins) = errors.keep(plugins::Plugins::resolve(&file)) else {
         return Err(errors.done().expect_err("one was kept"));
     };
+    let server = server::resolve(&file, &sources, &mut errors);
+    let server = errors.keep(server);
     let known = Known { sources, lakes, plugins };
     let mut exports: Vec<Export> = Vec::new();
     for (name, section) in sections {
@@ -104,7 +107,8 @@ pub fn parse(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> R
     let exports: Vec<_> = exports.into_iter().map(|export| export.plan).collect();
     let keep_tables = exports.iter().filter(|export| export.keeps_table());
     let tables = keep_tables.map(|export| (export.name.clone(), export.lake.clone())).collect();
-    Ok(Plan { path: path.to_owned(), exports, tables })
+    let server = server.expect("errors were shown");
+    Ok(Plan { path: path.to_owned(), exports, tables, server })
 }
 
 /// Refuses an export that would read what it writes.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::keys::{self, Absent, Form, Group, Key};
 
-const GROUPS: [&Group; 10] = [
+const GROUPS: [&Group; 12] = [
     &keys::SOURCE,
     &keys::EXPORT,
     &keys::FLUSH,
@@ -15,6 +15,8 @@ const GROUPS: [&Group; 10] = [
     &keys::LAKE,
     &keys::PLUGIN,
     &keys::LIMITS,
+    &keys::SERVER,
+    &keys::SERVER_KEY,
 ];
 const END: &str = "<!-- end -->";
 

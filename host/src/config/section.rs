@@ -346,7 +346,8 @@ impl<'a> Section<'a> {
             Some((other, span)) => return Err(self.wrong_type(key, other, span)),
             None => None,
         };
-        Section::open(self.cx, format!("{}.{name}", self.path), self.key_span(name), table, group)
+        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        Section::open(self.cx, path, self.key_span(name), table, group)
     }
 
     /// The named tables of a key, in the order of the file.

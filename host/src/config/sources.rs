@@ -47,22 +47,25 @@ fn source(name: &str, section: &Section<'_>) -> Result<Source> {
     }
     let whole_rows = section.choice("rows")? == "whole";
     let stdin = section.flag("stdin")?;
-    let input = match (section.has("files"), stdin) {
-        (true, false) => Input::Files(files(section)?),
-        (false, true) => Input::Stdin { spool: None },
-        (true, true) => {
-            let error = section.cx.doc.fail(section.key_span("stdin"), format!("`sources.{name}` has two inputs"));
-            return Err(error.with_help("take out `files` or `stdin`, or make two sources"));
-        }
-        (false, false) => {
+    let http = section.flag("http")?;
+    let input = match (section.has("files"), stdin, http) {
+        (true, false, false) => Input::Files(files(section)?),
+        (false, true, false) => Input::Stdin { spool: None },
+        (false, false, true) => Input::Http,
+        (false, false, false) => {
             let error = section.fail(format!("`sources.{name}` does not say what to read"));
-            return Err(error.with_help("add `files = \"signals/*.ndjson\"` or `stdin = true`"));
+            return Err(error.with_help("add `files = \"signals/*.ndjson\"`, `stdin = true` or `http = true`"));
+        }
+        _ => {
+            let span = section.key_span(if stdin { "stdin" } else { "http" });
+            let error = section.cx.doc.fail(span, format!("`sources.{name}` has more than one input"));
+            return Err(error.with_help("keep one of `files`, `stdin` and `http`, or make several sources"));
         }
     };
-    if stdin && envelope == Envelope::Avro {
-        let message =
-            format!("`sources.{name}` reads standard input, and Avro container files cannot be read from there");
-        let error = section.cx.doc.fail(section.key_span("stdin"), message);
+    if (stdin || http) && envelope == Envelope::Avro {
+        let (key, what) = if stdin { ("stdin", "reads standard input") } else { ("http", "takes records over HTTP") };
+        let message = format!("`sources.{name}` {what}, and Avro container files cannot be read from there");
+        let error = section.cx.doc.fail(section.key_span(key), message);
         return Err(error.with_help("write them to a folder and set `files = \"capture/\"`"));
     }
     let place = |key: &str| place(section, envelope, key);
@@ -88,7 +91,7 @@ fn source(name: &str, section: &Section<'_>) -> Result<Source> {
         enqueued_time: value_span("enqueued-time"),
         kind: value_span("kind"),
         subject: value_span("subject"),
-        input: section.key_span(if stdin { "stdin" } else { "files" }),
+        input: section.key_span(if stdin { "stdin" } else if http { "http" } else { "files" }),
     })
 }
 

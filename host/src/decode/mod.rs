@@ -36,7 +36,7 @@ use crate::source::Chunk;
 use columns::Rows;
 pub(crate) use columns::nulls;
 use envelope::Opener;
-pub(crate) use envelope::{datum, decompress};
+pub use envelope::{datum, decompress};
 use fields::{Fields, Slot};
 pub use key::{fold_guid, is_guid, key_text, values_at};
 pub use lines::is_whole;
@@ -136,7 +136,7 @@ impl Decoder {
                 Ok(()) => rows.bodies.push(span(start, end)),
                 Err(reason) => {
                     rows.found.truncate(rows.bodies.len() * rows.slots);
-                    let (origin, offset) = (chunk.extent.origin.name.clone(), chunk.extent.first + start as u64);
+                    let (origin, offset) = (chunk.extent.origin.name.clone(), chunk.offset_of(start));
                     let mut dead = DeadLetter::new(reason, origin, offset, keep(data, start, end));
                     dead.length += dropped;
                     decoded.dead.push(dead);
@@ -243,7 +243,7 @@ impl Decoder {
 
     fn batch(&self, rows: &Rows, chunk: &Chunk, write_time: i64) -> Batch {
         let bodies = rows.bodies();
-        let offsets = rows.bodies.iter().map(|body| chunk.extent.first + u64::from(body.start));
+        let offsets = rows.bodies.iter().map(|body| chunk.offset_of(body.start as usize));
         Batch {
             columns: self.columns.iter().map(|column| column.build(rows, write_time)).collect(),
             raw: bodies.clone(),

@@ -21,6 +21,8 @@ pub enum Event {
     Reached,
     /// Nothing has come for a while; there may be more later.
     Idle,
+    /// Somebody waits until what was read so far is committed.
+    Commit,
     /// Everything was read, for good.
     End,
 }
@@ -97,10 +99,11 @@ fn read(
             }
             Ok(Read::Reached) => Ok(Event::Reached),
             Ok(Read::Idle) => Ok(Event::Idle),
+            Ok(Read::Commit) => Ok(Event::Commit),
             Ok(Read::End) => Ok(Event::End),
             Err(error) => Err(error),
         };
-        let last = !matches!(event, Ok(Event::Reached | Event::Idle));
+        let last = matches!(event, Ok(Event::End) | Err(_));
         if events.blocking_send(event).is_err() || last {
             break;
         }

@@ -10,7 +10,6 @@ use arrow_array::{ArrayRef, BinaryViewArray, UInt32Array};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 
-use super::PARTITION;
 use super::columns::ColumnTable;
 use super::processed::SpanContext;
 use crate::commit::read_last;
@@ -18,7 +17,7 @@ use crate::config::suggest;
 use crate::decode::Decoder;
 use crate::error::{Error, Result};
 use crate::lake::Lake;
-use crate::plan::LakePlan;
+use crate::plan::{LakePlan, SOLE_PARTITION};
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType, Selector};
 use crate::table::{self, Cache, Reader, TableState, Wanted};
 use crate::wait::until;
@@ -118,7 +117,7 @@ impl Tables {
             Some(lake) => lake.clone(),
             None => Lake::open_for_lookups(lake).await?,
         };
-        let commit = read_last(&lake, table, PARTITION).await?;
+        let commit = read_last(&lake, table, SOLE_PARTITION).await?;
         // One that did not exist reads as empty for ever.
         if commit.is_some() {
             found.insert(table.to_owned(), lake.clone());

@@ -42,6 +42,3 @@ pub use processed::Stages;
 pub use run::{
     Hold, HoldSender, HoldState, Job, Options, WhenOwned, configuration_of, interrupted, run, wait_for_owner,
 };
-
-/// The name of the only partition of sources that are not partitioned.
-pub const PARTITION: &str = "0";

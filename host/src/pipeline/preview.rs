@@ -14,7 +14,7 @@ use super::row_writer::Portion;
 use super::rows::RowChange;
 use super::run::{Answer, Asking, encoding_of};
 use super::table_changes::TableChanges;
-use super::{PARTITION, changes, times};
+use super::{changes, times};
 use crate::clock::Surroundings;
 use crate::commit::{FileTable, Series, expected_key, read_last};
 use crate::dataset::{DatasetState, Format, PassedOver, file_key, no_columns, partition_of};
@@ -78,10 +78,10 @@ pub fn preview(
     surroundings: &Surroundings,
 ) -> Result<Preview> {
     let runtime = tokio::runtime::Handle::current();
-    let last = runtime.block_on(read_last(lake, &plan.name, PARTITION))?;
+    let last = runtime.block_on(read_last(lake, &plan.name, &plan.partition))?;
     let series = last.map(|(_, commit)| commit.series).unwrap_or_default();
     let moment = Moment { write_time: surroundings.clock.now(), seed: (surroundings.chance)() };
-    let files = FileTable::new(&plan.name, PARTITION);
+    let files = FileTable::new(&plan.name, &plan.partition);
     let span = SpanContext { number: 1, moment, files, tables: tables.clone() };
     let asking = Asking::new(&plan, &toolbox, moment);
     let mut lane = Lane::open(plan.clone(), toolbox, &tables, runtime.clone(), moment)?;
@@ -91,7 +91,7 @@ pub fn preview(
     while preview.bytes < sample.limit {
         let chunk = match sample.reader.read(Duration::ZERO)? {
             Read::Chunk(chunk) => chunk,
-            Read::Reached | Read::Idle | Read::End => break,
+            Read::Reached | Read::Idle | Read::Commit | Read::End => break,
         };
         preview.bytes += chunk.data.len() as u64;
         preview.warnings.extend(sample.reader.warnings());

@@ -22,12 +22,13 @@ use crate::lake::faulty::{Fault, FaultPlan, FaultyStore, Operation};
 use crate::layout::Template;
 use crate::plan::{
     ExportPlan, Exports, Files, Flush, Granularity, Input, LakePlan, Limits, Location, Mapping, OnError, Place,
-    PluginOrigin, PluginPlan, PluginUse, SourcePlan, Timestamp,
+    PluginOrigin, PluginPlan, PluginUse, SOLE_PARTITION, SourcePlan, Timestamp,
 };
 use crate::plugin::{
     Compiler, Failure, FileId, FileType, Filter, Format, Moment, Sandbox, Segment, Toolbox, Transform,
 };
 use crate::record::{Attribute, ColumnRequest, ColumnType};
+use crate::source::Local;
 use crate::soak::stride;
 use crate::telemetry::{ExportReport, Live};
 
@@ -171,6 +172,7 @@ impl Fixture {
         run(Job {
             export: self.plan.clone(),
             lake: lake.clone(),
+            source: Arc::new(Local),
             tables: Tables::default(),
             settled: None,
             toolbox: self.toolbox.clone(),
@@ -215,6 +217,7 @@ fn plan(files: Files, input: &Path) -> ExportPlan {
     };
     let format = PluginPlan { name: "ndjson".into(), origin: PluginOrigin::BuiltIn, limits: Limits::default() };
     ExportPlan {
+        partition: SOLE_PARTITION.into(),
         name: "signals".into(),
         exports: Exports::Events,
         source: Arc::new(source),
@@ -360,7 +363,7 @@ async fn a_clock_that_jumps_back_or_forth_neither_loses_nor_reorders_commits() {
             fixture.clock.0.fetch_add(jump, Ordering::Relaxed);
             let report = fixture.run(&lake).await;
             assert!(report.error.is_none(), "{:?}", report.error);
-            let (_, commit) = crate::commit::read_last(&lake, "signals", super::PARTITION).await.unwrap().unwrap();
+            let (_, commit) = crate::commit::read_last(&lake, "signals", SOLE_PARTITION).await.unwrap().unwrap();
             times.push(commit.write_time);
         }
         assert!(times.is_sorted(), "{times:?}");

@@ -175,7 +175,7 @@ impl Writer {
                         export: &self.plan.name,
                         kind: route.kind.as_deref().unwrap_or_default(),
                         source: route.source.as_deref().unwrap_or(&self.plan.source.name),
-                        partition: super::PARTITION,
+                        partition: &self.plan.partition,
                         period: fields,
                         extension: self.encoder.extension(),
                     });

@@ -4,6 +4,7 @@
 //! whatever can be found wrong without touching a lake or a record was found before a `Plan` exists.
 
 mod secret;
+mod server;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::record::Attribute;
 use crate::table::Shape;
 
 pub use secret::Secret;
+pub use server::{Proof, ServerKey, ServerPlan};
 pub use tables::{Columns, Partition, TablePlan, TablesPlan, Write};
 
 /// Everything an installation runs.
@@ -27,12 +29,19 @@ pub struct Plan {
     pub exports: Vec<ExportPlan>,
     /// The lakes of all exports that keep a table, by the exports' names: what lookups may look into, whatever is run.
     pub tables: BTreeMap<String, Arc<LakePlan>>,
+    /// How records are taken over HTTP.
+    pub server: ServerPlan,
 }
+
+/// The partition of a source that has one: files, standard input, a write-ahead log.
+pub const SOLE_PARTITION: &str = "0";
 
 /// One configured flow.
 #[derive(Debug, Clone)]
 pub struct ExportPlan {
     pub name: String,
+    /// The partition of the source that is exported. Each has its own log, owner, position and state.
+    pub partition: Arc<str>,
     pub exports: Exports,
     pub source: Arc<SourcePlan>,
     pub lake: Arc<LakePlan>,
@@ -56,6 +65,12 @@ pub struct ExportPlan {
 }
 
 impl ExportPlan {
+    /// The same export of another partition of its source.
+    #[must_use]
+    pub fn of_partition(&self, partition: &str) -> ExportPlan {
+        ExportPlan { partition: partition.into(), ..self.clone() }
+    }
+
     /// Every plugin, in the order in which records meet them.
     pub fn plugins(&self) -> impl Iterator<Item = &PluginUse> {
         self.filters.iter().chain(&self.transforms).chain([&self.format])
@@ -221,6 +236,8 @@ pub enum Input {
     Files(Vec<String>),
     /// Standard input. `spool`: the folder that keeps what was read until it is committed.
     Stdin { spool: Option<PathBuf> },
+    /// Requests to the server of `lakeport serve`, and what starts functions.
+    Http,
 }
 
 /// What records come in, and where their attributes are.

@@ -32,7 +32,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fail;
 use crate::lake::{Lake, Meta};
 use crate::layout::{encode_segment, part_key};
-use crate::pipeline::{self, HoldSender, HoldState, PARTITION, Tables};
+use crate::pipeline::{self, HoldSender, HoldState, Tables};
 use crate::plan::{ExportPlan, Files, LakePlan, Location};
 use crate::telemetry::{ExportReport, Live, human, is_mostly_refused};
 
@@ -64,7 +64,7 @@ impl Before {
     /// # Errors
     /// Of kind `Lake`.
     pub async fn look_up(lake: &Lake, export: &ExportPlan) -> Result<Before> {
-        let commits = read_commits(lake, &export.name, PARTITION).await?;
+        let commits = read_commits(lake, &export.name, &export.partition).await?;
         let mut before = Before::default();
         let mut lengths: BTreeMap<&str, Option<u64>> = BTreeMap::new();
         for (series, state) in commits.iter().flat_map(|commit| &commit.series) {
@@ -104,7 +104,7 @@ impl Before {
                 _ => _ = before.files.insert(key, size),
             }
         }
-        let letters = letters::folder(&partition_folder(lake, &export.name, PARTITION));
+        let letters = letters::folder(&partition_folder(lake, &export.name, &export.partition));
         before.letters = lake.list(&letters).await?.into_iter().map(|meta| meta.key).collect();
         if let Some(last) = commits.last() {
             let lost = last.position.cursors.iter().filter(|cursor| cursor.is_lost());
@@ -146,7 +146,7 @@ impl Session {
         let (nonce, writer) = (self.surroundings.nonce(), self.options.writer.clone());
         let identity = Identity { nonce, writer, author: Author::this(export.flush.every) };
         hold.begin(nonce);
-        let mut partition = Partition::look(lake.clone(), &export.name, PARTITION, identity, |_| ()).await?;
+        let mut partition = Partition::look(lake.clone(), &export.name, &export.partition, identity, |_| ()).await?;
         pipeline::wait_for_owner(&export.name, &mut partition, self.options.when_owned, hold, stop).await?;
         hold.set(HoldState::TakingOver);
         if partition.take_over().await? == Outcome::Overtaken {
@@ -252,8 +252,8 @@ impl Session {
             let unknown = || Error::internal(format!("`{}` is none of the export's files", beside_lake.url(&meta.key)));
             moves.push(place(&meta).ok_or_else(unknown)?);
         }
-        let beside_letters = letters::folder(&partition_folder(&beside_lake, &export.name, PARTITION));
-        let own_letters = letters::folder(&partition_folder(&lake, &export.name, PARTITION));
+        let beside_letters = letters::folder(&partition_folder(&beside_lake, &export.name, &export.partition));
+        let own_letters = letters::folder(&partition_folder(&lake, &export.name, &export.partition));
         for meta in beside_lake.list(&beside_letters).await? {
             let name = meta.key.strip_prefix(&beside_letters).unwrap_or_default().to_owned();
             moves.push((meta.key, format!("{own_letters}{name}")));
@@ -310,7 +310,7 @@ async fn folder(lake: &Lake, export: &ExportPlan) -> Result<String> {
     let begun: Option<u64> = lake.list(&folder).await?.iter().filter_map(number).max();
     let number = match begun {
         Some(begun) => begun,
-        None => read_last(lake, &export.name, PARTITION).await?.map_or(0, |(slot, _)| slot),
+        None => read_last(lake, &export.name, &export.partition).await?.map_or(0, |(slot, _)| slot),
     };
     Ok(format!("{folder}/{number:020}"))
 }
@@ -325,7 +325,7 @@ fn incomplete(lake: &Lake) -> Error {
 }
 
 async fn last(lake: &Lake, export: &ExportPlan) -> Result<Option<Commit>> {
-    Ok(read_last(lake, &export.name, PARTITION).await?.map(|(_, commit)| commit))
+    Ok(read_last(lake, &export.name, &export.partition).await?.map(|(_, commit)| commit))
 }
 
 fn has_pending(commit: &Commit) -> bool {

@@ -17,6 +17,7 @@ use crate::pipeline::{self, Job, Options, Tables};
 use crate::plan::{ExportPlan, Plan, PluginPlan, PluginUse};
 use crate::plugin::lock::{Lock, Pinned};
 use crate::plugin::{Loaded, PluginKind, Sandbox};
+use crate::source::Source;
 use crate::telemetry::{ExportReport, Live};
 use crate::wait::until;
 pub use again::Before;
@@ -27,6 +28,8 @@ use notes::Notes;
 pub struct Session {
     pub plan: Arc<Plan>,
     pub sandbox: Sandbox,
+    /// Where exports' records come from.
+    pub source: Arc<dyn Source>,
     pub surroundings: Surroundings,
     pub options: Options,
 }
@@ -51,6 +54,12 @@ impl Session {
             session.supervise(export, settle, tables, live, stop)
         });
         join_all(runs).await
+    }
+
+    /// Runs one partition of an export until its source ends or `stop` turns true. Lookups find what is committed.
+    pub async fn run_partition(self, export: Arc<ExportPlan>, live: Arc<Live>, stop: watch::Receiver<bool>) -> ExportReport {
+        let tables = Tables::new(self.plan.tables.clone(), BTreeMap::new()).as_committed();
+        self.supervise(export, None, tables, live, stop).await
     }
 
     async fn run_one(
@@ -89,6 +98,7 @@ impl Session {
         let job = Job {
             export: export.clone(),
             lake,
+            source: self.source.clone(),
             tables,
             settled: settle,
             toolbox: toolbox.clone(),

@@ -10,7 +10,7 @@ use crate::clock::Surroundings;
 use crate::commit::{Author, Ended, Health, HealthState, at_work, newest_owner};
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
-use crate::pipeline::{HoldSender, HoldState, PARTITION};
+use crate::pipeline::{HoldSender, HoldState};
 use crate::plan::ExportPlan;
 
 /// How long a note may take: the store may be what failed.
@@ -67,7 +67,7 @@ impl Notes {
 
     /// Notes that it stands by no longer.
     pub(super) async fn end_standby(&self) {
-        self.try_to(async { Health::clear_standby(&self.lake().await?, &self.export.name, PARTITION).await }).await;
+        self.try_to(async { Health::clear_standby(&self.lake().await?, &self.export.name, &self.export.partition).await }).await;
     }
 
     /// Notes a state, and that the run has ended where the state says so.
@@ -103,11 +103,11 @@ impl Notes {
 
     async fn write(&self, state: HealthState, reason: Option<String>, is_at_work: bool) -> Result<()> {
         let (lake, hold) = (self.lake().await?, self.hold.get());
-        let before = Health::read(&lake, &self.export.name, PARTITION).await?;
+        let before = Health::read(&lake, &self.export.name, &self.export.partition).await?;
         let is_held = hold.state.is_held();
         if before.as_ref().is_some_and(|before| before.owner != Some(hold.owner)) {
             let is_owner = is_held
-                && newest_owner(&lake, &self.export.name, PARTITION)
+                && newest_owner(&lake, &self.export.name, &self.export.partition)
                     .await?
                     .is_some_and(|(owner, _)| owner == hold.owner);
             let other = at_work(None, before.as_ref(), lake.now());
@@ -136,12 +136,12 @@ impl Notes {
             ended: ended.or(before.and_then(|before| before.ended)),
             noted: None,
         };
-        health.write(&lake, &self.export.name, PARTITION).await
+        health.write(&lake, &self.export.name, &self.export.partition).await
     }
 
     async fn write_standby(&self, reason: String) -> Result<()> {
         let lake = self.lake().await?;
-        let before = Health::read_standby(&lake, &self.export.name, PARTITION).await?;
+        let before = Health::read_standby(&lake, &self.export.name, &self.export.partition).await?;
         let same = before.filter(|before| before.writer == self.writer);
         let standby = Health {
             state: HealthState::Standby,
@@ -153,7 +153,7 @@ impl Notes {
             ended: None,
             noted: None,
         };
-        standby.write_standby(&lake, &self.export.name, PARTITION).await
+        standby.write_standby(&lake, &self.export.name, &self.export.partition).await
     }
 
     async fn lake(&self) -> Result<Lake> {

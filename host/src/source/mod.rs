@@ -4,7 +4,7 @@
 //! holds. Files, folders and globs are one partition, whose position is a cursor per file.
 
 pub mod avro;
-pub(crate) mod content;
+pub mod content;
 mod cutter;
 mod files;
 mod lines;
@@ -19,8 +19,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
-use crate::plan::{Envelope, Input, SourcePlan};
+use crate::error::{Error, Result};
+use crate::plan::{Envelope, ExportPlan, Input};
 use crate::telemetry::Live;
 
 use self::avro::Header;
@@ -50,16 +50,42 @@ pub fn longest_line(envelope: Envelope, max_record_size: u64) -> usize {
     }
 }
 
-/// Opens a source to read on from `from`.
-///
-/// # Errors
-/// Of kind `Source`, where a spool cannot be opened; files are looked at by the first [`Reader::read`].
-pub fn open(plan: &SourcePlan, from: &Position, options: ReadOptions) -> Result<Box<dyn Reader>> {
-    Ok(match &plan.input {
-        Input::Files(inputs) => Box::new(files::Files::new(inputs.clone(), plan.mapping.envelope, from, options)),
-        Input::Stdin { spool: None } => Box::new(stdin::Stdin::new(std::io::stdin(), &options.run, options.longest)),
-        Input::Stdin { spool: Some(folder) } => Box::new(spool::Spool::open(folder, std::io::stdin(), from, options)?),
-    })
+/// A replayable log of records, in partitions. Sources that others feed, such as a write-ahead log that a server fills, are
+/// made outside of this crate.
+pub trait Source: Send + Sync {
+    /// Opens a partition for `export`, to read on from `from`.
+    ///
+    /// # Errors
+    /// Of kind `Source`: the partition cannot be opened, or does not hold what follows `from`.
+    fn open(&self, export: &ExportPlan, from: &Position, options: ReadOptions) -> Result<Box<dyn Reader>>;
+
+    /// Everything of `export`'s partition up to `position` is in the lake and visible. Told when a run has looked where it
+    /// goes on, and after every commit that was published. Must return at once.
+    fn published(&self, _export: &ExportPlan, _position: &Position) {}
+}
+
+/// The sources that a configuration alone describes: files and standard input.
+#[derive(Debug, Clone, Copy)]
+pub struct Local;
+
+impl Source for Local {
+    /// Files are looked at by the first [`Reader::read`].
+    fn open(&self, export: &ExportPlan, from: &Position, options: ReadOptions) -> Result<Box<dyn Reader>> {
+        let plan = &export.source;
+        Ok(match &plan.input {
+            Input::Files(inputs) => Box::new(files::Files::new(inputs.clone(), plan.mapping.envelope, from, options)),
+            Input::Stdin { spool: None } => {
+                Box::new(stdin::Stdin::new(std::io::stdin(), &options.run, options.longest))
+            }
+            Input::Stdin { spool: Some(folder) } => {
+                Box::new(spool::Spool::open(folder, std::io::stdin(), from, options)?)
+            }
+            Input::Http => {
+                let message = format!("export `{}` takes its records over HTTP, and no server is at work", export.name);
+                return Err(Error::config(message).with_help("start it with `lakeport serve`"));
+            }
+        })
+    }
 }
 
 /// Reads one partition of a source in order. Calls may block.
@@ -86,6 +112,8 @@ pub enum Read<T = Chunk> {
     Reached,
     /// Nothing now, nor in the time that was waited; there may be more later.
     Idle,
+    /// What was read so far shall be committed now, whatever the flush interval: somebody waits for it.
+    Commit,
     /// Nothing now or later.
     End,
 }
@@ -105,6 +133,9 @@ pub struct Chunk {
 #[derive(Debug, Clone)]
 pub enum Framing {
     Lines,
+    /// Into lines that have numbers: the first one is `extent.first`, and each the number after the one before. Has where each
+    /// line begins.
+    Numbered(Arc<[u32]>),
     /// Into blocks of an Avro container file, after its header where the chunk is the file's first.
     Avro(Arc<Header>),
 }
@@ -117,6 +148,8 @@ impl Framing {
             Framing::Lines => memchr::memrchr(b'\n', &data[..limit])
                 .or_else(|| memchr::memchr(b'\n', &data[limit..]).map(|at| limit + at))
                 .map_or(0, |at| at + 1),
+            // They come in pieces already.
+            Framing::Numbered(_) => 0,
             Framing::Avro(header) => {
                 let mut cut = 0;
                 for block in header.blocks(data, first) {
@@ -132,6 +165,17 @@ impl Framing {
 }
 
 impl Chunk {
+    /// The origin's offset of the record that begins at byte `at` of the chunk.
+    #[inline]
+    pub fn offset_of(&self, at: usize) -> u64 {
+        match &self.framing {
+            Framing::Lines | Framing::Avro(_) => self.extent.first + at as u64,
+            Framing::Numbered(starts) => {
+                self.extent.first + starts.partition_point(|start| (*start as usize) <= at).saturating_sub(1) as u64
+            }
+        }
+    }
+
     /// The chunk up to the origin's offset `at`, at which a record begins, and the rest.
     pub fn split_at(mut self, at: u64) -> (Chunk, Option<Chunk>) {
         let cut = at.checked_sub(self.extent.first).and_then(|cut| usize::try_from(cut).ok());

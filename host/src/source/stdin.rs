@@ -99,6 +99,7 @@ impl Reader for Stdin {
             }
             Read::Reached => Read::Reached,
             Read::Idle => Read::Idle,
+            Read::Commit => Read::Commit,
             Read::End => Read::End,
         })
     }

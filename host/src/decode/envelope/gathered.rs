@@ -59,7 +59,7 @@ impl<'a> Gathered<'a> {
     /// The record that is taken out next begins at `at` in the chunk.
     #[inline]
     pub fn begin(&mut self, at: usize) {
-        self.news.set_offset(self.chunk.extent.first + at as u64);
+        self.news.set_offset(self.chunk.offset_of(at));
     }
 
     /// Takes one record out; [`Gathered::keep`] or [`Gathered::refuse`] comes next.
@@ -112,7 +112,7 @@ impl<'a> Gathered<'a> {
             return;
         }
         self.raws.push(raw);
-        self.push(self.chunk.extent.first + at as u64);
+        self.push(self.chunk.offset_of(at));
     }
 
     /// The record that was taken out is a row; it is not in the chunk as it stands.
@@ -127,7 +127,7 @@ impl<'a> Gathered<'a> {
     #[cold]
     pub fn refuse(&mut self, reason: String, start: usize, end: usize) {
         let raw = keep(&self.chunk.data, start, end);
-        self.refuse_copy(reason, raw, self.chunk.extent.first + start as u64);
+        self.refuse_copy(reason, raw, self.chunk.offset_of(start));
     }
 
     /// A record that is not in the chunk as it stands is a dead letter.

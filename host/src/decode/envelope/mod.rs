@@ -191,7 +191,7 @@ impl Outer {
 pub fn decode(decoder: &mut Decoder, opener: &mut Opener, chunk: &Chunk, write_time: i64) -> Decoded {
     let mut gathered = Gathered::new(decoder, chunk, write_time);
     match &chunk.framing {
-        Framing::Lines => decode_lines(&mut gathered, opener),
+        Framing::Lines | Framing::Numbered(_) => decode_lines(&mut gathered, opener),
         Framing::Avro(header) => {
             let Opener { kind, inherited, .. } = opener;
             if let Kind::Avro(avro) = kind {

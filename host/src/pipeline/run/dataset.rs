@@ -382,10 +382,11 @@ fn refuse_to_reread(
     let is_anew = |(name, entry): &(&String, &TableEntry)| linked.get(*name).is_some_and(|link| *link != entry.link);
     let anew = state.tables.iter().find(is_anew).filter(|_| !read.cursors.is_empty());
     match (&export.source.input, anew) {
-        (Input::Stdin { .. }, Some((name, _))) => {
+        (Input::Stdin { .. } | Input::Http, Some((name, _))) => {
             let source = &export.source.name;
+            let what = if export.source.input == Input::Http { "takes requests" } else { "is standard input" };
             Err(Error::config(format!(
-                "table `{name}` is to be read from the beginning, and source `{source}` is standard input, which is gone"
+                "table `{name}` is to be read from the beginning, and source `{source}` {what}: what came is gone"
             ))
             .with_help(format!(
                 "to begin with what comes from now on, unlink `{name}`, run once, and link it again; else set `link` back"

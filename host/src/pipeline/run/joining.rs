@@ -12,7 +12,7 @@ use crate::dataset::{Joining, TableEntry};
 use crate::error::Result;
 use crate::pipeline::feed::{Event, Feed};
 use crate::plan::{Input, SourcePlan};
-use crate::source::{self, Chunk, Cursor, Extent, Origin, Position, ReadOptions, is_gone};
+use crate::source::{Chunk, Cursor, Extent, Origin, Position, ReadOptions, is_gone};
 
 /// Whose records of a chunk are taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -116,7 +116,7 @@ impl Run<'_> {
             None => None,
             Some(joining) => {
                 let read = ReadOptions { live: Default::default(), ..self.read.clone() };
-                let reader = source::open(&self.plan.source, &joining.position, read)?;
+                let reader = self.source.open(&self.plan, &joining.position, read)?;
                 // Nothing of it is ever final: the first reader keeps what has to be kept.
                 let (_, finals) = mpsc::channel();
                 Some(Feed::start(reader, finals, self.plan.flush.bytes)?)

@@ -27,7 +27,6 @@ use self::dataset::Dataset;
 use self::keeper::Keeper;
 use self::spans::Run;
 use self::table::Table;
-use super::PARTITION;
 use super::committer::{Commits, Provenance, overtaken};
 use super::feed::Feed;
 use super::lane::Lane;
@@ -42,7 +41,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
 use crate::plan::{ExportPlan, Exports, Files, Input, PluginUse};
 use crate::plugin::{Moment, Toolbox};
-use crate::source::{self, Position, ReadOptions};
+use crate::source::{self, Position, ReadOptions, Source};
 use crate::telemetry::{CommitLog, ExportReport, Live, Pace, human, is_mostly_refused};
 
 pub use self::clock::TOLERANCE;
@@ -55,6 +54,8 @@ pub use self::table::{Kept, Tabled};
 pub struct Job {
     pub export: Arc<ExportPlan>,
     pub lake: Lake,
+    /// Where the export's records come from.
+    pub source: Arc<dyn Source>,
     /// What lookups may look into.
     pub tables: Tables,
     /// Told once this export's own table holds what its source had when it was first read to its end.
@@ -93,7 +94,7 @@ pub struct Options {
 /// Runs an export until its source ends or it is stopped. What was committed is in the report, whether or not an error ended it.
 pub async fn run(job: Job) -> ExportReport {
     let started = Instant::now();
-    let name = job.export.name.clone();
+    let (name, partition) = (job.export.name.clone(), job.export.partition.clone());
     let (report, counts) = watch::channel(ExportReport { export: name.clone(), ..ExportReport::default() });
     let mut stages = Stages::default();
     let mut warnings = Vec::new();
@@ -110,7 +111,7 @@ pub async fn run(job: Job) -> ExportReport {
     // is the one before it.
     if let Err(Error { kind: Kind::Lake | Kind::Fenced, .. }) = &result
         && matches!(hold.get().state, HoldState::Committing | HoldState::Published)
-        && let Ok(Some((owner, writer))) = newest_owner(&lake, &name, PARTITION).await
+        && let Ok(Some((owner, writer))) = newest_owner(&lake, &name, &partition).await
         && owner != nonce
     {
         result = Err(overtaken(Some(&writer)));
@@ -137,10 +138,12 @@ async fn export(
     let author = Author::this(job.export.flush.every);
     let identity = Identity { nonce: hold.get().owner, writer: job.options.writer.clone(), author };
     let (finals, final_positions) = std::sync::mpsc::channel();
+    let (source, published) = (job.source.clone(), job.export.clone());
     let acknowledge = move |position: &Position| {
+        source.published(&published, position);
         let _ = finals.send(position.clone());
     };
-    let mut partition = Partition::look(job.lake.clone(), &job.export.name, PARTITION, identity, acknowledge).await?;
+    let mut partition = Partition::look(job.lake.clone(), &job.export.name, &job.export.partition, identity, acknowledge).await?;
     // Before the owner of an export of the other type is overtaken.
     check_type(&job.export, partition.last())?;
     let waited =
@@ -175,7 +178,7 @@ async fn export(
     }
     if time == WriteTime::GoesBack {
         // Names are made of write times: none may come twice.
-        let commits = read_commits(&job.lake, &job.export.name, PARTITION).await?;
+        let commits = read_commits(&job.lake, &job.export.name, &job.export.partition).await?;
         let times = commits.iter().map(|commit| commit.write_time.timestamp_micros());
         last_write = times.filter(|time| *time <= now).max().unwrap_or(i64::MIN);
         clock::go_back(&job.export, (last_write, now), &mut series, state.as_mut());
@@ -218,7 +221,10 @@ async fn export(
         run: format!("{:032x}", job.surroundings.nonce()),
         longest: source::longest_line(job.export.source.mapping.envelope, job.export.max_record_size),
     };
-    let reader = source::open(&job.export.source, &position, read.clone())?;
+    let reader = job.source.open(&job.export, &position, read.clone())?;
+    if is_published || partition.is_taken_over() {
+        job.source.published(&job.export, &position);
+    }
     let mut feed = Feed::start(reader, final_positions, job.export.flush.bytes)?;
 
     let provenance = Provenance { configuration: configuration_of(&job.export), plugins: job.plugins.clone() };
@@ -233,6 +239,7 @@ async fn export(
     let mut run = Run {
         plan: job.export,
         lake: job.lake,
+        source: job.source,
         surroundings: job.surroundings,
         live: job.live,
         lanes,

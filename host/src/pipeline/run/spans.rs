@@ -22,7 +22,6 @@ use crate::commit::{FileTable, Ledger, Piece, Published, SpanEntry, Stager, Term
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
 use crate::layout::Period;
-use crate::pipeline::PARTITION;
 use crate::pipeline::committer::Ended;
 use crate::pipeline::feed::{Event, Feed};
 use crate::pipeline::lanes::Lanes;
@@ -31,7 +30,7 @@ use crate::pipeline::processed::{Processed, SpanContext, Stages};
 use crate::pipeline::rows::RowChange;
 use crate::plan::{ExportPlan, Timestamp};
 use crate::plugin::Moment;
-use crate::source::{self, Extent, Position, ReadOptions};
+use crate::source::{self, Extent, Position, ReadOptions, Source};
 use crate::table::Change;
 use crate::telemetry::{Live, Pace};
 use crate::wait::until;
@@ -47,6 +46,7 @@ const MAX_CHANGES: usize = 64 << 20;
 pub(super) struct Run<'a> {
     pub(super) plan: Arc<ExportPlan>,
     pub(super) lake: Lake,
+    pub(super) source: Arc<dyn Source>,
     pub(super) surroundings: Surroundings,
     pub(super) live: Arc<Live>,
     pub(super) lanes: Lanes,
@@ -145,6 +145,7 @@ impl Run<'_> {
                     }
                     Read::First(Event::Reached) => self.reached(),
                     Read::First(Event::Idle) => self.idle().await?,
+                    Read::First(Event::Commit) => self.commit_now(),
                     Read::First(Event::End) => {
                         self.caught_up = true;
                         self.has_reached = true;
@@ -161,6 +162,13 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Lets the span under way end with what was read so far.
+    fn commit_now(&mut self) {
+        if let Some(span) = &mut self.span {
+            span.deadline = Instant::now();
+        }
     }
 
     fn is_full(&self, span: &Span) -> bool {
@@ -273,7 +281,7 @@ impl Run<'_> {
         let write_time = self.surroundings.clock.now().max(previous.saturating_add(1_000));
         self.last_write = write_time;
         let moment = Moment { write_time, seed: (self.surroundings.chance)() };
-        let files = FileTable::new(&self.plan.name, PARTITION);
+        let files = FileTable::new(&self.plan.name, &self.plan.partition);
         let context = Arc::new(SpanContext { number: self.number, moment, files, tables: self.tables.as_of_now() });
         let folder = self.stage_folder(self.number);
         let terms = Terms { mode: self.plan.files, format: self.format.clone(), folder };

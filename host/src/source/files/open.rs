@@ -244,7 +244,7 @@ impl Open {
     /// A file that was short when it was opened has more first bytes now.
     fn extend_head(&mut self, run: &Run) {
         let wanted = match self.cutter.framing() {
-            Framing::Lines => HEAD,
+            Framing::Lines | Framing::Numbered(_) => HEAD,
             Framing::Avro(header) => header.len.max(HEAD),
         };
         let known = self.head.len();

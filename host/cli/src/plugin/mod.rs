@@ -1,0 +1,61 @@
+//! `lakeport plugin`: what plugin authors and those who trust plugins need.
+
+use std::io::{self, Write};
+
+use super::{log_warnings, written};
+use lakeport::error::Result;
+use lakeport::plugin::{self, Compiler, Sandbox};
+
+pub mod accept;
+pub mod compile;
+pub mod inspect;
+pub mod new;
+
+/// Inspect, compile, accept or start plugins
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    Inspect(inspect::Args),
+    Compile(compile::Args),
+    Accept(accept::Args),
+    New(new::Args),
+    CompileInput(CompileInput),
+}
+
+/// Compile the component of standard input to standard output: how other commands compile components
+#[derive(Debug, clap::Args)]
+#[command(hide = true)]
+pub struct CompileInput {
+    /// Bytes of memory that it may take
+    pub memory: u64,
+    /// Seconds that each of its threads may take
+    pub seconds: u64,
+}
+
+impl Command {
+    /// Whether errors and results are JSON.
+    pub fn json(&self) -> bool {
+        match self {
+            Command::Inspect(args) => args.json,
+            Command::Compile(_) | Command::Accept(_) | Command::New(_) | Command::CompileInput(_) => false,
+        }
+    }
+}
+
+/// Does what was asked; results go to `out`.
+pub fn run(command: &Command, out: &mut dyn Write) -> Result<()> {
+    let text = match command {
+        Command::Inspect(args) => inspect::render(&plugin::inspect(&sandbox()?, &args.component)?, args.json),
+        Command::Compile(args) => compile::render(&plugin::compile(&sandbox()?, &args.components)?),
+        Command::Accept(args) => accept::render(&accept::accept(&sandbox()?, args)?),
+        Command::New(args) => new::render(&plugin::scaffold(&args.into, &args.name, args.kind.into())?),
+        Command::CompileInput(args) => {
+            return plugin::compile_input(args.memory, args.seconds, &mut io::stdin().lock(), out);
+        }
+    };
+    written(out.write_all(text.as_bytes()))
+}
+
+fn sandbox() -> Result<Sandbox> {
+    log_warnings()?;
+    Sandbox::new(None, Compiler::this_program())
+}

@@ -1,0 +1,148 @@
+//! Where the HTTP server hands records to.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lakeport::plan::{self, Plan};
+use lakeport::telemetry::Live;
+use lakeport_serve::{Accepted, Batch, Envelope, Family, Health, IdempotencyKey, Identity, Refusal, SourceInfo};
+use lakeport_wal::Keys;
+
+use crate::logs::Logs;
+use crate::metrics;
+
+/// When a sender may try again that was refused for a short time.
+const SOON: Duration = Duration::from_secs(1);
+/// When one may try again whose records have no room.
+const LATER: Duration = Duration::from_secs(10);
+
+/// Keeps what the server accepts in write-ahead logs.
+pub struct Intake {
+    logs: Arc<Logs>,
+    sources: HashMap<String, SourceInfo>,
+    exports: Vec<(String, Arc<Live>)>,
+    contents: Mutex<Contents>,
+}
+
+impl Intake {
+    /// An intake of the sources of `plan`; `live` has the counts of each of its exports.
+    pub fn new(plan: &Plan, logs: Arc<Logs>, live: &[Arc<Live>]) -> Intake {
+        let mut sources: HashMap<String, SourceInfo> = HashMap::new();
+        for export in plan.exports.iter().filter(|export| logs.get(&export.source.name).is_some()) {
+            let envelope = envelope(export.source.mapping.envelope);
+            let size = usize::try_from(export.max_record_size).unwrap_or(usize::MAX);
+            let info = sources.entry(export.source.name.clone());
+            let info = info.or_insert(SourceInfo { envelope, max_record_size: 0 });
+            // A record that one of the exports takes is none to refuse.
+            info.max_record_size = info.max_record_size.max(size);
+        }
+        let exports = plan.exports.iter().map(|export| export.name.clone()).zip(live.iter().cloned()).collect();
+        Intake { logs, sources, exports, contents: Mutex::default() }
+    }
+}
+
+fn envelope(envelope: plan::Envelope) -> Envelope {
+    match envelope {
+        plan::Envelope::Plain => Envelope::Plain,
+        plan::Envelope::CloudEvents => Envelope::CloudEvents,
+        plan::Envelope::EventGrid => Envelope::EventGrid,
+        _ => Envelope::Other,
+    }
+}
+
+#[async_trait]
+impl lakeport_serve::Intake for Intake {
+    fn source(&self, name: &str) -> Option<SourceInfo> {
+        self.sources.get(name).cloned()
+    }
+
+    async fn append(&self, source: &str, batch: Batch) -> Result<Accepted, Refusal> {
+        let log = self.logs.get(source).ok_or_else(|| Refusal::Failed(format!("there is no source `{source}`")))?;
+        let number = |key: IdempotencyKey| u128::from_be_bytes(key);
+        let mut new = None;
+        let keys = match batch.identity {
+            Identity::None => Keys::None,
+            Identity::Request { key, content } => {
+                if self.contents().differs(key, content) {
+                    return Err(Refusal::KeyReused);
+                }
+                new = Some((key, content));
+                Keys::OfBatch(number(key))
+            }
+            Identity::Records(keys) => Keys::OfRecords(keys.into_iter().map(number).collect()),
+        };
+        let ack = log.wal.submit(lakeport_wal::Batch { lines: batch.lines, keys }).map_err(refusal)?;
+        let appended = ack.await.map_err(refusal)?;
+        if let Some((key, content)) = new {
+            self.contents().insert(key, content);
+        }
+        Ok(Accepted {
+            position: appended.up_to.to_string(),
+            records: batch.records,
+            duplicates: appended.duplicates.len() as u32,
+            committed: log.all_exported() >= appended.up_to,
+        })
+    }
+
+    async fn committed(&self, source: &str, position: &str) -> Result<(), Refusal> {
+        let log = self.logs.get(source).ok_or_else(|| Refusal::Failed(format!("there is no source `{source}`")))?;
+        let offset = position.parse().map_err(|_| Refusal::Failed(format!("`{position}` is no position")))?;
+        log.wait_for_export(offset).await;
+        Ok(())
+    }
+
+    fn health(&self) -> Health {
+        let failure = |(name, log): (&str, &crate::logs::SourceLog)| {
+            log.wal.failure().map(|error| format!("source `{name}`: {error}"))
+        };
+        Health { not_live: self.logs.iter().filter_map(failure).collect(), not_ready: Vec::new() }
+    }
+
+    fn metrics(&self) -> Vec<Family> {
+        metrics::families(&self.logs, &self.exports)
+    }
+}
+
+impl Intake {
+    fn contents(&self) -> std::sync::MutexGuard<'_, Contents> {
+        self.contents.lock().expect("nothing panics while it is held")
+    }
+}
+
+/// What was sent with the last idempotency keys, so that a key that is used for something else is refused.
+#[derive(Default)]
+struct Contents {
+    of: HashMap<IdempotencyKey, [u8; 16]>,
+    order: VecDeque<IdempotencyKey>,
+}
+
+impl Contents {
+    /// The most keys that are remembered here. Of those that are forgotten, a repetition is still recognised by the log.
+    const MOST: usize = 100_000;
+
+    fn differs(&self, key: IdempotencyKey, content: [u8; 16]) -> bool {
+        self.of.get(&key).is_some_and(|known| *known != content)
+    }
+
+    fn insert(&mut self, key: IdempotencyKey, content: [u8; 16]) {
+        if self.of.insert(key, content).is_none() {
+            self.order.push_back(key);
+        }
+        if self.order.len() > Contents::MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.of.remove(&oldest);
+        }
+    }
+}
+
+fn refusal(error: lakeport_wal::Error) -> Refusal {
+    match error {
+        lakeport_wal::Error::Busy { .. } => Refusal::Busy { retry_after: SOON },
+        lakeport_wal::Error::Full { .. } | lakeport_wal::Error::NoSpace { .. } => Refusal::Full { retry_after: LATER },
+        lakeport_wal::Error::Closed => Refusal::NotReady { retry_after: SOON },
+        error => Refusal::Failed(error.to_string()),
+    }
+}

@@ -1,0 +1,182 @@
+//! `lakeport serve`: what is accepted over HTTP is in the lake once, through kills, restarts and repetitions.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::time::Duration;
+
+use crate::support::http::{Serving, request};
+use crate::support::lake_folder::{Installation, signal, signals};
+use crate::support::process::wait_until;
+use crate::support::random::Random;
+use crate::support::soak::stride;
+
+const SIGNALS: &str = "[sources.signals]\nhttp = true\n\n[exports.signals]\nsource = \"signals\"\nflush = { every = \"100ms\" }\n";
+const EVENTS: &str = "[sources.events]\nhttp = true\nenvelope = \"cloudevents\"\n\n\
+                      [exports.events]\nsource = \"events\"\npath = \"{export}/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}\"\n\
+                      flush = { every = \"100ms\" }\n";
+
+/// The installation's write-ahead log of a source.
+fn log_folder(source: &str) -> String {
+    format!("lakeport-wal/{source}")
+}
+
+#[test]
+fn what_is_accepted_comes_into_the_lake() {
+    let installation = Installation::new(SIGNALS);
+    let serving = Serving::start(&installation);
+    let accepted = serving.ingest("signals", &signals(10));
+    assert_eq!((accepted.status, accepted.json()["records"].as_u64()), (202, Some(10)), "{accepted:?}");
+    wait_until("they are in the lake", || installation.ids().len() == 10);
+    // The one that waits for the lake finds it there.
+    let committed = serving.post("/v1/ingest/signals?wait=commit", &[("Content-Type", "application/x-ndjson")], (signal(10, 0) + "\n").as_bytes());
+    assert_eq!(committed.status, 200, "{committed:?}");
+    assert_eq!(installation.ids().len(), 11);
+    assert!(installation.ids().values().all(|count| *count == 1));
+    assert!(serving.stop().success());
+}
+
+#[test]
+fn what_was_acknowledged_before_a_kill_comes_into_the_lake_with_the_next_start() {
+    let slow = SIGNALS.replace("100ms", "1h");
+    let installation = Installation::new(&slow);
+    let serving = Serving::start(&installation);
+    assert_eq!(serving.ingest("signals", &signals(10)).status, 202);
+    serving.kill();
+    assert!(installation.files().is_empty());
+    let serving = Serving::start(&installation);
+    wait_until("the log is gone on with", || {
+        // A commit now, whatever the interval.
+        let more = serving.post("/v1/ingest/signals?wait=commit", &[("Content-Type", "application/x-ndjson"), ("Idempotency-Key", "more")], (signal(10, 0) + "\n").as_bytes());
+        more.status == 200
+    });
+    let ids = installation.ids();
+    assert_eq!(ids.len(), 11);
+    assert!(ids.values().all(|count| *count == 1), "{ids:?}");
+}
+
+#[test]
+fn a_run_exports_what_a_server_left() {
+    let installation = Installation::new(&SIGNALS.replace("100ms", "1h"));
+    let serving = Serving::start(&installation);
+    assert_eq!(serving.ingest("signals", &signals(10)).status, 202);
+    serving.kill();
+    let summary = installation.export();
+    assert_eq!((&summary["records-read"], &summary["records-written"]), (&10.into(), &10.into()), "{summary}");
+    assert_eq!(installation.export()["records-read"], 0);
+    assert_eq!(installation.ids().len(), 10);
+}
+
+#[test]
+fn repeated_requests_and_events_are_recognised_across_restarts() {
+    let installation = Installation::new(&format!("{SIGNALS}{EVENTS}"));
+    let keyed = [("Content-Type", "application/x-ndjson"), ("Idempotency-Key", "one")];
+    let event = |id: &str| format!(r#"{{"specversion":"1.0","id":"{id}","source":"/d","type":"t","time":"2026-01-01T00:00:00Z","data":{{"id":"{id}"}}}}"#);
+    let structured = [("Content-Type", "application/cloudevents+json")];
+    let serving = Serving::start(&installation);
+    assert_eq!(serving.post("/v1/ingest/signals", &keyed, signals(3).as_bytes()).status, 202);
+    assert_eq!(serving.post("/v1/ingest/events", &structured, event("a").as_bytes()).status, 202);
+    let again = serving.post("/v1/ingest/signals", &keyed, signals(3).as_bytes());
+    assert_eq!(again.json()["duplicates"], 3, "{again:?}");
+    let other = serving.post("/v1/ingest/signals", &keyed, signals(4).as_bytes());
+    assert_eq!(other.status, 422, "{other:?}");
+    serving.kill();
+    let serving = Serving::start(&installation);
+    let again = serving.post("/v1/ingest/signals?wait=commit", &keyed, signals(3).as_bytes());
+    assert_eq!((again.status, again.json()["duplicates"].as_u64()), (200, Some(3)), "{again:?}");
+    let batch = [("Content-Type", "application/cloudevents-batch+json")];
+    let two = format!("[{},{}]", event("a"), event("b"));
+    let half = serving.post("/v1/ingest/events?wait=commit", &batch, two.as_bytes());
+    assert_eq!((half.status, half.json()["duplicates"].as_u64()), (200, Some(1)), "{half:?}");
+    let mut expected: BTreeMap<String, usize> = (0..3).map(|id| (id.to_string(), 1)).collect();
+    expected.extend([("a".to_owned(), 1), ("b".to_owned(), 1)]);
+    assert_eq!(installation.ids(), expected);
+}
+
+#[test]
+fn a_folder_of_others_is_no_log_and_stays_as_it_is() {
+    let installation = Installation::new(SIGNALS);
+    installation.write(&format!("{}/mine.txt", log_folder("signals")), "mine");
+    let output = installation.run(&["serve", "--listen", "127.0.0.1:0"]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && error.contains("is not a write-ahead log: it holds `mine.txt`"), "{error}");
+    let mine = installation.path().join(log_folder("signals")).join("mine.txt");
+    assert_eq!(std::fs::read(mine).unwrap(), b"mine");
+}
+
+#[test]
+fn a_log_that_was_replaced_behind_a_position_is_refused() {
+    let installation = Installation::new(SIGNALS);
+    let serving = Serving::start(&installation);
+    let wait = [("Content-Type", "application/x-ndjson")];
+    assert_eq!(serving.post("/v1/ingest/signals?wait=commit", &wait, signals(5).as_bytes()).status, 200);
+    assert!(serving.stop().success());
+    // Made anew: its records are others, and none is taken for one that was exported.
+    std::fs::remove_dir_all(installation.path().join("lakeport-wal")).unwrap();
+    let serving = Serving::start(&installation);
+    assert_eq!(serving.post("/v1/ingest/signals?wait=commit", &wait, (signal(5, 0) + "\n").as_bytes()).status, 200);
+    assert_eq!(installation.ids().len(), 6);
+}
+
+#[test]
+fn an_address_that_others_reach_needs_keys() {
+    let installation = Installation::new(SIGNALS);
+    let output = installation.run(&["serve", "--listen", "0.0.0.0:0"]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && error.contains("can be reached from other machines, and no keys are set"), "{error}");
+}
+
+#[test]
+fn keyed_requests_land_once_though_clients_retry_and_the_server_is_killed() {
+    const CLIENTS: usize = 4;
+    let requests = 10_000 / CLIENTS / stride(20);
+    let installation = Installation::new(SIGNALS);
+    let port = AtomicU16::new(0);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut random = Random::new(7);
+            while !over.load(Ordering::Relaxed) {
+                let serving = Serving::start(&installation);
+                port.store(serving.address.port(), Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(random.within(100..=900)));
+                serving.kill();
+            }
+        });
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let port = &port;
+                scope.spawn(move || {
+                    let mut random = Random::new(client as u64);
+                    for number in 0..requests {
+                        let id = client * requests + number;
+                        send(port, id);
+                        // A client that did not hear the answer sends it again.
+                        if random.happens(300) {
+                            send(port, id);
+                        }
+                    }
+                })
+            })
+            .collect();
+        clients.into_iter().for_each(|client| client.join().unwrap());
+        over.store(true, Ordering::Relaxed);
+    });
+    installation.run_ok(&["run", "--quiet"]);
+    let expected: BTreeMap<String, usize> = (0..CLIENTS * requests).map(|id| (id.to_string(), 1)).collect();
+    let found = installation.ids();
+    let differ = expected.iter().filter(|(id, count)| found.get(*id) != Some(*count)).count();
+    assert_eq!((found.len(), differ), (expected.len(), 0), "{} requests", expected.len());
+}
+
+/// Sends a record until it is acknowledged.
+fn send(port: &AtomicU16, id: usize) {
+    let (body, key) = (signal(id, id % 60) + "\n", id.to_string());
+    let headers = [("Content-Type", "application/x-ndjson"), ("Idempotency-Key", key.as_str())];
+    wait_until("the request is acknowledged", || {
+        let address = SocketAddr::from(([127, 0, 0, 1], port.load(Ordering::Relaxed)));
+        let answer: io::Result<_> = request(address, "POST", "/v1/ingest/signals", &headers, body.as_bytes());
+        answer.is_ok_and(|answer| answer.status == 202)
+    });
+}
