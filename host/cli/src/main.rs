@@ -10,6 +10,7 @@ mod completions;
 mod dead_letters;
 mod describe;
 mod errors;
+mod functions;
 mod inspect;
 mod plugin;
 mod run;
@@ -62,6 +63,7 @@ struct Cli {
 pub enum Command {
     Run(run::Args),
     Serve(serve::Args),
+    Functions(functions::Args),
     Check(check::Args),
     Status(status::Args),
     DeadLetters(dead_letters::Args),
@@ -115,7 +117,7 @@ impl Cli {
             Command::Inspect(args) => args.json,
             Command::Tables(command) => command.json(),
             Command::Plugin(command) => command.json(),
-            Command::Serve(_) | Command::Solution(_) | Command::Completions(_) => false,
+            Command::Serve(_) | Command::Functions(_) | Command::Solution(_) | Command::Completions(_) => false,
         }
     }
 
@@ -129,6 +131,7 @@ impl Cli {
             Command::Plugin(command) => plugin::run(&command, out),
             Command::Run(args) => run::run(&args, out),
             Command::Serve(args) => serve::run(&args),
+            Command::Functions(args) => functions::run(&args),
             Command::Solution(command) => solution::run(&command, out),
             Command::Status(args) => status::run(&args, out),
             Command::Tables(command) => tables::run(&command, out),

@@ -116,7 +116,7 @@ fn settings(plan: &ServerPlan) -> Settings {
     Settings { keys: keys.collect(), limits, ..Settings::new(plan.listen) }
 }
 
-fn unusable(error: lakeport_serve::Error) -> Error {
+pub fn unusable(error: lakeport_serve::Error) -> Error {
     let shown = Error::config(error.message);
     match error.help {
         Some(help) => shown.with_help(help),

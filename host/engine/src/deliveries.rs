@@ -25,6 +25,8 @@ const IDLE: Duration = Duration::from_secs(300);
 pub struct Delivery {
     /// The sequence number of the first event; the others follow without a gap.
     pub first: u64,
+    /// The number of the event before it, where that is known: between the two there is none.
+    pub follows: Option<u64>,
     /// One event a line, each with its line feed.
     pub lines: Bytes,
     /// Where each line begins.
@@ -130,7 +132,17 @@ impl Source for Deliveries {
         self.partitions().entry(key.clone()).or_default().inbox = Some(sender);
         self.0.opened.notify_waiters();
         let runtime = Handle::current();
-        Ok(Box::new(Inbox { deliveries: self.clone(), key, origin, inbox, next, asks: false, runtime, idle: IDLE }))
+        Ok(Box::new(Inbox {
+            deliveries: self.clone(),
+            key,
+            origin,
+            inbox,
+            next,
+            asks: false,
+            accepts_gaps: export.source.accepts_gaps,
+            runtime,
+            idle: IDLE,
+        }))
     }
 
     fn published(&self, export: &ExportPlan, position: &Position) {
@@ -156,6 +168,7 @@ struct Inbox {
     next: Option<u64>,
     /// The commit of what was read is to be asked for.
     asks: bool,
+    accepts_gaps: bool,
     runtime: Handle,
     /// How long to wait for a delivery before the run ends.
     idle: Duration,
@@ -164,12 +177,19 @@ struct Inbox {
 impl Inbox {
     /// Cuts what was read already off a delivery; `None` where nothing is left. Whoever delivered it waits for the lake.
     fn take(&mut self, Handed { delivery, done }: Handed) -> Option<Chunk> {
-        let Delivery { first, lines, starts } = delivery;
+        let Delivery { first, follows, lines, starts } = delivery;
         let end = first + starts.len() as u64;
-        let next = self.next.unwrap_or(first);
+        let mut next = self.next.unwrap_or(first);
         if first > next {
-            let _ = done.send(Err(Refused::Gap { expected: next }));
-            return None;
+            if !self.accepts_gaps && follows.is_none_or(|before| before >= next) {
+                let _ = done.send(Err(Refused::Gap { expected: next }));
+                return None;
+            }
+            if follows.is_none_or(|before| before >= next) {
+                let name = &self.origin.name;
+                tracing::warn!("`{name}`: events {next} to {} were never delivered, and gaps are accepted", first - 1);
+            }
+            next = first;
         }
         {
             let mut partitions = self.deliveries.partitions();
@@ -189,7 +209,7 @@ impl Inbox {
         let starts = starts[known..].iter().map(|start| start - cut).collect();
         self.next = Some(end);
         let data = lines.slice(cut as usize..);
-        let extent = Extent { origin: self.origin.clone(), first: next, next: end, dropped: 0, tail: Tail::of(&data) };
+        let extent = Extent { origin: self.origin.clone(), first: next, next: end, dropped: 0, tail: Tail::of(&data), copy_of: None };
         Some(Chunk { data, extent, framing: Framing::Numbered(starts) })
     }
 }

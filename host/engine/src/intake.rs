@@ -111,6 +111,32 @@ impl Intake {
     }
 }
 
+/// Takes no records: all of them come by invocations.
+pub struct NoIntake;
+
+#[async_trait]
+impl lakeport_serve::Intake for NoIntake {
+    fn source(&self, _name: &str) -> Option<SourceInfo> {
+        None
+    }
+
+    async fn append(&self, source: &str, _batch: Batch) -> Result<Accepted, Refusal> {
+        Err(Refusal::Failed(format!("source `{source}` takes invocations only")))
+    }
+
+    async fn committed(&self, source: &str, _position: &str) -> Result<(), Refusal> {
+        Err(Refusal::Failed(format!("source `{source}` takes invocations only")))
+    }
+
+    fn health(&self) -> Health {
+        Health::default()
+    }
+
+    fn metrics(&self) -> Vec<Family> {
+        Vec::new()
+    }
+}
+
 /// What was sent with the last idempotency keys, so that a key that is used for something else is refused.
 #[derive(Default)]
 struct Contents {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use lakeport::error::{Error, Result};
 use lakeport::layout::Token;
-use lakeport::plan::{ExportPlan, SOLE_PARTITION};
+use lakeport::plan::{ExportPlan, Input, Plan, SOLE_PARTITION};
 use lakeport::session::Session;
 use lakeport::telemetry::{ExportReport, Live};
 use tokio::sync::watch;
@@ -50,6 +50,21 @@ impl Invocations {
         }
         let delivered = exports.iter().map(|export| self.deliver_to(export, delivery));
         futures::future::try_join_all(delivered).await.map(drop)
+    }
+
+    /// Runs the exports of files until their sources are read, and lets what is due be committed.
+    ///
+    /// # Errors
+    /// Those of the first export that failed; the others ran.
+    pub async fn run_due(&self) -> Result<()> {
+        let of_files = |export: &&ExportPlan| matches!(export.source.input, Input::Files(_));
+        let exports = self.session.plan.exports.iter().filter(of_files).cloned();
+        let plan = Plan { exports: exports.collect(), ..Plan::clone(&self.session.plan) };
+        let live: Vec<_> = plan.exports.iter().map(|_| Arc::new(Live::default())).collect();
+        let session = Session { plan: Arc::new(plan), ..self.session.clone() };
+        let reports = session.run(&live, self.stop.subscribe()).await;
+        let failed = reports.into_iter().find_map(|report| Some((report.export, report.error?)));
+        failed.map_or(Ok(()), |(export, error)| Err(error.context(format_args!("export `{export}`"))))
     }
 
     /// Ends all runs, after what was delivered to them is in the lake.

@@ -72,7 +72,7 @@ impl Reader for LogReader {
             if let Some(lines) = lines {
                 self.unsaid = true;
                 let (first, next, tail) = (lines.first, lines.next(), Tail::of(&lines.data));
-                let extent = Extent { origin: self.log.origin.clone(), first, next, dropped: 0, tail };
+                let extent = Extent { origin: self.log.origin.clone(), first, next, dropped: 0, tail, copy_of: None };
                 return Ok(Read::Chunk(Chunk { data: lines.data, extent, framing: Framing::Lines }));
             }
             if std::mem::take(&mut self.unsaid) {

@@ -161,6 +161,13 @@ pub static SOURCE: Group = Group {
         key("stdin", Form::Flag, Is("false"), "Read standard input. A source has one of `files`, `stdin` and `http`."),
         key("http", Form::Flag, Is("false"), "Take what `lakeport serve` and functions are sent."),
         key(
+            "gaps",
+            choice(&["refuse", "accept"]),
+            Is("refuse"),
+            "What to do where events of a partition are missing before those that a function is given. `refuse`: the platform delivers \
+             again; `accept`: warn and go on, where the hub does not have them any more.",
+        ),
+        key(
             "envelope",
             choice(&[
                 "plain",

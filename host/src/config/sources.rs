@@ -69,6 +69,7 @@ fn source(name: &str, section: &Section<'_>) -> Result<Source> {
         return Err(error.with_help("write them to a folder and set `files = \"capture/\"`"));
     }
     let place = |key: &str| place(section, envelope, key);
+    let accepts_gaps = section.choice("gaps")? == "accept";
     let mapping = Mapping {
         envelope,
         kind: kind(section, envelope)?,
@@ -86,7 +87,7 @@ fn source(name: &str, section: &Section<'_>) -> Result<Source> {
     };
     let value_span = |key: &str| section.written(key).map_or(section.span.clone(), |(_, span)| span);
     Ok(Source {
-        plan: Arc::new(SourcePlan { name: name.to_owned(), input, mapping }),
+        plan: Arc::new(SourcePlan { name: name.to_owned(), input, mapping, accepts_gaps }),
         time: value_span("time"),
         enqueued_time: value_span("enqueued-time"),
         kind: value_span("kind"),

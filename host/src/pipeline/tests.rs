@@ -211,6 +211,7 @@ fn input_lines() -> String {
 
 fn plan(files: Files, input: &Path) -> ExportPlan {
     let source = SourcePlan {
+        accepts_gaps: false,
         name: "signals".into(),
         input: Input::Files(vec![input.to_str().unwrap().to_owned()]),
         mapping: Mapping { id: Place::Body("/id".into()), ..Mapping::plain() },

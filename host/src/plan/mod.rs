@@ -227,6 +227,8 @@ pub struct SourcePlan {
     pub name: String,
     pub input: Input,
     pub mapping: Mapping,
+    /// Events of a partition that were never delivered are passed over, with a warning.
+    pub accepts_gaps: bool,
 }
 
 /// What is read.

@@ -150,7 +150,7 @@ mod tests {
             match stdin.read(Duration::from_secs(5)).unwrap() {
                 Read::Chunk(chunk) => chunks.push(chunk),
                 Read::End => return chunks,
-                Read::Reached => {}
+                Read::Reached | Read::Commit => {}
                 Read::Idle => panic!("the stream has ended"),
             }
         }

@@ -68,7 +68,7 @@ impl World {
         loop {
             let chunk = match reader.read(Duration::from_millis(450)).unwrap() {
                 Read::Chunk(chunk) => chunk,
-                Read::Reached => continue,
+                Read::Reached | Read::Commit => continue,
                 Read::Idle | Read::End => break,
             };
             assert_eq!(chunk.extent.next - chunk.extent.first, chunk.data.len() as u64 + chunk.extent.dropped);

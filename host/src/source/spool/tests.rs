@@ -32,7 +32,7 @@ fn drain(spool: &mut Spool, position: &mut Position) -> String {
                 (&chunk.data[..]).read_to_string(&mut text).unwrap();
             }
             Read::End => return text,
-            Read::Reached => {}
+            Read::Reached | Read::Commit => {}
             Read::Idle => panic!("the input has ended"),
         }
     }

@@ -1,0 +1,87 @@
+//! `lakeport functions`: a custom handler of Azure Functions.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use lakeport::clock::Surroundings;
+use lakeport::error::{Error, Result};
+use lakeport::pipeline::{Options, WhenOwned};
+use lakeport::plan::Plan;
+use lakeport::plugin::{Compiler, Sandbox};
+use lakeport::session::Session;
+use lakeport::telemetry::{LogFormat, init_logging};
+use lakeport_engine::{Deliveries, Functions, Invocations, NoIntake, bindings};
+use lakeport_serve::{Server, Settings, system_clock};
+use tokio::sync::watch;
+
+use super::run::{allow_open_files, stop_on_signal};
+use super::serve::unusable;
+use super::{Config, variable};
+
+/// Where the Functions host says on which port to listen.
+const PORT: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
+
+/// Answer the invocations of an Azure function app, as its custom handler
+///
+/// The Functions host starts it, in the folder of `host.json`. An invocation is answered once its events are in the lake of every
+/// export that reads the source named like the function.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub config: Config,
+    /// How log lines are written to standard error; the environment variable LAKEPORT_LOG sets their level
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log: LogFormat,
+}
+
+/// Answers invocations until the process is told to end.
+///
+/// # Errors
+/// Of kind `Config`: the port is not said, or functions and configuration do not fit.
+pub fn run(args: &Args) -> Result<()> {
+    init_logging(args.log, std::env::var("LAKEPORT_LOG").ok().as_deref(), true)?;
+    allow_open_files();
+    let plan = Arc::new(args.config.load()?);
+    let port = variable(PORT).unwrap_or_default();
+    let port: u16 = port.parse().map_err(|_| {
+        Error::config(format!("the environment variable {PORT} is `{port}`, expected a port"))
+            .with_help("the Functions host sets it: start the function app, or `lakeport serve` outside of one")
+    })?;
+    let functions = bindings::read(&std::env::current_dir().map_err(|error| Error::config(error.to_string()))?)?;
+    super::runtime()?.block_on(serve(plan, functions, port))
+}
+
+async fn serve(plan: Arc<Plan>, functions: bindings::Bindings, port: u16) -> Result<()> {
+    let deliveries = Deliveries::default();
+    let session = Session {
+        plan: plan.clone(),
+        sandbox: Sandbox::new(None, Compiler::this_program())?,
+        source: Arc::new(deliveries.clone()),
+        surroundings: Surroundings::system(),
+        options: Options {
+            follow: false,
+            full: Vec::new(),
+            again: Vec::new(),
+            // The platform gives a partition to one instance at a time: who is asked has it.
+            when_owned: WhenOwned::TakeOver,
+            trust_clock: false,
+            lanes: super::lanes(),
+            writer: super::writer(),
+        },
+    };
+    session.pin(true)?;
+    let functions = Arc::new(Functions::new(plan, functions, Invocations::new(session, deliveries))?);
+    let settings = Settings::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let server = Server::bind(settings, Arc::new(NoIntake), system_clock()).await.map_err(unusable)?;
+    tracing::info!("listening on http://{}", server.address());
+    let (stopper, mut stop) = watch::channel(false);
+    tokio::spawn(stop_on_signal(stopper));
+    server
+        .with_functions(functions.clone())
+        .run(async move {
+            let _ = stop.wait_for(|stop| *stop).await;
+        })
+        .await;
+    functions.end().await;
+    Ok(())
+}
