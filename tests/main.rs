@@ -16,6 +16,7 @@ mod files;
 mod fleet;
 mod follow;
 mod formats;
+mod functions;
 mod inspect;
 mod lake_conformance;
 mod lake_costs;

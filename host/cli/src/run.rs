@@ -16,8 +16,8 @@ use lakeport::pipeline::{Options, WhenOwned};
 use lakeport::plan::{ExportPlan, Exports, Input, Plan, SourcePlan};
 use lakeport::plugin::{Compiler, Sandbox};
 use lakeport::session::Session;
-use lakeport::source::Local;
 use lakeport::telemetry::{ExportReport, Live, LogFormat, Progress, init_logging, summary, summary_json};
+use lakeport_engine::Logs;
 
 /// Export what the sources hold, then stop
 ///
@@ -92,7 +92,10 @@ impl WhenOwnedArgs {
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     init_logging(args.log, std::env::var("LAKEPORT_LOG").ok().as_deref(), args.follow && !args.quiet)?;
     allow_open_files();
-    let plan = args.apply(args.config.load()?)?;
+    let whole = args.config.load()?;
+    let plan = args.apply(whole.clone())?;
+    let surroundings = Surroundings::system();
+    let logs = Logs::open(&whole, &plan.exports, &surroundings)?;
     let runtime = super::runtime()?;
     for export in plan.exports.iter().filter(|export| args.again.contains(&export.name)) {
         runtime.block_on(again::confirm(export, args.yes))?;
@@ -103,8 +106,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let session = Session {
         plan: Arc::new(plan),
         sandbox: Sandbox::new(None, Compiler::this_program())?,
-        source: Arc::new(Local),
-        surroundings: Surroundings::system(),
+        source: Arc::new(logs),
+        surroundings,
         options: Options {
             follow: args.follow,
             full: args.full.clone(),

@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 async fn serve(args: &Args, plan: Arc<Plan>) -> Result<()> {
     let surroundings = Surroundings::system();
-    let logs = Arc::new(Logs::open(&plan, &surroundings)?);
+    let logs = Arc::new(Logs::open(&plan, &plan.exports, &surroundings)?);
     let live: Vec<_> = plan.exports.iter().map(|_| Arc::new(Live::default())).collect();
     let intake = Arc::new(Intake::new(&plan, logs.clone(), &live));
     let session = Session {

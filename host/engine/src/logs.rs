@@ -30,23 +30,23 @@ pub(crate) struct SourceLog {
 }
 
 impl Logs {
-    /// Opens the logs of the sources that `plan` exports, below the folder that it names.
+    /// Opens the logs of the sources that the exports `run` read, below the folder that `plan` names. What another export of
+    /// `plan` has not read stays in the logs.
     ///
     /// # Errors
     /// Of kind `Source`: a folder that holds other files or is used by another process, a damaged log, a full disk.
-    pub fn open(plan: &Plan, surroundings: &Surroundings) -> Result<Logs> {
-        let mut logs = BTreeMap::new();
-        for export in &plan.exports {
-            let source = &export.source;
-            if source.input != Input::Http {
-                continue;
-            }
+    pub fn open(plan: &Plan, run: &[ExportPlan], surroundings: &Surroundings) -> Result<Logs> {
+        let mut logs: BTreeMap<String, SourceLog> = BTreeMap::new();
+        for source in run.iter().map(|export| &export.source).filter(|source| source.input == Input::Http) {
             if !logs.contains_key(&source.name) {
                 let folder = plan.server.log.join(&source.name);
                 logs.insert(source.name.clone(), SourceLog::open(&source.name, &folder, &plan.server, surroundings)?);
             }
-            let log: &SourceLog = &logs[&source.name];
-            log.exported().insert(export.name.clone(), None);
+        }
+        for export in &plan.exports {
+            if let Some(log) = logs.get(&export.source.name) {
+                log.exported().insert(export.name.clone(), None);
+            }
         }
         Ok(Logs(logs.into_iter().map(|(name, log)| (name, Arc::new(log))).collect()))
     }
