@@ -1,7 +1,7 @@
 //! `lakeport functions`: each event of a hub's partition is in the lake once, whatever the platform delivers.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::Range;
 use std::process::{Child, Stdio};
 
@@ -11,6 +11,7 @@ use crate::support::http::{Response, request};
 use crate::support::lake_folder::Installation;
 use crate::support::process::{signal, wait_until};
 use crate::support::random::Random;
+use crate::support::servers::free_port;
 
 const FLEET: &str = "[sources.telemetry]\nhttp = true\nenvelope = \"iot-hub\"\n\n\
                      [exports.telemetry]\nsource = \"telemetry\"\nflush = { every = \"1h\" }\n\
@@ -33,9 +34,7 @@ struct Instance {
 
 impl Instance {
     fn start(app: &Installation) -> Instance {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut command = app.command(&["functions"]);
         command.env("FUNCTIONS_CUSTOMHANDLER_PORT", address.port().to_string());
         let child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
@@ -91,7 +90,10 @@ fn events(partition: &str, numbers: Range<u64>) -> Value {
 }
 
 fn expected(partitions: &[(&str, Range<u64>)]) -> BTreeMap<String, usize> {
-    partitions.iter().flat_map(|(partition, numbers)| numbers.clone().map(move |n| (format!("{partition}-{n}"), 1))).collect()
+    partitions
+        .iter()
+        .flat_map(|(partition, numbers)| numbers.clone().map(move |n| (format!("{partition}-{n}"), 1)))
+        .collect()
 }
 
 /// How often each event is in the lake: its ID is in the body.
@@ -197,7 +199,11 @@ fn a_function_without_a_source_and_a_trigger_that_is_not_taken_are_refused_at_th
         String::from_utf8(output.stderr).unwrap()
     };
     let unknown = app(&FLEET.replace("telemetry", "others"));
-    assert!(start(&unknown).contains("function `telemetry`: no export reads a source of this name"), "{}", start(&unknown));
+    assert!(
+        start(&unknown).contains("function `telemetry`: no export reads a source of this name"),
+        "{}",
+        start(&unknown)
+    );
     let queue = app(FLEET);
     queue.write("telemetry/function.json", r#"{"bindings":[{"type":"queueTrigger","name":"q"}]}"#);
     assert!(start(&queue).contains("the trigger `queueTrigger` is not taken"), "{}", start(&queue));

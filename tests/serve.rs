@@ -12,7 +12,8 @@ use crate::support::process::wait_until;
 use crate::support::random::Random;
 use crate::support::soak::stride;
 
-const SIGNALS: &str = "[sources.signals]\nhttp = true\n\n[exports.signals]\nsource = \"signals\"\nflush = { every = \"100ms\" }\n";
+const SIGNALS: &str =
+    "[sources.signals]\nhttp = true\n\n[exports.signals]\nsource = \"signals\"\nflush = { every = \"100ms\" }\n";
 const EVENTS: &str = "[sources.events]\nhttp = true\nenvelope = \"cloudevents\"\n\n\
                       [exports.events]\nsource = \"events\"\npath = \"{export}/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}\"\n\
                       flush = { every = \"100ms\" }\n";
@@ -30,10 +31,23 @@ fn what_is_accepted_comes_into_the_lake() {
     assert_eq!((accepted.status, accepted.json()["records"].as_u64()), (202, Some(10)), "{accepted:?}");
     wait_until("they are in the lake", || installation.ids().len() == 10);
     // The one that waits for the lake finds it there.
-    let committed = serving.post("/v1/ingest/signals?wait=commit", &[("Content-Type", "application/x-ndjson")], (signal(10, 0) + "\n").as_bytes());
+    let committed = serving.post(
+        "/v1/ingest/signals?wait=commit",
+        &[("Content-Type", "application/x-ndjson")],
+        (signal(10, 0) + "\n").as_bytes(),
+    );
     assert_eq!(committed.status, 200, "{committed:?}");
     assert_eq!(installation.ids().len(), 11);
     assert!(installation.ids().values().all(|count| *count == 1));
+    let metrics = serving.get("/metrics");
+    assert!(metrics.header("content-type").is_some_and(|form| form.starts_with("text/plain")), "{metrics:?}");
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    for line in [
+        "lakeport_export_records_total{export=\"signals\"} 11",
+        "lakeport_export_lag_bytes{export=\"signals\",source=\"signals\"} 0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "no `{line}` in {metrics}");
+    }
     assert!(serving.stop().success());
 }
 
@@ -48,7 +62,11 @@ fn what_was_acknowledged_before_a_kill_comes_into_the_lake_with_the_next_start()
     let serving = Serving::start(&installation);
     wait_until("the log is gone on with", || {
         // A commit now, whatever the interval.
-        let more = serving.post("/v1/ingest/signals?wait=commit", &[("Content-Type", "application/x-ndjson"), ("Idempotency-Key", "more")], (signal(10, 0) + "\n").as_bytes());
+        let more = serving.post(
+            "/v1/ingest/signals?wait=commit",
+            &[("Content-Type", "application/x-ndjson"), ("Idempotency-Key", "more")],
+            (signal(10, 0) + "\n").as_bytes(),
+        );
         more.status == 200
     });
     let ids = installation.ids();
@@ -72,7 +90,11 @@ fn a_run_exports_what_a_server_left() {
 fn repeated_requests_and_events_are_recognised_across_restarts() {
     let installation = Installation::new(&format!("{SIGNALS}{EVENTS}"));
     let keyed = [("Content-Type", "application/x-ndjson"), ("Idempotency-Key", "one")];
-    let event = |id: &str| format!(r#"{{"specversion":"1.0","id":"{id}","source":"/d","type":"t","time":"2026-01-01T00:00:00Z","data":{{"id":"{id}"}}}}"#);
+    let event = |id: &str| {
+        format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"/d","type":"t","time":"2026-01-01T00:00:00Z","data":{{"id":"{id}"}}}}"#
+        )
+    };
     let structured = [("Content-Type", "application/cloudevents+json")];
     let serving = Serving::start(&installation);
     assert_eq!(serving.post("/v1/ingest/signals", &keyed, signals(3).as_bytes()).status, 202);
@@ -124,7 +146,10 @@ fn an_address_that_others_reach_needs_keys() {
     let installation = Installation::new(SIGNALS);
     let output = installation.run(&["serve", "--listen", "0.0.0.0:0"]);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && error.contains("can be reached from other machines, and no keys are set"), "{error}");
+    assert!(
+        !output.status.success() && error.contains("can be reached from other machines, and no keys are set"),
+        "{error}"
+    );
 }
 
 #[test]

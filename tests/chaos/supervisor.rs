@@ -131,8 +131,9 @@ impl<'a> Supervisor<'a> {
         let objects = self.objects();
         let below = |folder: String| objects.iter().filter(move |(key, _)| key.starts_with(&folder));
         let staged: Vec<_> = below(format!("_lakeport/{export}/0/stage/")).map(|(_, bytes)| bytes).collect();
-        let is_settled =
-            |(key, bytes): &(&String, &Vec<u8>)| !staged.iter().any(|staged| job.has_what_is_staged(key, bytes, staged));
+        let is_settled = |(key, bytes): &(&String, &Vec<u8>)| {
+            !staged.iter().any(|staged| job.has_what_is_staged(key, bytes, staged))
+        };
         let (files, unsettled): (Vec<_>, Vec<_>) = below(format!("{export}/")).partition(is_settled);
         *self.counts.entry("left alone").or_default() += unsettled.len();
         if files.is_empty() {

@@ -10,6 +10,7 @@ use lakeport::plan::Plan;
 use lakeport::plugin::{Compiler, Sandbox};
 use lakeport::session::Session;
 use lakeport::telemetry::{LogFormat, init_logging};
+use lakeport::wait::until;
 use lakeport_engine::{Deliveries, Functions, Invocations, NoIntake, bindings};
 use lakeport_serve::{Server, Settings, system_clock};
 use tokio::sync::watch;
@@ -79,7 +80,7 @@ async fn serve(plan: Arc<Plan>, functions: bindings::Bindings, port: u16) -> Res
     server
         .with_functions(functions.clone())
         .run(async move {
-            let _ = stop.wait_for(|stop| *stop).await;
+            let _ = until(&mut stop, |stop| *stop).await;
         })
         .await;
     functions.end().await;

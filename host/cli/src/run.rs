@@ -256,8 +256,8 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::{Cli, Command};
     use crate::testing::parse;
+    use crate::{Cli, Command};
 
     const TWO: &str = "[sources.s]\nfiles = \"x\"\n[sources.i]\nstdin = true\n\
                        [exports.a]\nsource = \"s\"\n[exports.b]\nsource = \"i\"\n";

@@ -10,6 +10,7 @@ use lakeport::plan::{Input, Plan, Proof, ServerPlan};
 use lakeport::plugin::{Compiler, Sandbox};
 use lakeport::session::Session;
 use lakeport::telemetry::{Live, LogFormat, init_logging};
+use lakeport::wait::until;
 use lakeport_engine::{Intake, Logs};
 use lakeport_serve::{Key, Limits, Server, Settings, system_clock};
 use tokio::sync::watch;
@@ -46,7 +47,9 @@ pub fn run(args: &Args) -> Result<()> {
     plan.server.listen = args.listen.unwrap_or(plan.server.listen);
     if let Some(export) = plan.exports.iter().find(|export| matches!(export.source.input, Input::Stdin { .. })) {
         let message = format!("export `{}` reads standard input, which a server has none of", export.name);
-        return Err(Error::config(message).with_help("export it with `lakeport run`, or set `http = true` in its source"));
+        return Err(
+            Error::config(message).with_help("export it with `lakeport run`, or set `http = true` in its source")
+        );
     }
     super::runtime()?.block_on(serve(args, Arc::new(plan)))
 }
@@ -82,7 +85,7 @@ async fn serve(args: &Args, plan: Arc<Plan>) -> Result<()> {
     // Requests end first: what they were answered for is in the log, and those that wait for the lake get their commits.
     server
         .run(async move {
-            let _ = stopped.wait_for(|stop| *stop).await;
+            let _ = until(&mut stopped, |stop| *stop).await;
         })
         .await;
     let _ = end_exports.send(true);

@@ -52,16 +52,15 @@ pub fn read(folder: &Path) -> Result<Bindings> {
         bindings.insert(name.to_owned(), binding(trigger, &file)?);
     }
     if bindings.is_empty() {
-        return Err(Error::config(format!("no function in `{}`", folder.display()))
-            .with_help("each function is a folder with a `function.json`; start the program in the folder of `host.json`"));
+        return Err(Error::config(format!("no function in `{}`", folder.display())).with_help(
+            "each function is a folder with a `function.json`; start the program in the folder of `host.json`",
+        ));
     }
     Ok(bindings)
 }
 
 fn binding(described: Described, file: &Path) -> Result<Binding> {
-    let fail = |message: String, help: &str| {
-        Error::config(format!("`{}`: {message}", file.display())).with_help(help)
-    };
+    let fail = |message: String, help: &str| Error::config(format!("`{}`: {message}", file.display())).with_help(help);
     let is_many = described.cardinality.as_deref().unwrap_or("many").eq_ignore_ascii_case("many");
     let data_type = match described.data_type.as_deref() {
         Some(data_type) if data_type.eq_ignore_ascii_case("binary") => DataType::Binary,
@@ -71,7 +70,10 @@ fn binding(described: Described, file: &Path) -> Result<Binding> {
         "eventHubTrigger" if is_many => Trigger::EventHub(data_type),
         "eventHubTrigger" => {
             let message = format!("`cardinality` of `{}` is not `many`", described.name);
-            return Err(fail(message, "set `\"cardinality\": \"many\"`: only then does the host say which events these are"));
+            return Err(fail(
+                message,
+                "set `\"cardinality\": \"many\"`: only then does the host say which events these are",
+            ));
         }
         "timerTrigger" => Trigger::Timer,
         other => {
@@ -108,7 +110,10 @@ mod tests {
         let of = |function: &str| read(app(function).path()).unwrap_err().to_string();
         let one = of(r#"{"bindings":[{"type":"eventHubTrigger","name":"events","cardinality":"one"}]}"#);
         assert!(one.contains("`cardinality` of `events` is not `many`"), "{one}");
-        assert!(of(r#"{"bindings":[{"type":"blobTrigger","name":"b"}]}"#).contains("the trigger `blobTrigger` is not taken"));
+        assert!(
+            of(r#"{"bindings":[{"type":"blobTrigger","name":"b"}]}"#)
+                .contains("the trigger `blobTrigger` is not taken")
+        );
         assert!(of(r#"{"bindings":[{"type":"blob","name":"b"}]}"#).contains("has no trigger"));
         assert!(of("{").contains("cannot read"));
         let empty = tempfile::tempdir().unwrap();

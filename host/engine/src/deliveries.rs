@@ -209,7 +209,14 @@ impl Inbox {
         let starts = starts[known..].iter().map(|start| start - cut).collect();
         self.next = Some(end);
         let data = lines.slice(cut as usize..);
-        let extent = Extent { origin: self.origin.clone(), first: next, next: end, dropped: 0, tail: Tail::of(&data), copy_of: None };
+        let extent = Extent {
+            origin: self.origin.clone(),
+            first: next,
+            next: end,
+            dropped: 0,
+            tail: Tail::of(&data),
+            copy_of: None,
+        };
         Some(Chunk { data, extent, framing: Framing::Numbered(starts) })
     }
 }

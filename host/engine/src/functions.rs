@@ -194,7 +194,10 @@ mod tests {
         assert_eq!((delivery.first, &delivery.starts[..]), (17, &[0, lines(&delivery)[0].len() as u32 + 1][..]));
         let first: serde_json::Value = serde_json::from_slice(lines(&delivery)[0]).unwrap();
         assert_eq!(first["EnqueuedTimeUtc"], "2026-11-21T00:00:08.225Z");
-        assert_eq!((&first["Body"]["t"], &first["SystemProperties"]["iothub-connection-device-id"]), (&21.5.into(), &"d1".into()));
+        assert_eq!(
+            (&first["Body"]["t"], &first["SystemProperties"]["iothub-connection-device-id"]),
+            (&21.5.into(), &"d1".into())
+        );
         let second: serde_json::Value = serde_json::from_slice(lines(&delivery)[1]).unwrap();
         assert_eq!(second["Body"], "bm90IGpzb24=");
     }

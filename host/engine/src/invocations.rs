@@ -118,7 +118,8 @@ impl Invocations {
             let _ = before.await;
         }
         let (session, started, stop) = (self.session.clone(), export.clone(), self.stop.subscribe());
-        let mut begun = tokio::spawn(async move { session.run_partition(started, Arc::new(Live::default()), stop).await });
+        let mut begun =
+            tokio::spawn(async move { session.run_partition(started, Arc::new(Live::default()), stop).await });
         tokio::select! {
             () = self.deliveries.opened(export) => {
                 *run = Some(begun);

@@ -9,6 +9,7 @@ use lakeport::clock::Surroundings;
 use lakeport::error::{Error, Result};
 use lakeport::plan::{ExportPlan, Input, Plan, ServerPlan};
 use lakeport::source::{Local, Origin, Position, ReadOptions, Reader, Source};
+use lakeport::wait::until;
 use lakeport_wal::{LogId, Options, Wal};
 use tokio::sync::watch;
 
@@ -114,7 +115,7 @@ impl SourceLog {
         self.wanted.fetch_max(offset, Ordering::Release);
         let mut exported = self.all_exported.subscribe();
         // The sender lives as long as this.
-        let _ = exported.wait_for(|exported| *exported >= offset).await;
+        let _ = until(&mut exported, |exported| *exported >= offset).await;
     }
 
     /// Up to where somebody waits for the lake.

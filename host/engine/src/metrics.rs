@@ -13,7 +13,12 @@ use crate::logs::Logs;
 pub(crate) fn families(logs: &Logs, exports: &[(String, Arc<Live>)]) -> Vec<Family> {
     let counter = |name: &str, help: &str, of: fn(&Live) -> &AtomicU64| {
         let sample = |(export, live): &(String, Arc<Live>)| sample("", &[("export", export)], count(of(live)));
-        Family { name: name.to_owned(), help: help.to_owned(), kind: FamilyKind::Counter, samples: exports.iter().map(sample).collect() }
+        Family {
+            name: name.to_owned(),
+            help: help.to_owned(),
+            kind: FamilyKind::Counter,
+            samples: exports.iter().map(sample).collect(),
+        }
     };
     let mut families = vec![
         counter("lakeport_export_read_bytes_total", "Bytes that the export read from its source.", |live| &live.bytes),
@@ -41,7 +46,9 @@ pub(crate) fn families(logs: &Logs, exports: &[(String, Arc<Live>)]) -> Vec<Fami
         of_logs("lakeport_wal_records_total", "Records that were appended.", counter, |stats| stats.records),
         of_logs("lakeport_wal_duplicates_total", "Records that were there already.", counter, |stats| stats.duplicates),
         of_logs("lakeport_wal_keys", "Idempotency keys that are remembered.", gauge, |stats| stats.keys),
-        of_logs("lakeport_wal_keys_dropped_total", "Keys forgotten before their time.", counter, |stats| stats.keys_dropped),
+        of_logs("lakeport_wal_keys_dropped_total", "Keys forgotten before their time.", counter, |stats| {
+            stats.keys_dropped
+        }),
         of_logs("lakeport_wal_busy_total", "Batches refused since too many wait.", counter, |stats| stats.busy),
         of_logs("lakeport_wal_full_total", "Batches refused since the log is full.", counter, |stats| stats.full),
         of_logs("lakeport_wal_failed_total", "Batches that could not be written.", counter, |stats| stats.failed),

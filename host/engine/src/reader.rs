@@ -67,7 +67,13 @@ impl Reader for LogReader {
             let left = until.saturating_duration_since(Instant::now());
             // What was read and is not in the lake may be asked for at any moment.
             let is_open = self.lines.at() > self.log.all_exported();
-            let wait = if self.unsaid { Duration::ZERO } else if is_open { left.min(LOOK) } else { left };
+            let wait = if self.unsaid {
+                Duration::ZERO
+            } else if is_open {
+                left.min(LOOK)
+            } else {
+                left
+            };
             let lines = self.lines.read(CHUNK, wait).map_err(|error| unusable(&self.source, &error))?;
             if let Some(lines) = lines {
                 self.unsaid = true;

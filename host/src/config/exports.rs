@@ -15,7 +15,9 @@ use super::tables;
 use super::value::suggest;
 use crate::error::Result;
 use crate::layout::Token;
-use crate::plan::{ExportPlan, Exports, Files, Flush, Granularity, LakePlan, OnError, Place, PluginUse, SOLE_PARTITION, Timestamp};
+use crate::plan::{
+    ExportPlan, Exports, Files, Flush, Granularity, LakePlan, OnError, Place, PluginUse, SOLE_PARTITION, Timestamp,
+};
 use crate::record::Attribute;
 use crate::table::Shape;
 

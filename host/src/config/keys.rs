@@ -217,7 +217,7 @@ pub static SOURCE: Group = Group {
         key("properties", Form::Pointer, Is("false"), "What the sender said about it: an object of texts."),
         key("system-properties", Form::Pointer, Is("false"), "What the service said about it: an object of texts."),
     ],
-    later: &["http", "jetstream", "kafka"],
+    later: &["jetstream", "kafka"],
 };
 
 pub static EXPORT: Group = Group {

@@ -81,7 +81,9 @@ fn names_a_secret(key: &str) -> bool {
 }
 
 fn is_telling(plain: &str) -> bool {
-    ["key", "secret", "token", "hmac", "passw", "pwd", "credential", "signature"].iter().any(|word| plain.contains(word))
+    ["key", "secret", "token", "hmac", "passw", "pwd", "credential", "signature"]
+        .iter()
+        .any(|word| plain.contains(word))
 }
 
 /// The lower-case letters and digits of `text` alone.

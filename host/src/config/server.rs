@@ -21,7 +21,8 @@ pub fn resolve(file: &Section<'_>, sources: &BTreeMap<String, Source>, errors: &
     })?;
     let named = errors.keep(section.sections("keys")).unwrap_or_default().into_iter();
     let keys = named.filter_map(|(name, key)| errors.keep(self::key(name, &key, sources))).collect();
-    let count = |name: &str, least| Ok(section.count_within(name, least, u64::from(u32::MAX))?.unwrap_or(least) as usize);
+    let count =
+        |name: &str, least| Ok(section.count_within(name, least, u64::from(u32::MAX))?.unwrap_or(least) as usize);
     Ok(ServerPlan {
         listen: address,
         log: section.cx.resolve(section.need("log")?.value),

@@ -92,7 +92,13 @@ fn source(name: &str, section: &Section<'_>) -> Result<Source> {
         enqueued_time: value_span("enqueued-time"),
         kind: value_span("kind"),
         subject: value_span("subject"),
-        input: section.key_span(if stdin { "stdin" } else if http { "http" } else { "files" }),
+        input: section.key_span(if stdin {
+            "stdin"
+        } else if http {
+            "http"
+        } else {
+            "files"
+        }),
     })
 }
 

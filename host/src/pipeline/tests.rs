@@ -28,8 +28,8 @@ use crate::plugin::{
     Compiler, Failure, FileId, FileType, Filter, Format, Moment, Sandbox, Segment, Toolbox, Transform,
 };
 use crate::record::{Attribute, ColumnRequest, ColumnType};
-use crate::source::Local;
 use crate::soak::stride;
+use crate::source::Local;
 use crate::telemetry::{ExportReport, Live};
 
 mod bodies;

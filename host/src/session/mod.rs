@@ -57,7 +57,12 @@ impl Session {
     }
 
     /// Runs one partition of an export until its source ends or `stop` turns true. Lookups find what is committed.
-    pub async fn run_partition(self, export: Arc<ExportPlan>, live: Arc<Live>, stop: watch::Receiver<bool>) -> ExportReport {
+    pub async fn run_partition(
+        self,
+        export: Arc<ExportPlan>,
+        live: Arc<Live>,
+        stop: watch::Receiver<bool>,
+    ) -> ExportReport {
         let tables = Tables::new(self.plan.tables.clone(), BTreeMap::new()).as_committed();
         self.supervise(export, None, tables, live, stop).await
     }

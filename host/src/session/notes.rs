@@ -67,7 +67,10 @@ impl Notes {
 
     /// Notes that it stands by no longer.
     pub(super) async fn end_standby(&self) {
-        self.try_to(async { Health::clear_standby(&self.lake().await?, &self.export.name, &self.export.partition).await }).await;
+        self.try_to(async {
+            Health::clear_standby(&self.lake().await?, &self.export.name, &self.export.partition).await
+        })
+        .await;
     }
 
     /// Notes a state, and that the run has ended where the state says so.

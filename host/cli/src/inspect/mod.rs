@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::written;
+use input::{Input, Stop};
 use lakeport::error::{Error, Kind, Result};
 use lakeport::source::avro::MAGIC;
 use lakeport::telemetry::human::printable;
-use input::{Input, Stop};
 
 /// Show what is in a file: schema, codec, counts and the first records of Avro, NDJSON or CSV
 ///

@@ -129,14 +129,13 @@ fn look(configuration: &Path, offline: bool, moved: &Moved<'_>) -> Result<String
         writer: writer(),
     };
     let surroundings = Surroundings::system();
-    let session =
-        Session {
-            plan: Arc::new(plan),
-            sandbox: Sandbox::new(None, Compiler::this_program())?,
-            source: Arc::new(Local),
-            surroundings,
-            options,
-        };
+    let session = Session {
+        plan: Arc::new(plan),
+        sandbox: Sandbox::new(None, Compiler::this_program())?,
+        source: Arc::new(Local),
+        surroundings,
+        options,
+    };
     verify::plugins(&session)?;
     session.pin(true)?;
     let right = "the configuration, its plugins and their settings are right";

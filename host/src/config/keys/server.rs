@@ -39,7 +39,12 @@ pub static SERVER: Group = Group {
         key("connections", Form::Count, Is("1024"), "Connections at a time. One more is refused with 503."),
         key("max-body", Form::Size, Is("16MiB"), "The largest body of a request, as it is sent."),
         key("max-decoded", Form::Size, Is("64MiB"), "The largest body of a request, once it is decompressed."),
-        key("keys", Form::Tables(&SERVER_KEY), Means("none: everybody on this machine may send"), "Who may send, by name."),
+        key(
+            "keys",
+            Form::Tables(&SERVER_KEY),
+            Means("none: everybody on this machine may send"),
+            "Who may send, by name.",
+        ),
     ],
     later: &[],
 };
@@ -48,7 +53,12 @@ pub static SERVER_KEY: Group = Group {
     id: "server-keys",
     keys: &[
         key("token", Form::Secret, Means("none"), "A bearer token: `Authorization: Bearer TOKEN`."),
-        key("hmac", Form::Secret, Means("none"), "A secret that requests are signed with. A key has either `token` or `hmac`."),
+        key(
+            "hmac",
+            Form::Secret,
+            Means("none"),
+            "A secret that requests are signed with. A key has either `token` or `hmac`.",
+        ),
         key("sources", Form::Kinds, Means("all"), "The sources that this key may send to."),
     ],
     later: &[],

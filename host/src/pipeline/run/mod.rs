@@ -143,7 +143,8 @@ async fn export(
         source.published(&published, position);
         let _ = finals.send(position.clone());
     };
-    let mut partition = Partition::look(job.lake.clone(), &job.export.name, &job.export.partition, identity, acknowledge).await?;
+    let mut partition =
+        Partition::look(job.lake.clone(), &job.export.name, &job.export.partition, identity, acknowledge).await?;
     // Before the owner of an export of the other type is overtaken.
     check_type(&job.export, partition.last())?;
     let waited =
