@@ -267,6 +267,7 @@ async fn admit(shared: Arc<Shared>, stream: TcpStream, face: Face, stop: watch::
 }
 
 /// Ends when the server stops.
+#[expect(clippy::disallowed_methods, reason = "the guard is dropped at once")]
 pub(crate) async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
