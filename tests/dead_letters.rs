@@ -229,3 +229,24 @@ fn a_body_that_is_not_json_is_not_said_to_be_none() {
     assert!(reasons[0].as_str().unwrap().starts_with(fault), "{reasons:?}");
     assert_eq!(reasons[1..], ["plugin `ndjson`: the record has no JSON body"]);
 }
+
+#[test]
+fn they_are_selected_counted_by_reason_and_written_into_a_file() {
+    let installation = Installation::exporting("in.ndjson", "");
+    let (good, nameless) = (signal(0, 0), r#"{"signalTime":"2019-09-10T11:00:00Z"}"#);
+    installation.write("in.ndjson", format!("{good}\nnot json\n{nameless}\n{nameless}\n{good}\n{good}\n{good}\n"));
+    installation.export();
+    let counts = installation.run_ok(&["dead-letters", "--by-reason", "--json"]);
+    let counts: Vec<Value> = counts.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((counts.len(), &counts[0]["records"], &counts[1]["records"]), (2, &json!(2), &json!(1)), "{counts:?}");
+    assert!(installation.run_ok(&["dead-letters", "--by-reason"]).contains("signals        2  no name"));
+    let raw = |arguments: &[&str]| installation.run_ok(&[&["dead-letters", "--raw"], arguments].concat());
+    assert_eq!(raw(&["--reason", "no name"]), format!("{nameless}\n{nameless}\n"));
+    assert_eq!(raw(&["--since", "1h"]).lines().count(), 3);
+    assert_eq!(raw(&["--since", "2100-01-01T00:00:00Z"]), "");
+    assert_eq!(raw(&["--reason", "not valid", "--output", "mine.ndjson"]), "");
+    assert_eq!(std::fs::read_to_string(installation.path().join("mine.ndjson")).unwrap(), "not json\n");
+    let again = installation.run(&["dead-letters", "--output", "mine.ndjson"]);
+    assert!(!again.status.success(), "a file of somebody is replaced");
+    assert_eq!(std::fs::read_to_string(installation.path().join("mine.ndjson")).unwrap(), "not json\n");
+}

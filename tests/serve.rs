@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::process::Command;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::support::http::{Serving, request};
 use crate::support::lake_folder::{Installation, signal, signals};
 use crate::support::process::wait_until;
 use crate::support::random::Random;
 use crate::support::soak::stride;
+use crate::support::tools::{printed, python, root, tool};
 
 const SIGNALS: &str =
     "[sources.signals]\nhttp = true\n\n[exports.signals]\nsource = \"signals\"\nflush = { every = \"100ms\" }\n";
@@ -114,6 +118,24 @@ fn repeated_requests_and_events_are_recognised_across_restarts() {
     let mut expected: BTreeMap<String, usize> = (0..3).map(|id| (id.to_string(), 1)).collect();
     expected.extend([("a".to_owned(), 1), ("b".to_owned(), 1)]);
     assert_eq!(installation.ids(), expected);
+}
+
+#[test]
+fn events_of_other_producers_are_understood_in_every_mode_and_come_once() {
+    let installation = Installation::new(EVENTS);
+    let serving = Serving::start(&installation);
+    let url = format!("http://{}/v1/ingest/events", serving.address);
+    let mut sent: Vec<String> =
+        python(installation.path(), "cloudevents_producer.py", &[&url]).lines().map(str::to_owned).collect();
+    let mut node = Command::new("node");
+    node.arg(root().join("tests/verify/cloudevents_producer.js")).arg(&url);
+    node.env("NODE_PATH", tool("node/node_modules"));
+    sent.extend(printed(installation.path(), node).lines().map(str::to_owned));
+    assert_eq!(sent.len(), 8);
+    assert!(serving.stop().success());
+    let status: Value = serde_json::from_str(&installation.run_ok(&["status", "--json"])).unwrap();
+    // The one whose data is bytes has no line of JSON.
+    assert_eq!((&status["exports"][0]["records"], &status["exports"][0]["dead-letters"]), (&7.into(), &1.into()), "{status}");
 }
 
 #[test]

@@ -1,19 +1,26 @@
 //! `lakeport dead-letters`: the records that were refused, and why.
 
-use std::io::{self, Write};
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::run::only;
 use super::{Config, written};
+use lakeport::clock::Surroundings;
 use lakeport::commit::letters::{self, Letter};
-use lakeport::commit::partition_folder;
+use lakeport::commit::{partition_folder, read_partitions};
 use lakeport::error::{Error, Result};
 use lakeport::lake::Lake;
 use lakeport::record::DeadLetter;
-use lakeport::telemetry::human::printable;
+use lakeport::telemetry::human::{count, printable};
+use lakeport::telemetry::{Align, Table};
 
 /// Show the records that were refused, and why
 #[derive(Debug, clap::Args)]
@@ -29,27 +36,90 @@ pub struct Args {
     /// Print nothing but the records as they came, a line each: mend them and export them again
     #[arg(long, conflicts_with = "json")]
     pub raw: bool,
+    /// Those only whose reason holds this text
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Those only that were refused since this time: RFC 3339, or so long ago as `2h`
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub since: Option<DateTime<Utc>>,
+    /// Count the records by reason, and show none of them
+    #[arg(long, conflicts_with = "raw")]
+    pub by_reason: bool,
+    /// Write to this file, which must not be there yet, instead of standard output
+    #[arg(long, short, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
 }
 
-/// Writes the dead letters of the exports to `out`, oldest first.
+/// A point in time, or how long ago it was.
+fn since(text: &str) -> std::result::Result<DateTime<Utc>, String> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(time.to_utc());
+    }
+    let ago = humantime::parse_duration(text).map_err(|_| "expected `2026-11-30T10:00:00Z` or `2h`".to_owned())?;
+    let now = Surroundings::system().clock.now();
+    let micros = i64::try_from(ago.as_micros()).map_err(|_| "too long ago".to_owned())?;
+    DateTime::from_timestamp_micros(now.saturating_sub(micros)).ok_or_else(|| "too long ago".to_owned())
+}
+
+/// Writes the dead letters of the exports to `out`, or to the file that is named, oldest first.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
+    let Some(path) = &args.output else { return show(args, out) };
+    let unwritable = |error: &io::Error| {
+        Error::config(format!("`--output {}`: {}", path.display(), error.to_string().to_lowercase()))
+            .with_help("name a file that is not there yet")
+    };
+    // Records may be secret: the file is its owner's.
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|e| unwritable(&e))?;
+    let mut file = BufWriter::new(file);
+    show(args, &mut file)?;
+    file.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| file.sync_all()).map_err(|e| unwritable(&e))
+}
+
+fn show(args: &Args, out: &mut dyn Write) -> Result<()> {
     let plan = only(args.config.load()?, &args.exports)?;
+    let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
     super::runtime()?.block_on(async {
         for export in &plan.exports {
             let lake = Lake::open_read_only(&export.lake).await?;
-            let partition = partition_folder(&lake, &export.name, &export.partition);
-            for object in lake.list(&letters::folder(&partition)).await? {
-                let bytes = lake.get(&object.key).await?.map(|object| object.bytes).unwrap_or_default();
-                for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                    let letter: Letter = serde_json::from_slice(line).map_err(|e| {
-                        Error::lake(format!("`{}` holds a line that is no dead letter: {e}", lake.url(&object.key)))
-                    })?;
-                    written(write(out, args.form(), &export.name, &letter.time, &letter.record()))?;
+            for partition in read_partitions(&lake, &export.name).await? {
+                let folder = letters::folder(&partition_folder(&lake, &export.name, &partition));
+                for object in lake.list(&folder).await? {
+                    let bytes = lake.get(&object.key).await?.map(|object| object.bytes).unwrap_or_default();
+                    for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                        let letter: Letter = serde_json::from_slice(line).map_err(|e| {
+                            Error::lake(format!("`{}` holds a line that is no dead letter: {e}", lake.url(&object.key)))
+                        })?;
+                        if !args.wants(&letter) {
+                            continue;
+                        }
+                        match args.by_reason {
+                            true => *counts.entry((export.name.clone(), letter.reason)).or_default() += 1,
+                            false => written(write(out, args.form(), &export.name, &letter.time, &letter.record()))?,
+                        }
+                    }
                 }
             }
         }
-        Ok(())
-    })
+        Ok::<_, Error>(())
+    })?;
+    written(write_counts(out, args.json, counts))
+}
+
+/// Writes how many records each reason refused, the most first.
+fn write_counts(out: &mut dyn Write, json: bool, counts: BTreeMap<(String, String), u64>) -> io::Result<()> {
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, number)| std::cmp::Reverse(*number));
+    let mut table = Table::new([("export", Align::Left), ("records", Align::Right), ("reason", Align::Left)]);
+    for ((export, reason), number) in counts {
+        match json {
+            true => writeln!(out, "{}", json!({"export": export, "records": number, "reason": reason}))?,
+            false => table.row([export, count(number), printable(&reason)]),
+        }
+    }
+    match table.is_empty() {
+        true => Ok(()),
+        false => writeln!(out, "{table}"),
+    }
 }
 
 /// How dead letters are shown.
@@ -64,6 +134,12 @@ pub enum Form {
 }
 
 impl Args {
+    /// Whether a dead letter is one that was asked for.
+    fn wants(&self, letter: &Letter) -> bool {
+        let is_since = |since: &DateTime<Utc>| DateTime::parse_from_rfc3339(&letter.time).is_ok_and(|time| time >= *since);
+        self.reason.as_ref().is_none_or(|text| letter.reason.contains(text.as_str())) && self.since.as_ref().is_none_or(is_since)
+    }
+
     /// The form that was asked for.
     pub fn form(&self) -> Form {
         match (self.raw, self.json) {

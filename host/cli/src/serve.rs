@@ -6,13 +6,14 @@ use std::sync::Arc;
 use lakeport::clock::Surroundings;
 use lakeport::error::{Error, Result};
 use lakeport::pipeline::Options;
-use lakeport::plan::{Input, Plan, Proof, ServerPlan};
+use lakeport::plan::{Input, Plan, Proof, ServerKey, ServerPlan};
 use lakeport::plugin::{Compiler, Sandbox};
 use lakeport::session::Session;
 use lakeport::telemetry::{Live, LogFormat, init_logging};
 use lakeport::wait::until;
 use lakeport_engine::{Intake, Logs};
-use lakeport_serve::{Key, Limits, Server, Settings, system_clock};
+use lakeport_serve::{Handle, Key, Limits, MetricsAddress, Server, Settings, Tls, system_clock};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::Config;
@@ -77,6 +78,7 @@ async fn serve(args: &Args, plan: Arc<Plan>) -> Result<()> {
     session.pin(true)?;
     let server = Server::bind(settings(&plan.server), intake, system_clock()).await.map_err(unusable)?;
     tracing::info!("listening on http://{}", server.address());
+    tokio::spawn(reload_on_hangup(args.config.clone(), server.handle()));
     let (stopper, stop) = watch::channel(false);
     tokio::spawn(stop_on_signal(stopper));
     let (end_exports, ended) = watch::channel(false);
@@ -106,7 +108,24 @@ fn settings(plan: &ServerPlan) -> Settings {
         held_bytes: usual.held_bytes.max(body_bytes.saturating_add(decoded_bytes.saturating_mul(2))),
         ..usual
     };
-    let keys = plan.keys.iter().map(|key| {
+    let tls = plan.tls.as_ref().map(|tls| Tls {
+        certificate: tls.certificate.clone(),
+        key: tls.key.clone(),
+        client_ca: tls.client_authorities.clone(),
+    });
+    Settings {
+        keys: keys(plan),
+        limits,
+        tls,
+        webhook_origins: plan.webhook_origins.clone(),
+        metrics: plan.metrics.map(|listen| MetricsAddress { listen, open: true }),
+        ..Settings::new(plan.listen)
+    }
+}
+
+/// The keys of those who may send.
+fn keys(plan: &ServerPlan) -> Vec<Key> {
+    let key = |key: &ServerKey| {
         let made = match &key.proof {
             Proof::Token(secret) => Key::bearer(&key.name, secret.expose()),
             Proof::Hmac(secret) => Key::hmac(&key.name, secret.expose()),
@@ -115,8 +134,23 @@ fn settings(plan: &ServerPlan) -> Settings {
             Some(sources) => made.for_sources(sources.iter().cloned()),
             None => made,
         }
-    });
-    Settings { keys: keys.collect(), limits, ..Settings::new(plan.listen) }
+    };
+    plan.keys.iter().map(key).collect()
+}
+
+/// Reads keys and the files of TLS again at each SIGHUP. What cannot be used leaves everything as it is.
+async fn reload_on_hangup(config: Config, handle: Handle) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        let reloaded = config.load().and_then(|plan| {
+            handle.replace_keys(keys(&plan.server)).map_err(unusable)?;
+            handle.reload_tls().map_err(unusable)
+        });
+        match reloaded {
+            Ok(()) => tracing::info!("read the keys and the files of TLS again; other settings need a restart"),
+            Err(error) => tracing::error!("the keys stay as they are: {error}"),
+        }
+    }
 }
 
 pub fn unusable(error: lakeport_serve::Error) -> Error {

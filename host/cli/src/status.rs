@@ -7,11 +7,11 @@ use futures::future::try_join_all;
 use serde::Serialize;
 
 use super::{Config, describe, written};
-use lakeport::commit::{Author, Commit, Health, HealthState, read_last};
+use lakeport::commit::{Author, Commit, Health, HealthState, read_last, read_partitions};
 use lakeport::dataset::{DatasetState, PassedOver, Sync, TableEntry, rfc3339};
 use lakeport::error::{Error, Result};
 use lakeport::lake::Lake;
-use lakeport::plan::ExportPlan;
+use lakeport::plan::{ExportPlan, SOLE_PARTITION};
 use lakeport::source::Cursor;
 use lakeport::telemetry::human::{bytes, count, printable};
 use lakeport::telemetry::{Align, Table};
@@ -29,25 +29,32 @@ pub struct Args {
 /// Writes how far the exports are to `out`.
 pub fn run(args: &Args, out: &mut dyn std::io::Write) -> Result<()> {
     let plan = args.config.load()?;
-    let exports = super::runtime()?.block_on(try_join_all(plan.exports.iter().map(look)))?;
-    written(out.write_all(render(&exports, args.json).as_bytes()))
+    let exports = super::runtime()?.block_on(try_join_all(plan.exports.iter().map(look_at_all)))?;
+    written(out.write_all(render(&exports.concat(), args.json).as_bytes()))
 }
 
-async fn look(export: &ExportPlan) -> Result<ExportStatus> {
+/// Looks at every partition of an export.
+async fn look_at_all(export: &ExportPlan) -> Result<Vec<ExportStatus>> {
     let lake = Lake::open_read_only(&export.lake).await?;
-    let last = read_last(&lake, &export.name, &export.partition).await?;
+    let partitions = read_partitions(&lake, &export.name).await?;
+    try_join_all(partitions.iter().map(async |partition| look(&lake, &export.of_partition(partition)).await)).await
+}
+
+async fn look(lake: &Lake, export: &ExportPlan) -> Result<ExportStatus> {
+    let last = read_last(lake, &export.name, &export.partition).await?;
     if last.is_none() && lake.is_container_missing().await? {
         return Err(no_such_place(export));
     }
     let health =
-        Health::read(&lake, &export.name, &export.partition).await?.map(|health| or_silent(health, lake.now()));
-    let standby = Health::read_standby(&lake, &export.name, &export.partition).await?;
+        Health::read(lake, &export.name, &export.partition).await?.map(|health| or_silent(health, lake.now()));
+    let standby = Health::read_standby(lake, &export.name, &export.partition).await?;
     // A standby that was killed leaves its note.
     let standby = standby.filter(|standby| at_work_lately(standby, lake.now()));
     let totals = last.as_ref().map(|(_, commit)| commit.totals).unwrap_or_default();
     let reached = |cursor: &Cursor| Reached { origin: cursor.origin.name.to_string(), next: cursor.next };
     Ok(ExportStatus {
         export: export.name.clone(),
+        partition: (&*export.partition != SOLE_PARTITION).then(|| export.partition.to_string()),
         lake: export.lake.name.clone(),
         state: health.map(ExportState::of),
         standby: standby.map(ExportState::of),
@@ -90,6 +97,9 @@ async fn look(export: &ExportPlan) -> Result<ExportStatus> {
 #[serde(rename_all = "kebab-case")]
 pub struct ExportStatus {
     pub export: String,
+    /// The partition of its source, where that is not the sole one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
     /// The lake's name.
     pub lake: String,
     /// As the process that runs it, or the last one, has noted it; `None` before the first run.
@@ -114,6 +124,16 @@ pub struct ExportStatus {
     /// Records of kinds that no table has; of exports of tables only.
     #[serde(skip_serializing_if = "PassedOver::is_empty")]
     pub passed_over: PassedOver,
+}
+
+impl ExportStatus {
+    /// The export's name, with its partition where it has several.
+    fn name(&self) -> String {
+        match &self.partition {
+            Some(partition) => format!("{}/{}", self.export, printable(partition)),
+            None => self.export.clone(),
+        }
+    }
 }
 
 /// The state of an export.
@@ -275,7 +295,7 @@ pub fn render(exports: &[ExportStatus], json: bool) -> String {
     for export in exports {
         let last = export.last_commit.as_ref();
         table.row([
-            export.export.clone(),
+            export.name(),
             export.lake.clone(),
             count(export.files),
             count(export.records),
@@ -297,7 +317,7 @@ pub fn render(exports: &[ExportStatus], json: bool) -> String {
     for (export, kept) in kept {
         let next = kept.next_snapshot.as_deref().unwrap_or("first").to_owned();
         let waiting = if kept.full { "all".to_owned() } else { count(kept.waiting) };
-        documents.row([export.export.clone(), count(kept.keys), waiting, count(kept.ignored), next]);
+        documents.row([export.name(), count(kept.keys), waiting, count(kept.ignored), next]);
     }
     if !documents.is_empty() {
         write!(text, "\n{documents}").expect("a String takes everything");
@@ -314,7 +334,7 @@ pub fn render(exports: &[ExportStatus], json: bool) -> String {
     ]);
     for (export, table) in exports.iter().flat_map(|export| export.tables.iter().map(move |table| (export, table))) {
         tables.row([
-            export.export.clone(),
+            export.name(),
             printable(&table.table),
             table.state(),
             count(table.rows),
@@ -332,7 +352,7 @@ pub fn render(exports: &[ExportStatus], json: bool) -> String {
     }
     for export in exports.iter().filter(|export| !export.passed_over.is_empty()) {
         let passed_over = printable(&export.passed_over.to_string());
-        writeln!(text, "\n{}: passed over: {passed_over}, which no table has", export.export)
+        writeln!(text, "\n{}: passed over: {passed_over}, which no table has", export.name())
             .expect("a String takes everything");
     }
     for export in exports.iter().filter(|export| !export.position.is_empty()) {
@@ -340,7 +360,7 @@ pub fn render(exports: &[ExportStatus], json: bool) -> String {
         for reached in export.position.iter().take(MOST_ORIGINS) {
             positions.row([bytes(reached.next), printable(&reached.origin)]);
         }
-        write!(text, "\n{}\n{positions}", export.export).expect("a String takes everything");
+        write!(text, "\n{}\n{positions}", export.name()).expect("a String takes everything");
         if let Some(more) = export.position.len().checked_sub(MOST_ORIGINS).filter(|more| *more > 0) {
             writeln!(text, "and {} more; `--json` lists all", count(more as u64)).expect("a String takes everything");
         }
@@ -355,13 +375,13 @@ fn states(exports: &[ExportStatus]) -> String {
     let mut notes = String::new();
     for export in exports {
         for state in export.state.iter().chain(&export.standby) {
-            table.row([export.export.clone(), state.state.name().into(), state.since.clone(), printable(&state.by)]);
+            table.row([export.name(), state.state.name().into(), state.since.clone(), printable(&state.by)]);
             if let Some(reason) = &state.reason {
-                writeln!(notes, "{}: {}", export.export, printable(reason)).expect("a String takes everything");
+                writeln!(notes, "{}: {}", export.name(), printable(reason)).expect("a String takes everything");
             }
         }
         if export.waiting_files > 0 {
-            let (name, files) = (&export.export, count(export.waiting_files));
+            let (name, files) = (export.name(), count(export.waiting_files));
             writeln!(notes, "{name}: {files} sealed files wait for their time to be over")
                 .expect("a String takes everything");
         }
@@ -383,6 +403,7 @@ mod tests {
     fn export(name: &str, origins: usize) -> ExportStatus {
         ExportStatus {
             export: name.into(),
+            partition: None,
             lake: "main".into(),
             state: None,
             standby: None,

@@ -7,7 +7,8 @@ use super::entry::{Commit, Entry};
 use super::protocol::Slot;
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
-use crate::layout::encode_segment;
+use crate::layout::{decode_segment, encode_segment};
+use crate::plan::SOLE_PARTITION;
 
 /// The last commit of a partition, for people who look; takes nothing over. `None` where there is none.
 ///
@@ -54,6 +55,21 @@ pub async fn newest_owner(lake: &Lake, export: &str, partition: &str) -> Result<
         Entry::Fence(fence) => (fence.nonce, fence.writer),
         Entry::Commit(commit) => (commit.nonce, commit.writer),
     }))
+}
+
+/// The partitions of an export that have a log in the lake, sorted; the sole one where there is none.
+///
+/// # Errors
+/// Of kind `Lake`.
+pub async fn read_partitions(lake: &Lake, export: &str) -> Result<Vec<String>> {
+    let folders = lake.folders(&format!("{}/{}", lake.log_folder(), encode_segment(export))).await?;
+    let mut partitions: Vec<_> = folders.iter().filter_map(|folder| decode_segment(folder)).collect();
+    // Numbers by their values.
+    partitions.sort_by_key(|partition| (partition.len(), partition.clone()));
+    if partitions.is_empty() {
+        partitions.push(SOLE_PARTITION.to_owned());
+    }
+    Ok(partitions)
 }
 
 /// The folder of a partition's log, stage and dead letters.

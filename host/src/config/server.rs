@@ -1,12 +1,13 @@
 //! The server: where it listens, who may send, what it may keep.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
-use super::section::{Errors, Section};
+use super::section::{At, Errors, Section};
 use super::sources::Source;
 use super::value::suggest;
-use crate::error::Result;
-use crate::plan::{Input, Proof, ServerKey, ServerPlan};
+use crate::error::{Error, Result};
+use crate::plan::{Input, Proof, ServerKey, ServerPlan, TlsPlan};
 
 /// The file's `[server]`, or the defaults.
 ///
@@ -14,17 +15,12 @@ use crate::plan::{Input, Proof, ServerKey, ServerPlan};
 /// Of kind `Config`.
 pub fn resolve(file: &Section<'_>, sources: &BTreeMap<String, Source>, errors: &mut Errors) -> Result<ServerPlan> {
     let section = file.section("server")?;
-    let listen = section.need("listen")?;
-    let address = listen.value.parse().map_err(|_| {
-        let message = format!("`listen` is `{}`, expected an IP address and a port", listen.value);
-        section.cx.doc.fail(listen.span.clone(), message).with_help("for example `listen = \"127.0.0.1:8080\"`")
-    })?;
     let named = errors.keep(section.sections("keys")).unwrap_or_default().into_iter();
     let keys = named.filter_map(|(name, key)| errors.keep(self::key(name, &key, sources))).collect();
     let count =
         |name: &str, least| Ok(section.count_within(name, least, u64::from(u32::MAX))?.unwrap_or(least) as usize);
     Ok(ServerPlan {
-        listen: address,
+        listen: address(&section, "listen", section.need("listen")?)?,
         log: section.cx.resolve(section.need("log")?.value),
         log_size: section.size("log-size")?,
         idempotency_window: section.duration("idempotency-window", true)?,
@@ -32,8 +28,31 @@ pub fn resolve(file: &Section<'_>, sources: &BTreeMap<String, Source>, errors: &
         connections: count("connections", 1)?,
         max_body: section.size("max-body")?,
         max_decoded: section.size("max-decoded")?,
+        tls: tls(&section)?,
+        webhook_origins: section.texts("webhook-origins")?.iter().map(|at| at.value.to_owned()).collect(),
+        metrics: section.text("metrics")?.map(|at| address(&section, "metrics", at)).transpose()?,
         keys,
     })
+}
+
+fn address(section: &Section<'_>, name: &str, At { value, span }: At<&str>) -> Result<SocketAddr> {
+    value.parse().map_err(|_| {
+        let message = format!("`{name}` is `{value}`, expected an IP address and a port");
+        section.cx.doc.fail(span, message).with_help(format!("for example `{name} = \"127.0.0.1:8080\"`"))
+    })
+}
+
+fn tls(section: &Section<'_>) -> Result<Option<TlsPlan>> {
+    let path = |name: &str| Ok::<_, Error>(section.text(name)?.map(|at| section.cx.resolve(at.value)));
+    match (path("certificate")?, path("private-key")?, path("client-authorities")?) {
+        (None, None, None) => Ok(None),
+        (Some(certificate), Some(key), client_authorities) => {
+            Ok(Some(TlsPlan { certificate, key, client_authorities }))
+        }
+        _ => Err(section
+            .fail("`server` has a part of what TLS needs")
+            .with_help("set both `certificate` and `private-key`; `client-authorities` may stand beside them")),
+    }
 }
 
 fn key(name: &str, section: &Section<'_>, sources: &BTreeMap<String, Source>) -> Result<ServerKey> {

@@ -364,6 +364,22 @@ impl Lake {
         }
     }
 
+    /// The names of the folders directly below the folder `prefix`, sorted.
+    pub async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
+        let path = self.path("list", prefix)?;
+        let listed = self.request("list", prefix, || self.store.list_with_delimiter(Some(&path))).await;
+        match listed {
+            Ok(listed) => {
+                let names = listed.common_prefixes.iter().filter_map(|folder| folder.filename().map(str::to_owned));
+                let mut names: Vec<_> = names.collect();
+                names.sort_unstable();
+                Ok(names)
+            }
+            Err(e) if error::is_not_found(&e) => Ok(Vec::new()),
+            Err(e) => Err(self.error("list", prefix, e)),
+        }
+    }
+
     /// Deletes an object; that it is absent is fine.
     pub async fn delete(&self, key: &str) -> Result<()> {
         self.check_writable("delete", key)?;

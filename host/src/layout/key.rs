@@ -42,9 +42,37 @@ pub fn encode_segment(text: &str) -> String {
     out
 }
 
+/// The text that [`encode_segment`] made a segment of; `None` where it was cut, or is no segment.
+pub fn decode_segment(segment: &str) -> Option<String> {
+    if segment == "%" {
+        return Some(String::new());
+    }
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digits = [rest.next()?, rest.next()?];
+        bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+    }
+    String::from_utf8(bytes).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_encoded_can_be_read_again() {
+        for text in ["", "0", "$Default", "a/b", ".x.", "_y", "ü %"] {
+            assert_eq!(decode_segment(&encode_segment(text)).as_deref(), Some(text));
+        }
+        for segment in ["%~", "%4", "%zz", &encode_segment(&"ü".repeat(100))] {
+            assert_eq!(decode_segment(segment), None, "{segment}");
+        }
+    }
 
     #[test]
     fn plain_names_stay_as_they_are() {

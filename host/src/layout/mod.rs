@@ -5,6 +5,6 @@ mod period;
 mod reverse;
 mod template;
 
-pub use key::encode_segment;
+pub use key::{decode_segment, encode_segment};
 pub use period::{Fields, Period};
 pub use template::{Piece, Template, TemplateError, Token, Values, part_key, part_of};

@@ -17,7 +17,7 @@ use crate::record::Attribute;
 use crate::table::Shape;
 
 pub use secret::Secret;
-pub use server::{Proof, ServerKey, ServerPlan};
+pub use server::{Proof, ServerKey, ServerPlan, TlsPlan};
 pub use tables::{Columns, Partition, TablePlan, TablesPlan, Write};
 
 /// Everything an installation runs.

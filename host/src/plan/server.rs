@@ -25,8 +25,22 @@ pub struct ServerPlan {
     pub max_body: u64,
     /// The largest body once it is decompressed. Bytes.
     pub max_decoded: u64,
+    pub tls: Option<TlsPlan>,
+    /// Origins of webhooks that may send.
+    pub webhook_origins: Vec<String>,
+    /// Where metrics and health are read, where not at `listen`.
+    pub metrics: Option<SocketAddr>,
     /// Who may send. Empty: everybody who reaches `listen`.
     pub keys: Vec<ServerKey>,
+}
+
+/// Files in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsPlan {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// Authorities of clients, where they need certificates.
+    pub client_authorities: Option<PathBuf>,
 }
 
 /// Somebody who may send.

@@ -40,6 +40,31 @@ pub static SERVER: Group = Group {
         key("max-body", Form::Size, Is("16MiB"), "The largest body of a request, as it is sent."),
         key("max-decoded", Form::Size, Is("64MiB"), "The largest body of a request, once it is decompressed."),
         key(
+            "certificate",
+            Form::Text,
+            Means("none: no TLS"),
+            "The server's certificate and those between it and its authority, a PEM file; with `private-key`.",
+        ),
+        key("private-key", Form::Text, Means("none"), "The path of the certificate's private key, a PEM file."),
+        key(
+            "client-authorities",
+            Form::Text,
+            Means("none"),
+            "Authorities of clients, a PEM file: every client needs a certificate of one of them.",
+        ),
+        key(
+            "webhook-origins",
+            Form::Kinds,
+            Means("none"),
+            "Origins of CloudEvents' webhooks that may send, such as `eventgrid.azure.net`.",
+        ),
+        key(
+            "metrics",
+            Form::Text,
+            Means("`listen`"),
+            "An address and port of their own for metrics and health, which need no key there.",
+        ),
+        key(
             "keys",
             Form::Tables(&SERVER_KEY),
             Means("none: everybody on this machine may send"),
