@@ -13,7 +13,7 @@ pub trait Intake: Send + Sync + 'static {
 
     /// Keeps a batch, all of it or nothing, and returns once it is on stable storage.
     ///
-    /// The server lets the call end even if the client goes away.
+    /// The server lets the call end even if the client goes away, and sets it no time limit: it has to end by itself.
     async fn append(&self, source: &str, batch: Batch) -> Result<Accepted, Refusal>;
 
     /// Returns once the records up to `position` are in the lake. Called for `?wait=commit`, after [`Intake::append`]; a hint to

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::TRANSFER_ENCODING;
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
@@ -149,6 +149,9 @@ fn check_head(head: &Parts, shared: &Shared) -> Result<(), Problem> {
             Reason::TargetTooLong,
             format!("the target has {length} bytes, expected at most {most}"),
         ));
+    }
+    if head.version == Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
+        return Err(Problem::new(Reason::InvalidRequest, "expected one `Host` header").closing());
     }
     let mut encodings = head.headers.get_all(TRANSFER_ENCODING).iter();
     match (encodings.next(), encodings.next()) {

@@ -148,6 +148,8 @@ mod tests {
         };
         let good = sign(text(NOW).as_bytes());
         verify(NOW, &good, "i", b"{}").unwrap();
+        // What the Python of docs/serve.md makes of it.
+        assert_eq!(good, "v1=dd6721296687eba1ec6927d948c16b09f2086074c443f369581ef126da8138a4");
         verify(NOW, &good, "i", b"{ }").unwrap_err();
         verify(NOW, &good, "j", b"{}").unwrap_err();
         verify(NOW + 1, &good, "i", b"{}").unwrap_err();

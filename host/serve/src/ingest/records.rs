@@ -43,6 +43,8 @@ pub(super) fn parse(rules: &Rules, body: &[u8]) -> Result<Parsed, Problem> {
         })?,
         Content::Json | Content::EventBatch => push_json(&mut collector, text)?,
         Content::Event => collector.push(text)?,
+        // Measured before it becomes an event: base64 makes more of it.
+        Content::Binary(_) if collector.is_too_large(body) => collector.push(body)?,
         Content::Binary(event) => match event.to_structured(body) {
             Ok(structured) => collector.push(&structured)?,
             Err(detail) => collector.refuse(detail)?,
@@ -141,10 +143,9 @@ impl<'a> Collector<'a> {
 
     /// Takes a record, or notes why not.
     fn push(&mut self, record: &[u8]) -> Result<(), Problem> {
-        let most = self.rules.source.max_record_size;
-        let size = record.trim_ascii().len();
-        if size > most {
+        if self.is_too_large(record) {
             self.too_large += 1;
+            let (size, most) = (record.trim_ascii().len(), self.rules.source.max_record_size);
             return self.refuse(format!("the record has {size} bytes, expected at most {most}"));
         }
         let key = match self.check(record) {
@@ -159,6 +160,10 @@ impl<'a> Collector<'a> {
         self.lines.extend(record.trim_ascii().iter().map(in_line));
         self.lines.push(b'\n');
         Ok(())
+    }
+
+    fn is_too_large(&self, record: &[u8]) -> bool {
+        record.trim_ascii().len() > self.rules.source.max_record_size
     }
 
     fn refuse(&mut self, detail: String) -> Result<(), Problem> {

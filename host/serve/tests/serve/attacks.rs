@@ -217,6 +217,12 @@ async fn no_request_hides_in_another() {
         let answers = text.matches("HTTP/1.1 ").count();
         assert_eq!((answers, Reply::parse(&reply).status), (1, status), "{headers:?} {body:?}: {text}");
     }
+    for hosts in ["", "host: x\r\nhost: x\r\n"] {
+        let request = format!("GET /healthz HTTP/1.1\r\n{hosts}\r\n{smuggled}");
+        let reply = server.raw(request.as_bytes()).await;
+        let answers = String::from_utf8_lossy(&reply).matches("HTTP/1.1 ").count();
+        assert_eq!((Reply::parse(&reply).status, answers), (400, 1), "{hosts:?}");
+    }
     let old = format!(
         "POST /v1/ingest/plain HTTP/1.0\r\ncontent-type: application/jsonl\r\ntransfer-encoding: chunked\r\n\r\n{chunked}"
     );

@@ -70,6 +70,17 @@ async fn what_makes_no_event_is_named() {
     let batch = post(&[BATCH], &format!("[{},{{}}]", event(1))).await;
     assert!(batch.problem(400, "invalid-records").starts_with("1 of 2 records are refused"));
     assert_eq!(batch.json()["errors"][0]["index"], 1);
+    let picture = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-source", "s"),
+        ("ce-type", "t"),
+        ("content-type", "image/png"),
+    ];
+    let large = post(&picture, &"x".repeat(1001)).await.problem(413, "record-too-large");
+    assert!(large.ends_with("the record has 1001 bytes, expected at most 1000"), "{large}");
+    let grown = post(&picture, &"x".repeat(800)).await.problem(413, "record-too-large");
+    assert!(grown.contains("the record has 1"), "{grown}");
     post(&[BATCH], &event(1)).await.problem(400, "invalid-body");
     post(&[EVENT], &format!("[{}]", event(1))).await.problem(400, "invalid-records");
     assert!(server.memory.kept("events").is_empty());
