@@ -119,7 +119,8 @@ fn events_are_in_the_lake_when_the_invocation_is_answered() {
     instance.stop();
     // Each partition has a log of its own.
     let status: Value = serde_json::from_str(&app.run_ok(&["status", "--json"])).unwrap();
-    let partitions: Vec<_> = status["exports"].as_array().unwrap().iter().map(|of| (&of["partition"], &of["records"])).collect();
+    let partitions: Vec<_> =
+        status["exports"].as_array().unwrap().iter().map(|of| (&of["partition"], &of["records"])).collect();
     assert_eq!(partitions, [(&json!("3"), &json!(3)), (&json!("5"), &json!(2))]);
     assert!(app.run_ok(&["status"]).contains("telemetry/5"));
 }

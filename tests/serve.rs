@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -135,7 +135,11 @@ fn events_of_other_producers_are_understood_in_every_mode_and_come_once() {
     assert!(serving.stop().success());
     let status: Value = serde_json::from_str(&installation.run_ok(&["status", "--json"])).unwrap();
     // The one whose data is bytes has no line of JSON.
-    assert_eq!((&status["exports"][0]["records"], &status["exports"][0]["dead-letters"]), (&7.into(), &1.into()), "{status}");
+    assert_eq!(
+        (&status["exports"][0]["records"], &status["exports"][0]["dead-letters"]),
+        (&7.into(), &1.into()),
+        "{status}"
+    );
 }
 
 #[test]

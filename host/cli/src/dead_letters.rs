@@ -72,7 +72,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|e| unwritable(&e))?;
     let mut file = BufWriter::new(file);
     show(args, &mut file)?;
-    file.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| file.sync_all()).map_err(|e| unwritable(&e))
+    file.into_inner()
+        .map_err(io::IntoInnerError::into_error)
+        .and_then(|file| file.sync_all())
+        .map_err(|e| unwritable(&e))
 }
 
 fn show(args: &Args, out: &mut dyn Write) -> Result<()> {
@@ -136,8 +139,10 @@ pub enum Form {
 impl Args {
     /// Whether a dead letter is one that was asked for.
     fn wants(&self, letter: &Letter) -> bool {
-        let is_since = |since: &DateTime<Utc>| DateTime::parse_from_rfc3339(&letter.time).is_ok_and(|time| time >= *since);
-        self.reason.as_ref().is_none_or(|text| letter.reason.contains(text.as_str())) && self.since.as_ref().is_none_or(is_since)
+        let is_since =
+            |since: &DateTime<Utc>| DateTime::parse_from_rfc3339(&letter.time).is_ok_and(|time| time >= *since);
+        self.reason.as_ref().is_none_or(|text| letter.reason.contains(text.as_str()))
+            && self.since.as_ref().is_none_or(is_since)
     }
 
     /// The form that was asked for.

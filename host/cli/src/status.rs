@@ -45,8 +45,7 @@ async fn look(lake: &Lake, export: &ExportPlan) -> Result<ExportStatus> {
     if last.is_none() && lake.is_container_missing().await? {
         return Err(no_such_place(export));
     }
-    let health =
-        Health::read(lake, &export.name, &export.partition).await?.map(|health| or_silent(health, lake.now()));
+    let health = Health::read(lake, &export.name, &export.partition).await?.map(|health| or_silent(health, lake.now()));
     let standby = Health::read_standby(lake, &export.name, &export.partition).await?;
     // A standby that was killed leaves its note.
     let standby = standby.filter(|standby| at_work_lately(standby, lake.now()));

@@ -10,7 +10,7 @@ use crate::plan::*;
 /// The environment of these tests.
 pub fn environment(name: &str) -> Option<String> {
     match name {
-        "LAKE_KEY" => Some("hunter2-from-the-environment\n".to_owned()),
+        "LAKE_KEY" | "SENSORS_TOKEN" => Some("hunter2-from-the-environment\n".to_owned()),
         "EMPTY" => Some(String::new()),
         _ => None,
     }
