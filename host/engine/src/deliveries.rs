@@ -4,6 +4,8 @@
 //! at once, an overlap is cut, and a gap is refused, so that the platform delivers what is missing first.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -11,12 +13,10 @@ use bytes::Bytes;
 use lakeport::error::Result;
 use lakeport::plan::{ExportPlan, Input};
 use lakeport::source::{Chunk, Extent, Framing, Local, Origin, Position, Read, ReadOptions, Reader, Source, Tail};
-use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::sync::{Notify, oneshot};
 
 /// Deliveries of a partition that may wait for their turn.
-const WAITING: usize = 16;
+const WAITING: usize = 64;
 /// A partition that nothing was delivered for this long is let go of.
 const IDLE: Duration = Duration::from_secs(300);
 
@@ -38,6 +38,8 @@ pub struct Delivery {
 pub enum Refused {
     /// Events are missing before it: the next one is expected to be this.
     Gap { expected: u64 },
+    /// Too many deliveries of the partition wait already.
+    Busy,
     /// The export ended before the events were in the lake; its log says why.
     Ended,
 }
@@ -60,6 +62,8 @@ struct Shared {
     partitions: Mutex<HashMap<Key, Partition>>,
     /// Told when a partition takes deliveries.
     opened: Notify,
+    /// Readers that were opened: each has a number.
+    readers: AtomicU64,
 }
 
 /// An export's name and a partition's.
@@ -68,7 +72,8 @@ type Key = (String, Arc<str>);
 /// What is known of a partition that is at work, or about to be.
 #[derive(Default)]
 struct Partition {
-    inbox: Option<mpsc::Sender<Handed>>,
+    /// The number of its reader, and the reader's inbox.
+    inbox: Option<(u64, SyncSender<Handed>)>,
     /// Everything before this sequence number is in the lake, as far as is known.
     published: u64,
     /// Who waits for the lake, and up to which sequence number.
@@ -81,8 +86,8 @@ impl Deliveries {
     }
 
     /// The inbox of a partition, where a run of it is at work.
-    fn inbox(&self, key: &Key) -> Option<mpsc::Sender<Handed>> {
-        self.partitions().get(key)?.inbox.clone().filter(|inbox| !inbox.is_closed())
+    fn inbox(&self, key: &Key) -> Option<SyncSender<Handed>> {
+        self.partitions().get(key)?.inbox.as_ref().map(|(_, inbox)| inbox.clone())
     }
 
     /// Whether a run of the partition takes deliveries.
@@ -105,7 +110,11 @@ impl Deliveries {
     pub async fn deliver(&self, export: &ExportPlan, delivery: Delivery) -> Option<std::result::Result<(), Refused>> {
         let inbox = self.inbox(&key(export))?;
         let (done, answer) = oneshot::channel();
-        inbox.send(Handed { delivery, done }).await.ok()?;
+        match inbox.try_send(Handed { delivery, done }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => return Some(Err(Refused::Busy)),
+            Err(TrySendError::Disconnected(_)) => return None,
+        }
         Some(answer.await.unwrap_or(Err(Refused::Ended)))
     }
 }
@@ -125,13 +134,13 @@ impl Source for Deliveries {
         if export.source.input != Input::Http {
             return Local.open(export, from, options);
         }
-        let (sender, inbox) = mpsc::channel(WAITING);
+        let (sender, inbox) = sync_channel(WAITING);
+        let number = self.0.readers.fetch_add(1, Ordering::Relaxed);
         let origin = origin(export);
         let next = from.cursors.iter().find(|cursor| cursor.origin.name == origin.name).map(|cursor| cursor.next);
         let key = key(export);
-        self.partitions().entry(key.clone()).or_default().inbox = Some(sender);
+        self.partitions().entry(key.clone()).or_default().inbox = Some((number, sender));
         self.0.opened.notify_waiters();
-        let runtime = Handle::current();
         Ok(Box::new(Inbox {
             deliveries: self.clone(),
             key,
@@ -140,7 +149,7 @@ impl Source for Deliveries {
             next,
             asks: false,
             accepts_gaps: export.source.accepts_gaps,
-            runtime,
+            number,
             idle: IDLE,
         }))
     }
@@ -163,13 +172,13 @@ struct Inbox {
     deliveries: Deliveries,
     key: Key,
     origin: Arc<Origin>,
-    inbox: mpsc::Receiver<Handed>,
+    inbox: Receiver<Handed>,
     /// The next sequence number; `None` where there never was one.
     next: Option<u64>,
     /// The commit of what was read is to be asked for.
     asks: bool,
     accepts_gaps: bool,
-    runtime: Handle,
+    number: u64,
     /// How long to wait for a delivery before the run ends.
     idle: Duration,
 }
@@ -226,14 +235,13 @@ impl Reader for Inbox {
         if std::mem::take(&mut self.asks) {
             return Ok(Read::Commit);
         }
-        let handed = self.runtime.block_on(async { timeout(wait, self.inbox.recv()).await });
-        Ok(match handed {
-            Ok(Some(handed)) => {
+        Ok(match self.inbox.recv_timeout(wait) {
+            Ok(handed) => {
                 self.idle = IDLE;
                 self.take(handed).map_or(Read::Commit, Read::Chunk)
             }
-            Ok(None) => Read::End,
-            Err(_) => {
+            Err(RecvTimeoutError::Disconnected) => Read::End,
+            Err(RecvTimeoutError::Timeout) => {
                 self.idle = self.idle.saturating_sub(wait);
                 if self.idle.is_zero() { Read::End } else { Read::Idle }
             }
@@ -253,9 +261,8 @@ impl Reader for Inbox {
 impl Drop for Inbox {
     /// The run has ended: those who wait hear that their events are not in the lake, as far as is known.
     fn drop(&mut self) {
-        self.inbox.close();
         let mut partitions = self.deliveries.partitions();
-        let is_own = |partition: &Partition| partition.inbox.as_ref().is_none_or(mpsc::Sender::is_closed);
+        let is_own = |partition: &Partition| partition.inbox.as_ref().is_none_or(|(number, _)| *number == self.number);
         if partitions.get(&self.key).is_some_and(is_own) {
             partitions.remove(&self.key);
         }

@@ -98,6 +98,11 @@ impl Invocations {
                          more, set `gaps = \"accept\"` in the source",
                     ));
                 }
+                Some(Err(Refused::Busy)) => {
+                    let partition = &export.partition;
+                    let message = format!("too many deliveries of partition `{partition}` wait for the lake");
+                    return Err(Error::source(message).with_help("let the platform deliver them again later"));
+                }
                 Some(Err(Refused::Ended)) | None => {}
             }
         }
