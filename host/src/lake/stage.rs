@@ -52,7 +52,6 @@ pub struct Staging {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a few hundred are there at a time, and they stay where they are")]
 enum Sink {
     /// `writing`: none after a write has failed.
     Local {
