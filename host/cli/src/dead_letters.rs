@@ -137,7 +137,7 @@ pub enum Form {
 }
 
 impl Args {
-    /// Whether a dead letter is one that was asked for.
+    /// Returns whether a dead letter matches `--reason` and `--since`.
     fn wants(&self, letter: &Letter) -> bool {
         let is_since =
             |since: &DateTime<Utc>| DateTime::parse_from_rfc3339(&letter.time).is_ok_and(|time| time >= *since);

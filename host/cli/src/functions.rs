@@ -19,7 +19,7 @@ use super::run::{allow_open_files, stop_on_signal};
 use super::serve::unusable;
 use super::{Config, variable};
 
-/// Where the Functions host says on which port to listen.
+/// The environment variable in which the Functions host passes the port to listen on.
 const PORT: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
 
 /// Answer the invocations of an Azure function app, as its custom handler

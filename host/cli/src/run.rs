@@ -60,7 +60,7 @@ pub struct Args {
     pub max_dead_letters: Option<u64>,
 }
 
-/// What to do about other processes and clocks.
+/// Options for exports that another process runs, and for commits dated in the future.
 #[derive(Debug, clap::Args)]
 pub struct WhenOwnedArgs {
     /// Take over an export that another process runs, without waiting; the other process ends with exit code 6

@@ -1,4 +1,4 @@
-//! What the tests of several commands use.
+//! Helpers shared by the tests of several commands.
 
 use std::path::Path;
 

@@ -284,14 +284,15 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
-/// What offsets count in: one file as it was when it was read, or one run of standard input.
+/// What offsets count in: the bytes of one file as it was when it was read, of one run of standard input or of one write-ahead log;
+/// or the events of one partition of a stream, by their sequence numbers.
 ///
 /// A file is recognised by its path and the hash of its first bytes; by its inode and that hash where it was renamed. A file
 /// that was truncated or replaced has other first bytes, or fewer, and is a new origin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Origin {
-    /// Absolute path, or `stdin:{run}`.
+    /// Absolute path, `stdin:{run}`, `wal:{source}/{log}` or `partition:{source}/{partition}`.
     pub name: Arc<str>,
     /// 0 where there is none.
     pub inode: u64,
