@@ -1,6 +1,7 @@
 //! `run --again`: an export of events that is begun anew.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 
 use serde_json::Value;
 
@@ -133,5 +134,31 @@ fn killed_anywhere_it_leaves_the_old_files_or_completes() {
                 break;
             }
         }
+    }
+}
+
+#[test]
+fn a_file_that_somebody_puts_where_a_new_one_is_to_be_stops_nothing_and_stays() {
+    // Killed between the commit that replaces and its publication: which of the commits that is depends on the spans.
+    for number in 1.. {
+        let installation = installation("files = \"rolling\"\n");
+        installation.run_ok(&["run"]);
+        let mut command = installation.command(&["run", "--again", "signals", "--yes", "--quiet"]);
+        let killed = command.env("LAKEPORT_FAIL_POINT", format!("create-commit:{}", 2 * number)).output().unwrap();
+        assert_eq!(killed.status.signal(), Some(libc::SIGKILL), "no commit has replaced the files");
+        let commit = installation.last_commit("signals");
+        let object = &commit["objects"][0];
+        if !object["content"]["staged"].as_str().is_some_and(|staged| staged.contains("/again/")) {
+            continue;
+        }
+        let key = object["key"].as_str().unwrap();
+        installation.write(&format!("lake/{key}"), "theirs\n");
+        let output = installation.run(&["run"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && said.contains("what is new is in"), "{said}");
+        let mut files = installation.files();
+        assert_eq!(files.remove(key).unwrap(), b"theirs\n", "their file is left alone");
+        assert!(crate::support::lake_folder::ids_of(files) == every_id(RECORDS));
+        return;
     }
 }

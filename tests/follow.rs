@@ -64,6 +64,20 @@ fn a_run_that_fails_is_noted_until_one_ends_well() {
 }
 
 #[test]
+fn a_follower_that_is_stopped_before_it_tries_again_has_failed() {
+    let installation = Installation::exporting("in.ndjson", "");
+    installation.write("in.ndjson", signals(10));
+    installation.write("lake/_lakeport/signals/0/stage", "");
+    let following = Following::start(&installation);
+    wait_until("it waits", || status(&installation, "signals")["state"]["state"] == "waiting");
+    let output = following.end(libc::SIGINT);
+    assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
+    let failed = status(&installation, "signals")["state"].clone();
+    assert_eq!(failed["state"], "failed", "{failed}");
+    assert!(failed["reason"].as_str().unwrap().contains("cannot stage"), "{failed}");
+}
+
+#[test]
 fn a_follower_that_was_overtaken_says_by_whom() {
     let installation = Installation::exporting("in.ndjson", "flush = { every = \"20ms\" }");
     installation.write("in.ndjson", signals(10));

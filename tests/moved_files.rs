@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::support::lake_folder::{Installation, every_id, ids_of, signal};
 use crate::support::process::{Following, wait_until};
 use crate::support::soak::stride;
-use crate::support::stores::{Store, visible};
+use crate::support::stores::{Store, below_lake, visible};
 
 /// In one hour, and so in one file.
 fn input(count: usize) -> String {
@@ -253,6 +253,8 @@ struct Far<'a> {
     installation: Installation,
     store: &'a Store,
     bucket: String,
+    /// How many records there are.
+    records: usize,
     /// What somebody edited, by key.
     edited: BTreeMap<String, Vec<u8>>,
 }
@@ -263,10 +265,10 @@ impl<'a> Far<'a> {
         let installation = Installation::new(&format!(
             "[lakes.main]\n{lake}\n[sources.signals]\nfiles = \"in.ndjson\"\n[exports.signals]\nsource = \"signals\"\n{format}\n"
         ));
-        let far = Far { installation, store, bucket, edited: BTreeMap::new() };
+        let far = Far { installation, store, bucket, records: 20, edited: BTreeMap::new() };
         far.installation.write("in.ndjson", input(10));
         far.run();
-        far.installation.write("in.ndjson", input(20));
+        far.installation.write("in.ndjson", input(far.records));
         far
     }
 
@@ -307,7 +309,7 @@ impl<'a> Far<'a> {
         self.run();
         let objects = self.store.objects(&self.bucket).await;
         let files = visible(&objects);
-        let mut expected = every_id(20);
+        let mut expected = every_id(self.records);
         for (path, bytes) in &self.edited {
             assert!(files.get(path) == Some(bytes), "`{path}` was changed, {what}");
             expected.insert("mine".to_owned(), 1);
@@ -318,10 +320,20 @@ impl<'a> Far<'a> {
     }
 }
 
-/// Fail points before a file is published, and after what was staged for it is deleted: a file that is moved in between is
-/// published once more.
-const DECIDABLE: [&str; 7] =
-    ["stage:1", "staged:1", "create-commit:1", "create-commit:2", "publish:1", "publish-object:1", "discard:2"];
+/// Fail points before a file is published, and after what was staged for it is deleted, which is the very next request: a file that
+/// is moved in between is published once more.
+const DECIDABLE: [&str; 10] = [
+    "stage:1",
+    "staged:1",
+    "create-commit:1",
+    "create-commit:2",
+    "publish:1",
+    "publish-object:1",
+    "publish:2",
+    "acknowledge:1",
+    "discard:1",
+    "discard:2",
+];
 
 async fn goes_on_in_a_store(store: &Store) {
     let mut number = 0;
@@ -346,9 +358,31 @@ async fn goes_on_in_a_store(store: &Store) {
     }
     // Somebody added to a file that was published, before what was staged for it was deleted: it was published all the same.
     let mut far = Far::new(store, place(), FORMATS[0]);
-    far.kill_at("publish:2");
+    far.kill_at("published-object:1");
     far.do_to_last_part(Deed::Edit).await;
     far.assert_complete("edited between publication and clean-up").await;
+    // A consumer takes what is published while the rest of the commit is not, and then the process dies.
+    for files in ["growing", "rolling"] {
+        let mut far = Far::new(store, place(), &format!("files = \"{files}\"\ngranularity = \"minute\""));
+        far.records = 60;
+        far.installation.write("in.ndjson", input(far.records));
+        far.kill_at("publish-object:40");
+        let found = below_lake(store.objects(&far.bucket).await);
+        let commit = found.iter().rfind(|(key, _)| key.contains("/log/")).unwrap().1;
+        let commit: Value = serde_json::from_slice(commit).unwrap();
+        let all = commit["objects"].as_array().unwrap();
+        let is_taken = |object: &&Value| {
+            let has = |key: &Value| found.contains_key(key.as_str().unwrap());
+            has(&object["key"]) && !has(&object["content"]["staged"])
+        };
+        let taken: Vec<_> = all.iter().filter(is_taken).map(|object| object["key"].as_str().unwrap()).collect();
+        assert!(taken.len() >= 20 && taken.len() < all.len(), "{} of {} files", taken.len(), all.len());
+        for key in taken {
+            store.replace(&far.bucket, &format!("moved/{key}"), Some(found[key].clone())).await;
+            store.replace(&far.bucket, key, None).await;
+        }
+        far.assert_complete(&format!("taken while others of the commit, {files}, were published")).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::{Child, Output};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use lakeport::lake::{Created, Lake, Publish, Staged, Version};
 use lakeport::plan::{AzureCredential, LakePlan, Location, S3Credential};
 use serde_json::Value;
@@ -109,6 +110,54 @@ async fn an_upload_in_parts_survives_an_outage_and_a_lost_completion() {
     assert_eq!(staged, Staged::of(&bytes));
     assert!(lake.get("s/large").await.unwrap().unwrap().bytes == bytes);
     assert!(proxy.hits() > 1, "{}", proxy.hits());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lake_whose_store_is_away_takes_no_memory_from_another() {
+    let server = Server::moto();
+    let outage = Outage::before(&server.url());
+    let away = Lake::open(&plan(s3(&outage), 300)).await.unwrap();
+    let Location::S3 { bucket, region, credential, .. } = s3(&outage) else { panic!("it is in S3") };
+    let endpoint = Some(server.url());
+    let there = Location::S3 { bucket, region, credential, prefix: "other".into(), endpoint };
+    let there = Lake::open(&plan(there, 300)).await.unwrap();
+    // Every part that the lake may have on its way waits, and so does what it may read whole.
+    let bytes = Bytes::from(vec![7; 40 << 20]);
+    let mut waiting = tokio::task::JoinSet::new();
+    let mut begun = Vec::new();
+    for number in 0..10 {
+        let mut staging = away.stage(&format!("s/{number}")).await.unwrap();
+        staging.write(bytes.slice(..9 << 20)).await.unwrap();
+        begun.push(staging);
+    }
+    outage.set(Mode::Unavailable);
+    for mut staging in begun {
+        let bytes = bytes.slice(9 << 20..);
+        waiting.spawn(async move {
+            staging.write(bytes).await.unwrap();
+            staging.finish().await.unwrap()
+        });
+    }
+    let held = away.hold(u64::MAX).await;
+    wait_until("they wait", || outage.hits() > 32);
+    let commits = async {
+        for number in 0..3 {
+            let key = format!("s/{number}");
+            let mut staging = there.stage(&key).await.unwrap();
+            staging.write(bytes.slice(..17 << 20)).await.unwrap();
+            let staged = staging.finish().await.unwrap();
+            drop(there.hold(staged.length).await);
+            let published = there.publish_new(&key, &staged, &format!("k/{number}")).await.unwrap();
+            assert!(matches!(published, Publish::Published(_)));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), commits).await.expect("the other lake goes on");
+    assert!(waiting.try_join_next().is_none(), "the first one waits all the while");
+    drop(held);
+    outage.set(Mode::Pass);
+    while let Some(staged) = waiting.join_next().await {
+        assert_eq!(staged.unwrap(), Staged::of(&bytes));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -223,6 +272,27 @@ fn a_follower_outlasts_an_outage_that_is_longer_than_its_retries() {
     let summary: Value = serde_json::from_str(&summary).unwrap();
     assert!(summary["exports"][0]["restarts"].as_u64().unwrap() > 0, "{summary}");
     assert_eq!(job.ids().len(), 40, "once each");
+}
+
+#[test]
+fn what_beginning_anew_waits_for_is_counted_and_shown() {
+    let job = Job::new("", "files = \"growing\"");
+    job.append(&signals(20));
+    let run = |arguments: &[&str]| {
+        let output = job.spawn(arguments).wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output
+    };
+    run(&["run", "--quiet"]);
+    // Growing files are put; what replaces those of before is copied.
+    job.outage.set(Mode::LoseResponse { method: "PUT", header: "x-amz-copy-source" });
+    let output = run(&["run", "--again", "signals", "--yes", "--json"]);
+    assert_eq!(job.outage.hits(), 1);
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["exports"][0]["retries"], 1, "{summary}");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("waiting for the store, retrying for"), "{log}");
+    assert_eq!(job.ids().len(), 20, "once each");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::support::cdm::Cdm;
 use crate::support::lake_folder::{Installation, visible_files};
 use crate::support::process::signal;
 use crate::support::soak::stride;
+use crate::support::stores::{Store, below_lake};
 use crate::support::tools;
 use crate::tables::{PREFIX, append, change, read};
 
@@ -236,4 +237,66 @@ fn a_reader_of_the_catalog_never_finds_a_file_missing_while_the_writer_is_killed
     let newest =
         read(&installation).rows("contact").into_iter().filter(|row| row["Id"].as_deref() == Some("c")).count();
     assert_eq!(newest as u64, version - 3, "every version of the contact is there once");
+}
+
+#[test]
+fn a_file_that_somebody_puts_where_one_of_a_table_is_to_be_gives_way_and_is_kept() {
+    let installation = Installation::new(&configuration(false));
+    append(&installation, &first_round());
+    installation.run_ok(&["run", "--quiet"]);
+    append(&installation, &second_round());
+    let mut command = installation.command(&["run", "--quiet"]);
+    let status = command.env("LAKEPORT_FAIL_POINT", "create-commit:2").output().unwrap().status;
+    assert_eq!(status.signal(), Some(libc::SIGKILL));
+    let commit = installation.last_commit("crm");
+    let new: Vec<_> =
+        commit["objects"].as_array().unwrap().iter().filter(|object| object["publication"] == "new").collect();
+    let key = new[0]["key"].as_str().unwrap();
+    let beside = |number: usize| key.replace(".csv", &format!("-{number}.csv"));
+    installation.write(&format!("lake/{key}"), "theirs\n");
+    installation.write(&format!("lake/{}", beside(2)), "theirs as well\n");
+    let output = installation.run(&["run"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("held bytes that lakeport did not write"), "{said}");
+    assert!(said.contains(&beside(3)), "{said}");
+    let files = installation.files();
+    assert_eq!(files[&beside(2)], b"theirs as well\n");
+    assert_eq!(files[&beside(3)], b"theirs\n");
+    for number in [2, 3] {
+        std::fs::remove_file(installation.lake().join(beside(number))).unwrap();
+    }
+    assert_complete(&installation, "with a file of somebody else in the way");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_a_table_that_is_edited_before_its_publication_is_noted_is_kept_in_a_store() {
+    for store in [Store::azure(), Store::s3()] {
+        let configuration = configuration(false);
+        let lake = format!("[lakes.main]\n{}\n{configuration}", store.lake(&store.url(), "edited"));
+        let installation = Installation::new(&lake);
+        append(&installation, &first_round());
+        let run = |point: &str| {
+            let mut command = installation.command(&["run"]);
+            command.env("LAKE_KEY", store.secret()).env("LAKEPORT_FAIL_POINT", point).output().unwrap()
+        };
+        // Killed between two requests: published, and what was staged for it not deleted.
+        assert_eq!(run("published-object:1").status.signal(), Some(libc::SIGKILL));
+        let found = below_lake(store.objects("edited").await);
+        let commit = found.iter().rfind(|(key, _)| key.contains("/log/")).unwrap().1;
+        let commit: Value = serde_json::from_slice(commit).unwrap();
+        let is_left = |object: &&Value| {
+            let has = |key: &Value| key.as_str().is_some_and(|key| found.contains_key(key));
+            object["publication"] == "new" && has(&object["key"]) && has(&object["content"]["staged"])
+        };
+        let left = commit["objects"].as_array().unwrap().iter().find(is_left).expect("one is published and staged");
+        let key = left["key"].as_str().unwrap();
+        store.replace("edited", key, Some(b"edited\n".to_vec())).await;
+        let output = run("none:1");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && said.contains("held bytes that lakeport did not write"), "{said}");
+        let after = below_lake(store.objects("edited").await);
+        assert!(after[key] == found[key], "the file is the one that the catalog means");
+        assert_eq!(after[&key.replace(".csv", "-2.csv")], b"edited\n");
+        assert!(!after.keys().any(|key| key.ends_with("-3.csv")), "{:?}", after.keys());
+    }
 }

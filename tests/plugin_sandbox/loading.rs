@@ -86,6 +86,50 @@ fn compiling_ends_at_its_limits() {
 }
 
 #[test]
+fn what_is_inspected_or_compiled_ahead_has_the_limits_of_the_configuration() {
+    let installation = installation(fs::read(test_guests::FILTER).unwrap(), "component = \"1KiB\"");
+    let cache = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = installation.command(arguments);
+        command.env("LAKEPORT_CACHE_DIR", cache.path()).output().unwrap()
+    };
+    for arguments in [&["inspect", "odd.wasm"][..], &["compile", "odd.wasm"]] {
+        let output = run(&[&["plugin"], arguments].concat());
+        assert!(output.status.success(), "under the usual limits: {}", said(&output));
+    }
+    let configured = ["--config", "lakeport.toml"];
+    for arguments in [&["inspect", "odd"][..], &["inspect", "./odd.wasm"], &["compile"], &["compile", "odd.wasm"]] {
+        let output = run(&[&["plugin"], arguments, &configured].concat());
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains("plugin `odd`") && said.contains("limits.component"), "{said}");
+    }
+    let text = fs::read_to_string(installation.path().join("lakeport.toml")).unwrap();
+    installation.write("lakeport.toml", text.replace("1KiB", "4MiB"));
+    let output = run(&["plugin", "compile", "--config", "lakeport.toml"]);
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.lines().any(|line| line.starts_with("odd ")), "{table} {}", said(&output));
+}
+
+#[test]
+fn compiling_keeps_to_a_lower_limit_of_the_system() {
+    let installation = installation(fs::read(test_guests::FILTER).unwrap(), "");
+    let cache = tempfile::tempdir().unwrap();
+    let limited = |kibibytes: &str, command: &str| {
+        let line = format!("ulimit -H -d {kibibytes} && exec \"$0\" plugin {command}");
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &line, LAKEPORT]).current_dir(installation.path()).env("LAKEPORT_CACHE_DIR", cache.path());
+        shell.output().unwrap()
+    };
+    // A gigabyte, where the plugin might take two.
+    let output = limited("1000000", "compile odd.wasm");
+    assert!(output.status.success(), "{}", said(&output));
+    // Nor does who may raise the system's limits do so.
+    let output = limited("12000", "compile-input 2147483648 60 < odd.wasm");
+    assert!(!output.status.success() && said(&output).contains("memory"), "{}", said(&output));
+}
+
+#[test]
 fn a_component_that_was_not_accepted_is_neither_compiled_nor_run() {
     let other = installation(one_large_function(), "");
     other.write("lakeport.lock", format!("[plugins.odd]\nsha256 = \"{}\"\n", "1".repeat(64)));

@@ -12,19 +12,19 @@ use crate::support::lake_folder::{Installation, LAKEPORT};
 
 #[test]
 fn inspecting_tells_what_a_component_asks_for() {
-    let ndjson = lakeport::plugin::inspect(sandbox(), "ndjson").unwrap();
+    let ndjson = lakeport::plugin::inspect(sandbox(), "ndjson", &[]).unwrap();
     assert_eq!((ndjson.kind, ndjson.name.as_str()), (PluginKind::Format, "ndjson"));
     let opened = ndjson.opened.unwrap();
     assert_eq!(opened.columns, ["json(body)"]);
     assert_eq!(opened.file_type.unwrap().extension, "ndjson");
 
-    let tables = lakeport::plugin::inspect(sandbox(), "cdm-csv").unwrap();
+    let tables = lakeport::plugin::inspect(sandbox(), "cdm-csv", &[]).unwrap();
     assert_eq!((tables.kind, tables.tables, ndjson.tables), (PluginKind::Format, true, false));
     let opened = tables.opened.unwrap();
     assert_eq!(opened.columns[0], "text(subject)");
     assert_eq!(opened.file_type.unwrap().extension, "csv");
 
-    let odd = lakeport::plugin::inspect(sandbox(), test_guests::FILTER).unwrap();
+    let odd = lakeport::plugin::inspect(sandbox(), test_guests::FILTER, &[]).unwrap();
     assert_eq!((odd.kind, odd.name.as_str()), (PluginKind::Filter, "test-filter"));
     assert!(odd.opened.is_none(), "it cannot be opened without its mode");
     assert!(odd.imports.iter().any(|import| import.starts_with("wasi:cli/stderr@0.2.")), "{:?}", odd.imports);
@@ -34,7 +34,7 @@ fn inspecting_tells_what_a_component_asks_for() {
 fn compiling_ahead_fills_the_cache() {
     let cache = tempfile::tempdir().unwrap();
     let sandbox = Sandbox::new(Some(cache.path().to_owned()), Compiler::ThisProcess).unwrap();
-    let compiled = lakeport::plugin::compile(&sandbox, &[test_guests::FORMAT.into()]).unwrap();
+    let compiled = lakeport::plugin::compile(&sandbox, &[test_guests::FORMAT.into()], &[]).unwrap();
     let names: Vec<&str> = compiled.iter().map(|compiled| compiled.plugin.as_str()).collect();
     assert_eq!(names, ["avro", "cdm-csv", "enrich", "ndjson", "select", test_guests::FORMAT]);
     assert!(compiled.iter().all(|compiled| compiled.compiled_size > 0));
@@ -70,7 +70,7 @@ fn a_new_plugin_of_each_kind_is_built_by_the_printed_commands_and_runs() {
 
         let component = printed.lines().last().unwrap().strip_prefix("the component: ").unwrap();
         let component = parent.path().join(component);
-        let found = lakeport::plugin::inspect(sandbox(), component.to_str().unwrap()).unwrap();
+        let found = lakeport::plugin::inspect(sandbox(), component.to_str().unwrap(), &[]).unwrap();
         assert_eq!((found.kind, found.name.as_str()), (kind, name.as_str()));
         assert_eq!(found.summary, format!("A {kind} for Lakeport."));
         assert!(found.opened.is_some(), "it has defaults");

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::entry::{Commit, Entry};
+use super::presence::Sign;
 use super::protocol::Slot;
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
@@ -45,15 +46,29 @@ pub async fn read_commits(lake: &Lake, export: &str, partition: &str) -> Result<
     Ok(commits)
 }
 
-/// The nonce and the writer of a partition's newest owner; `None` where it never had one.
+/// The owner that wrote the newest entry of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewestOwner {
+    pub nonce: u128,
+    /// Host and process, for people.
+    pub writer: String,
+    /// `None` where the entry is of an earlier version.
+    pub sign: Option<Sign>,
+}
+
+/// A partition's newest owner; `None` where it never had one.
 ///
 /// # Errors
 /// Of kind `Lake`.
-pub async fn newest_owner(lake: &Lake, export: &str, partition: &str) -> Result<Option<(u128, String)>> {
+pub async fn newest_owner(lake: &Lake, export: &str, partition: &str) -> Result<Option<NewestOwner>> {
     let newest = read_newest(lake, &partition_folder(lake, export, partition), 0).await?;
-    Ok(newest.map(|newest| match newest.entry {
-        Entry::Fence(fence) => (fence.nonce, fence.writer),
-        Entry::Commit(commit) => (commit.nonce, commit.writer),
+    Ok(newest.map(|Newest { entry, time, .. }| {
+        let sign = Sign::of_entry(&entry, time);
+        let (nonce, writer) = match entry {
+            Entry::Fence(fence) => (fence.nonce, fence.writer),
+            Entry::Commit(commit) => (commit.nonce, commit.writer),
+        };
+        NewestOwner { nonce, writer, sign }
     }))
 }
 

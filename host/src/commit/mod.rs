@@ -5,8 +5,7 @@
 //! 3. `partition.rs` carries the protocol out on a lake, whose log `log.rs` reads; `publish.rs` makes a commit's objects visible.
 //! 4. `files.rs` has the files of a span, one for each series, and what the log holds of that.
 //! 5. `stager.rs` stages a span's bytes while it is encoded; `ledger.rs` counts them, and decides what becomes of the files.
-//! 6. `memory.rs` bounds what all exports hold of objects that are read whole.
-//! 7. `health.rs` is a note of how an export is, beside the log; `presence.rs` judges from both whether an owner is at work,
+//! 6. `health.rs` is a note of how an export is, beside the log; `presence.rs` judges from both whether an owner is at work,
 //!    and `process.rs` whether its process still lives.
 //!
 //! `docs/commit-log.md` describes the protocol and what it promises.
@@ -17,7 +16,6 @@ mod health;
 mod ledger;
 pub mod letters;
 mod log;
-mod memory;
 #[cfg(test)]
 mod model;
 mod partition;
@@ -34,7 +32,9 @@ pub use entry::{
 pub use files::{File, FileTable, Published, expected_key};
 pub use health::{Ended, Health, State as HealthState};
 pub use ledger::{Ledger, any_due};
-pub use log::{newest_owner, partition_folder, read_commits, read_last, read_partitions};
+pub use log::{
+    NewestOwner, newest_owner, partition_folder, read_commits, read_last, read_partitions,
+};
 pub use partition::{Draft, Identity, Outcome, Partition, Standing};
 pub use presence::{Author, Sign, at_work};
 pub use stager::{Objects, Piece, Stager, Terms};

@@ -261,10 +261,10 @@ impl Partition {
             }
             Request::Discard { .. } => {
                 let (commit, _) = self.last.as_ref().expect("what was published is the last commit");
-                // A local publication consumes what was staged; a copying one leaves it.
-                let published = commit.objects.iter().filter(|object| object.publication != Publication::Segment);
-                let copied = published.filter_map(Object::staged_key).filter(|_| !self.lake.is_local());
-                self.delete_all(copied.chain(commit.obsolete.iter().map(String::as_str))).await?;
+                // What was staged for anything else is deleted as soon as that is published.
+                let is_catalog = |object: &&Object| matches!(object.publication, Publication::Replace(_));
+                let catalogs = commit.objects.iter().filter(is_catalog).filter_map(Object::staged_key);
+                self.delete_all(catalogs.chain(commit.obsolete.iter().map(String::as_str))).await?;
                 Reply::Done
             }
             Request::SweepOrphans { epoch } => {

@@ -11,12 +11,12 @@
 //! 2. creates a fence in the next slot: from then on no older owner can commit,
 //! 3. publishes the last commit again, in case its owner could not,
 //! 4. sweeps away what dead attempts staged,
-//! 5. then, for each span: creates the commit, checks the boundary, publishes, acknowledges, deletes what was staged,
+//! 5. then, for each span: creates the commit, checks the boundary, publishes, acknowledges, deletes what is superfluous then,
 //! 6. and now and then moves the boundary on and deletes the slots up to it.
 //!
 //! Staged objects carry their owner's epoch, and a sweep touches older epochs only: an owner that was replaced while it swept
-//! must not take away what its successor staged. What is staged is deleted only after it was published, so a commit whose
-//! staged objects are gone is a commit that was published.
+//! must not take away what its successor staged. What is staged is deleted only after it was published, and then at once, so an
+//! object whose staged bytes are gone is one that was published.
 //!
 //! The boundary matters because a deleted slot can be created again: whoever creates one at or before the boundary is an owner
 //! that slept through its own replacement.
@@ -56,11 +56,12 @@ pub enum Request {
     CheckBoundary,
     /// Create `slot` as the waiting span's commit unless it is there: replies as for a fence.
     CreateCommit { slot: Slot, epoch: u64 },
-    /// Make the objects of the commit in `slot` visible, from their pinned bytes: [`Reply::Done`] or [`Reply::Replaced`].
+    /// Make the objects of the commit in `slot` visible, from their pinned bytes, and delete what was staged for each:
+    /// [`Reply::Done`] or [`Reply::Replaced`].
     Publish { slot: Slot },
     /// Tell the source that the commit in `slot` is final: [`Reply::Done`].
     Acknowledge { slot: Slot },
-    /// Delete what the commit in `slot` staged, now that it is published: [`Reply::Done`].
+    /// Delete what the commit in `slot` made superfluous, now that it is published: [`Reply::Done`].
     Discard { slot: Slot },
     /// Delete what owners before `epoch` staged and no commit needs any more: [`Reply::Done`].
     SweepOrphans { epoch: u64 },

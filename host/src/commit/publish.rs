@@ -3,22 +3,27 @@
 //!
 //! Everything here may be run again by a recovery, and at the same time by an owner that was replaced and has not noticed. So
 //! bytes are looked for before they are written once more, and a refusal is followed by a look at the log.
+//!
+//! What was staged for an object is deleted as soon as that is published. So where both are gone, in a recovery, the object was
+//! published and somebody has taken it.
+
+mod catalog;
+mod parts;
+mod taken;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::entry::{Base, Commit, Content, Object, Part, Publication, Series, Tail};
+use super::entry::{Commit, Content, Object, Part, Publication, Series, Tail};
 use super::files::{folder_of, parts_in_lake};
 use super::log::read_newest;
-use super::memory;
 use super::protocol::Slot;
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::lake::{Created, Lake, Meta, Publish, Staged, Version};
-use crate::layout::part_of;
 
 /// How often a store may contradict itself, and how often someone else may take the next part first.
 const ATTEMPTS: u32 = 8;
@@ -125,8 +130,18 @@ impl Publisher<'_> {
                 }
                 Place::Overtaken => return Ok(None),
             }
+            fail::point("published-object");
+            self.delete_staged(object).await?;
         }
         Ok(Some(elsewhere))
+    }
+
+    /// Deletes what was staged for an object that is published. A rename has left nothing of it.
+    async fn delete_staged(&self, object: &Object) -> Result<()> {
+        match object.staged_key() {
+            Some(staged) if object.publication != Publication::Segment => self.lake.delete(staged).await,
+            _ => Ok(()),
+        }
     }
 
     /// Finds out what is still staged, and what is beside the objects that were to be published.
@@ -155,8 +170,10 @@ impl Publisher<'_> {
             },
             (_, Content::Staged(_)) if self.recovers && !known.waits(object) => self.look_after(object).await,
             (Publication::New, Content::Staged(staged)) => {
-                let published = self.lake.publish_new(staged, &whole, &object.key).await?;
-                self.refuse_conflict(object, published).await
+                match self.lake.publish_new(staged, &whole, &object.key).await? {
+                    Publish::Conflict => self.make_room(object, staged).await,
+                    published => self.refuse_conflict(object, published).await,
+                }
             }
             (Publication::Over(expected), Content::Staged(staged)) => {
                 let published = self.lake.publish_over(staged, &whole, &object.key, expected.as_ref()).await?;
@@ -188,178 +205,6 @@ impl Publisher<'_> {
         let Some(part) = object.part() else { return Ok(Place::AsPlanned) };
         let parts = parts_in_lake(self.lake, &part.series).await?.max(part.part + 1);
         Ok(Place::Elsewhere(Elsewhere { planned: part.clone(), found: None, parts }))
-    }
-
-    async fn publish_part(
-        &self,
-        object: &Object,
-        (staged, part): (&str, &Part),
-        known: &Known,
-        siblings: &BTreeSet<u32>,
-    ) -> Result<Place> {
-        let alone = object.alone();
-        // What grows passes through memory where it cannot be renamed.
-        let passes = matches!(object.publication, Publication::Grow { .. }) && !self.lake.is_local();
-        let _held = memory::hold(if passes { object.length } else { 0 }).await;
-        // An earlier attempt may have gone to a later part, and what was in its way may be gone.
-        if let Some(beside) = known.beside.get(folder_of(&part.series))
-            && let Some(there) = self.find(object, staged, (part, alone), beside, siblings).await?
-        {
-            return Ok(Place::Elsewhere(there));
-        }
-        let published = match &object.publication {
-            Publication::Grow { base, .. } => {
-                let expected = base.as_ref().map(|base| &base.version);
-                self.lake.publish_over(staged, &object.staged(), &object.key, expected).await?
-            }
-            _ => self.lake.publish_new(staged, &object.staged(), &object.key).await?,
-        };
-        if let Publish::Published(_) = published {
-            return Ok(Place::AsPlanned);
-        }
-        if self.is_overtaken().await? {
-            return Ok(Place::Overtaken);
-        }
-        if self.lake.head(staged).await?.is_none() {
-            return match self.recovers {
-                true => self.look_after(object).await,
-                false => self.refuse_lost(object),
-            };
-        }
-        if self.has_grown(object).await? {
-            self.warn_of_change(object);
-            return self.lost(object).await;
-        }
-        self.publish_next(object, (staged, part), alone, siblings).await
-    }
-
-    /// Whether the object was published, and somebody has added to it since.
-    async fn has_grown(&self, object: &Object) -> Result<bool> {
-        if self.lake.head(&object.key).await?.is_none_or(|meta| meta.size <= object.length) {
-            return Ok(false);
-        }
-        let beginning = self.lake.get_range(&object.key, 0..object.length).await?;
-        Ok(beginning.is_some_and(|bytes| Staged::of(&bytes) == object.staged()))
-    }
-
-    /// Publishes what is new as the next part that is free.
-    async fn publish_next(
-        &self,
-        object: &Object,
-        (staged, part): (&str, &Part),
-        alone: Alone,
-        siblings: &BTreeSet<u32>,
-    ) -> Result<Place> {
-        for _ in 0..ATTEMPTS {
-            let beside = self.lake.list(folder_of(&part.series)).await?;
-            if let Some(there) = self.find(object, staged, (part, alone), &beside, siblings).await? {
-                return Ok(Place::Elsewhere(there));
-            }
-            let taken = beside.iter().filter_map(|meta| part_of(&part.series, &meta.key)).max();
-            let last = taken.max(siblings.last().copied()).unwrap_or(part.part);
-            let next = Part { part: last.max(part.part) + 1, ..part.clone() };
-            // The log after the list: a later owner that has gone on with what it published is seen in either.
-            if self.is_overtaken().await? {
-                return Ok(Place::Overtaken);
-            }
-            let key = next.key();
-            fail::point("publish-next");
-            let published = match &object.publication {
-                Publication::Grow { .. } => {
-                    let Some(bytes) = self.read_alone(staged, alone).await? else { return self.refuse_lost(object) };
-                    publish_inline(self.lake, &key, &bytes).await?
-                }
-                _ => self.lake.publish_new(staged, &object.staged(), &key).await?,
-            };
-            match published {
-                Publish::Published(_) => {
-                    fail::point("published-next");
-                    let (from, to) = (self.lake.url(&object.key), self.lake.url(&key));
-                    tracing::warn!("`{from}` was moved or edited by someone: what is new is in `{to}`");
-                    return self.settled(part, next.part, staged, alone).await.map(Place::Elsewhere);
-                }
-                Publish::Conflict => {}
-                Publish::Missing if self.is_overtaken().await? => return Ok(Place::Overtaken),
-                Publish::Missing => return self.refuse_lost(object),
-            }
-        }
-        let url = self.lake.url(&object.key);
-        Err(Error::lake(format!("no part after `{url}` can be created: each one is taken before it is written"))
-            .with_help("find out what else writes there and stop it, then run again: the committed bytes are kept"))
-    }
-
-    /// The part in `beside` that holds what is new, where an earlier attempt wrote it. `siblings` hold what is new of others.
-    async fn find(
-        &self,
-        object: &Object,
-        staged: &str,
-        (part, alone): (&Part, Alone),
-        beside: &[Meta],
-        siblings: &BTreeSet<u32>,
-    ) -> Result<Option<Elsewhere>> {
-        let mut pinned = None;
-        for meta in beside.iter().filter(|meta| meta.size == alone.length()) {
-            let Some(number) = part_of(&part.series, &meta.key).filter(|number| *number > part.part) else { continue };
-            if siblings.contains(&number) {
-                continue;
-            }
-            let wanted = match &mut pinned {
-                Some(wanted) => wanted,
-                none => match self.read_alone(staged, alone).await? {
-                    Some(bytes) => none.insert(Staged::of(&bytes)),
-                    None => return Ok(None),
-                },
-            };
-            if self.lake.digest(&meta.key).await?.as_ref() == Some(wanted) {
-                tracing::info!("`{}` holds what is new of `{}`", self.lake.url(&meta.key), object.key);
-                return self.settled(part, number, staged, alone).await.map(Some);
-            }
-        }
-        Ok(None)
-    }
-
-    /// The outcome where `number` holds what is new. What is staged is not needed any more.
-    async fn settled(&self, planned: &Part, number: u32, staged: &str, alone: Alone) -> Result<Elsewhere> {
-        if self.lake.is_local() {
-            self.lake.delete(staged).await?;
-        }
-        let found = Some((number, alone.length()));
-        Ok(Elsewhere { planned: planned.clone(), found, parts: number + 1 })
-    }
-
-    /// Reads what is new from what is staged, behind a header; `None` where it is gone.
-    async fn read_alone(&self, staged: &str, alone: Alone) -> Result<Option<Bytes>> {
-        let Some(object) = self.lake.get(staged).await? else { return Ok(None) };
-        let at = |offset: u64| usize::try_from(offset).map_or(object.bytes.len(), |at| at.min(object.bytes.len()));
-        Ok(Some(match alone.from {
-            0 => object.bytes,
-            from => [&object.bytes[..at(alone.header)], &object.bytes[at(from)..]].concat().into(),
-        }))
-    }
-
-    /// Puts a catalog in the place of what others made of it since it was read.
-    async fn publish_catalog(&self, object: &Object) -> Result<Place> {
-        let (Publication::Replace(expected), Some(staged)) = (&object.publication, object.staged_key()) else {
-            unreachable!("a catalog is staged, and replaces");
-        };
-        let mut expected: Option<Version> = expected.clone();
-        for _ in 0..ATTEMPTS {
-            let published = self.lake.publish_over(staged, &object.staged(), &object.key, expected.as_ref()).await?;
-            if published != Publish::Conflict {
-                return Ok(Place::AsPlanned);
-            }
-            // What the last owner published may have been changed by people since. The next commit tells readers the rest.
-            if self.recovers || self.lake.head(staged).await?.is_none() {
-                self.has_passed_over.store(true, Ordering::Relaxed);
-                return Ok(Place::AsPlanned);
-            }
-            // The version first: what a later owner puts there after this is not what is replaced then.
-            expected = self.lake.head(&object.key).await?.map(|meta| meta.version);
-            if self.is_overtaken().await? {
-                return Ok(Place::Overtaken);
-            }
-        }
-        self.refuse(object).await
     }
 
     async fn refuse_conflict(&self, object: &Object, published: Publish) -> Result<Place> {
@@ -410,20 +255,6 @@ impl Known {
     }
 }
 
-/// What is new of an object: its header, and its bytes from an offset on.
-#[derive(Debug, Clone, Copy)]
-struct Alone {
-    header: u64,
-    from: u64,
-    whole: u64,
-}
-
-impl Alone {
-    fn length(self) -> u64 {
-        self.whole - self.from + if self.from == 0 { 0 } else { self.header }
-    }
-}
-
 impl Object {
     pub(super) fn staged(&self) -> Staged {
         Staged { length: self.length, sha256: self.sha256.clone() }
@@ -441,15 +272,6 @@ impl Object {
         match &self.publication {
             Publication::Part(part) | Publication::Grow { part, .. } => Some(part),
             _ => None,
-        }
-    }
-
-    fn alone(&self) -> Alone {
-        match &self.publication {
-            Publication::Grow { base: Some(Base { length, header, .. }), .. } => {
-                Alone { header: *header, from: *length, whole: self.length }
-            }
-            _ => Alone { header: 0, from: 0, whole: self.length },
         }
     }
 }

@@ -12,7 +12,6 @@ use tokio::sync::{mpsc, watch};
 use super::entry::{Base, Content, Object, Publication, Series, Tail};
 use super::files::{File, Published, parts_in_lake};
 use super::ledger::{Closing, Ending, Fate, FatePublication, Ledger, Seal, staged_key};
-use super::memory;
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::lake::{Lake, Staged, Staging};
@@ -140,14 +139,35 @@ impl Stager {
     async fn relieve(&mut self) -> Result<()> {
         let series = self.series_before().await;
         let most = if self.lake.is_local() { STAGED_LOCAL } else { STAGED_REMOTE };
-        let mut files: Vec<_> = self.open.values_mut().collect();
-        files.sort_by_key(|open| (open.staging.is_none(), Reverse(open.waiting())));
-        for open in files.into_iter().take(most) {
+        let mut files: Vec<_> = self.open.iter().collect();
+        files.sort_by_key(|(_, open)| (open.staging.is_none(), Reverse(open.waiting())));
+        let files: Vec<FileId> = files.into_iter().take(most).map(|(id, _)| *id).collect();
+        for id in files {
+            let open = self.open.get_mut(&id).expect("none is taken out");
             open.stage(&self.lake, &self.terms, &series).await?;
+            if let Some(excess) = self.lake.excess() {
+                self.put_aside(excess).await?;
+            }
         }
         self.waiting = self.open.values().map(OpenFile::waiting).sum();
         self.relieved_at = self.waiting + WAITING;
         Ok(())
+    }
+
+    /// Moves `bytes` to the lake of what is staged and still in memory since it is less than a part: the largest first, of as many files
+    /// as it takes.
+    async fn put_aside(&mut self, bytes: u64) -> Result<()> {
+        let staged = self.open.values_mut().filter_map(|open| open.staging.as_mut());
+        let mut staged: Vec<_> = staged.filter(|staging| staging.in_memory() > 0).collect();
+        staged.sort_unstable_by_key(|staging| Reverse(staging.in_memory()));
+        let mut moved = 0;
+        let largest = staged.into_iter().take_while(|staging| {
+            let is_wanted = moved < bytes;
+            moved += staging.in_memory();
+            is_wanted
+        });
+        let largest: Vec<_> = largest.map(Staging::put_aside).collect();
+        stream::iter(largest).buffer_unordered(AT_ONCE).try_collect().await
     }
 
     /// The state of the files after the commit before, once that is published.
@@ -232,7 +252,7 @@ impl OpenFile {
                 let mut staging = lake.stage(&staged_key(&terms.folder, self.file.id)).await?;
                 let state = before.get(&self.file.series);
                 let tail = state.and_then(|state| state.growing(terms.mode, &terms.format));
-                let _held = memory::hold(tail.map_or(0, |tail| tail.length)).await;
+                let _held = lake.hold(tail.map_or(0, |tail| tail.length)).await;
                 if let Some(tail) = tail
                     && let Some((base, bytes)) = read_base(lake, &self.file.series, tail, &self.header).await?
                 {
@@ -340,39 +360,4 @@ fn pinned(key: String, staged: String, whole: Staged, rows: u64, publication: Pu
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::files::FileTable;
-    use super::*;
-
-    #[tokio::test]
-    async fn few_files_are_staged_while_a_span_is_encoded_and_all_when_it_ends() {
-        const FILES: usize = 2_000;
-        let lake = Lake::with_store(Arc::new(object_store::memory::InMemory::new()), "stager", "_lakeport");
-        let terms = Terms { mode: Files::Rolling, format: "f".into(), folder: "stage".into() };
-        let (_sender, published) = watch::channel(Published { number: 0, series: Arc::default() });
-        let mut stager = Stager::new(lake.clone(), terms, published, 1);
-        let (table, mut ledger) = (FileTable::new("e", "p"), Ledger::default());
-        let files: Vec<_> = (0..FILES).map(|number| table.file(&format!("{number}/{{part}}"), 0)).collect();
-        let rows = Bytes::from(vec![b'x'; 3 * WAITING / FILES]);
-        let mut relieved = 0;
-        for round in 0..3 {
-            for file in &files {
-                ledger.add(file, 1, rows.len());
-                stager.take(Piece::Rows(file.clone(), rows.clone()));
-                if stager.waiting > stager.relieved_at {
-                    stager.relieve().await.unwrap();
-                    relieved += 1;
-                    let staged = stager.open.values().filter(|open| open.staging.is_some()).count();
-                    assert!(staged <= STAGED_REMOTE, "{staged} in round {round}");
-                }
-            }
-        }
-        assert!(relieved > 1 && relieved < 100, "{relieved} times");
-        let objects = stager.finish(ledger, (0, 0), None).await.unwrap();
-        assert_eq!((objects.objects.len(), objects.rows), (FILES, 3 * FILES as u64));
-        for object in objects.objects {
-            let Content::Staged(staged) = object.content else { panic!("files are staged") };
-            assert_eq!(lake.get(&staged).await.unwrap().unwrap().bytes.len(), 3 * rows.len());
-        }
-    }
-}
+mod tests;

@@ -49,9 +49,9 @@ pub(super) struct LocalLake {
     next: AtomicU64,
 }
 
-/// What a hard link found.
+/// What became of giving a file another name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Linked {
+pub(super) enum Named {
     Done,
     /// The new name is taken.
     Exists,
@@ -125,9 +125,9 @@ impl LocalLake {
             let outcome = written.and_then(|()| lake.link(&temporary, &file));
             let removed = std::fs::remove_file(&temporary);
             match outcome? {
-                Linked::Done => removed.map(|()| Created::Created),
-                Linked::Exists => removed.map(|()| Created::Exists),
-                Linked::Gone => {
+                Named::Done => removed.map(|()| Created::Created),
+                Named::Exists => removed.map(|()| Created::Exists),
+                Named::Gone => {
                     Err(io::Error::new(ErrorKind::NotFound, "the temporary file was removed by someone else"))
                 }
             }
@@ -188,19 +188,36 @@ impl LocalLake {
     }
 
     /// Gives the complete, synced file `from` the new name `to` as well, durably.
-    pub(super) fn link(&self, from: &FsPath, to: &FsPath) -> io::Result<Linked> {
+    fn link(&self, from: &FsPath, to: &FsPath) -> io::Result<Named> {
         if !self.prepare(from, to)? {
-            return Ok(Linked::Gone);
+            return Ok(Named::Gone);
         }
-        let linked = with_parents(to, Some(from), Some(&self.log), || std::fs::hard_link(from, to));
-        match linked {
-            Ok(()) => sync_folder_of(to).map(|()| Linked::Done),
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(Linked::Exists),
-            Err(e) if e.kind() == ErrorKind::NotFound && !from.try_exists()? => Ok(Linked::Gone),
-            // What file systems without hard links say to a user who has every permission.
-            Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::EOPNOTSUPP | libc::EMLINK)) => {
-                Err(io::Error::new(ErrorKind::Unsupported, e))
-            }
+        self.name(from, to, || hard_link(from, to))
+    }
+
+    /// Renames the complete, synced file `from` to `to`, durably, where nothing has that name. Folders that are empty then are removed.
+    pub(super) fn rename_new(&self, from: &FsPath, to: &FsPath) -> io::Result<Named> {
+        if !self.prepare(from, to)? {
+            return Ok(Named::Gone);
+        }
+        let named = self.move_aside(from, to)?;
+        if named == Named::Done {
+            self.remove_empty_folders_of(from);
+        }
+        Ok(named)
+    }
+
+    /// Renames a file that may be anybody's, and leaves its mode as it is.
+    pub(super) fn move_aside(&self, from: &FsPath, to: &FsPath) -> io::Result<Named> {
+        self.name(from, to, || rename_where_free(from, to))
+    }
+
+    /// Gives `from` a new name by `operation`, durably.
+    fn name(&self, from: &FsPath, to: &FsPath, operation: impl Fn() -> io::Result<()>) -> io::Result<Named> {
+        match with_parents(to, Some(from), Some(&self.log), operation) {
+            Ok(()) => sync_folder_of(to).map(|()| Named::Done),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(Named::Exists),
+            Err(e) if e.kind() == ErrorKind::NotFound && !from.try_exists()? => Ok(Named::Gone),
             Err(e) => Err(e),
         }
     }
@@ -268,6 +285,38 @@ impl LocalLake {
             }
         }
     }
+}
+
+/// Gives a file a second name where nothing has it.
+fn hard_link(from: &FsPath, to: &FsPath) -> io::Result<()> {
+    std::fs::hard_link(from, to).map_err(|e| match e.raw_os_error() {
+        // What file systems without hard links say to a user who has every permission.
+        Some(libc::EPERM | libc::EOPNOTSUPP | libc::EMLINK) => io::Error::new(ErrorKind::Unsupported, e),
+        _ => e,
+    })
+}
+
+/// Renames a file where nothing has the new name: at once, or by a link where the file system knows no such rename.
+fn rename_where_free(from: &FsPath, to: &FsPath) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::ffi::CString;
+        use std::os::unix::ffi::OsStrExt;
+
+        let path = |path: &FsPath| CString::new(path.as_os_str().as_bytes());
+        let (old, new) = (path(from)?, path(to)?);
+        let (here, flags) = (libc::AT_FDCWD, libc::RENAME_NOREPLACE);
+        // SAFETY: both pointers are to strings that end in a null byte and outlive the call.
+        if unsafe { libc::syscall(libc::SYS_renameat2, here, old.as_ptr(), here, new.as_ptr(), flags) } == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if !matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP)) {
+            return Err(error);
+        }
+    }
+    hard_link(from, to)?;
+    remove_if_present(from)
 }
 
 /// Asks the system to bring what was written to the disk by and by, so that little is left for the sync at the end.

@@ -10,6 +10,7 @@
 //! - What a call reported as done is durable: in the store, or on the disk (file and folder synced).
 //! - A lost race is a value ([`Created`], [`Publish`]); errors are of [`crate::Kind::Lake`] and carry no credential.
 
+mod budget;
 mod clock;
 mod credentials;
 mod direct;
@@ -19,6 +20,7 @@ pub mod faulty;
 mod http;
 mod local;
 mod metadata;
+mod pending;
 mod probe;
 mod provision;
 mod publish;
@@ -43,6 +45,7 @@ use tokio::sync::watch;
 
 use crate::plan::{LakePlan, Location};
 use crate::{Error, Result};
+use budget::Budget;
 use clock::StoreClock;
 use credentials::Renewable;
 use direct::AzureDelete;
@@ -73,6 +76,8 @@ pub struct Lake {
     log_folder: Arc<str>,
     writable: bool,
     clock: StoreClock,
+    /// Shared by everything that writes to this lake.
+    budget: Arc<Budget>,
     /// How long a request that fails for a reason that may pass is made again.
     retry_for: Duration,
     retries: Arc<Retries>,
@@ -217,6 +222,7 @@ impl Lake {
             azure,
             credential,
             flavor,
+            budget: Budget::of(&base),
             base: base.into(),
             log_folder: log_folder.into(),
             writable,
@@ -431,6 +437,15 @@ impl Lake {
             (Some(local), None) => self.publish_new_local(local, staged_key, staged, key).await,
             (Some(local), Some(expected)) => self.publish_over_local(local, staged_key, staged, key, expected).await,
             (None, _) => self.publish_over_remote(staged_key, staged, key, expected).await,
+        }
+    }
+
+    /// Keeps what `key` holds under the free key `to` as well; in a local lake it is moved there.
+    pub async fn set_aside(&self, key: &str, to: &str) -> Result<Publish> {
+        self.check_writable("move", key)?;
+        match &self.local {
+            Some(local) => self.set_aside_local(local, key, to).await,
+            None => self.set_aside_remote(key, to).await,
         }
     }
 

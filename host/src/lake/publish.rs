@@ -17,7 +17,7 @@ use object_store::{
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::local::{self, Linked, LocalLake};
+use super::local::{self, LocalLake, Named};
 use super::store::Flavor;
 use super::{Lake, Publish, Staged, Version, found};
 use crate::{Error, Result};
@@ -104,15 +104,35 @@ impl Lake {
         };
         let (from, to) = self.files(local, staged_key, key)?;
         let lake = local.clone();
-        let linked = local::blocking(move || lake.link(&from, &to)).await;
-        let publish = match linked.map_err(|e| self.io_error("publish", key, e))? {
-            Linked::Done => Publish::Published(version),
-            Linked::Exists | Linked::Gone => self.without_staged(staged, key).await?,
-        };
-        if matches!(publish, Publish::Published(_)) {
-            self.delete(staged_key).await?;
+        let renamed = local::blocking(move || lake.rename_new(&from, &to)).await;
+        match renamed.map_err(|e| self.io_error("publish", key, e))? {
+            Named::Done => Ok(Publish::Published(version)),
+            Named::Exists | Named::Gone => {
+                let publish = self.without_staged(staged, key).await?;
+                if matches!(publish, Publish::Published(_)) {
+                    self.delete(staged_key).await?;
+                }
+                Ok(publish)
+            }
         }
-        Ok(publish)
+    }
+
+    pub(super) async fn set_aside_local(&self, local: &Arc<LocalLake>, key: &str, to: &str) -> Result<Publish> {
+        let (from, to_file) = self.files(local, key, to)?;
+        let lake = local.clone();
+        let moved = local::blocking(move || lake.move_aside(&from, &to_file)).await;
+        Ok(match moved.map_err(|e| self.io_error("move", key, e))? {
+            Named::Done => Publish::Published(Version::unknown()),
+            Named::Exists => Publish::Conflict,
+            Named::Gone => Publish::Missing,
+        })
+    }
+
+    pub(super) async fn set_aside_remote(&self, key: &str, to: &str) -> Result<Publish> {
+        match self.digest(key).await? {
+            Some(theirs) => self.publish_new_remote(key, &theirs, to).await,
+            None => Ok(Publish::Missing),
+        }
     }
 
     pub(super) async fn publish_over_local(

@@ -1,4 +1,5 @@
-//! Bytes on their way into an object that waits to be published: hashed as they pass, in memory up to one part.
+//! Bytes on their way into an object that waits to be published: hashed as they pass, in memory up to one part, or less where the
+//! open objects of the lake have too much there.
 //!
 //! Remote: one PUT where everything fits into a part, else a multipart upload. Local: a file, written and hashed on a
 //! blocking thread while the caller makes the next bytes.
@@ -14,12 +15,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
+use super::budget::Open;
+use super::pending::Pending;
 use super::upload::{PART, Upload};
 use super::{Lake, local};
 use crate::Result;
 
 /// What is handed to the disk at once: large enough that the hand-over costs nothing, small enough to stay in the cache.
-const LOCAL_WRITE: usize = 1 << 20;
+const LOCAL_WRITE: u64 = 1 << 20;
 
 /// Bytes that are in the lake under their staged name, pinned by their hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,8 +49,6 @@ pub struct Staging {
     key: String,
     path: Path,
     length: u64,
-    buffer: Vec<Bytes>,
-    buffered: usize,
     sink: Sink,
 }
 
@@ -56,10 +57,13 @@ enum Sink {
     /// `writing`: none after a write has failed.
     Local {
         file: PathBuf,
+        buffer: Vec<Bytes>,
+        buffered: Open,
         writing: Option<JoinHandle<io::Result<HashedFile>>>,
     },
     Remote {
         hasher: Sha256,
+        pending: Pending,
         upload: Option<Upload>,
     },
 }
@@ -84,17 +88,18 @@ impl HashedFile {
 impl Staging {
     pub(super) async fn begin(lake: Lake, key: String, path: Path) -> Result<Staging> {
         let sink = match &lake.local {
-            None => Sink::Remote { hasher: Sha256::new(), upload: None },
+            None => Sink::Remote { hasher: Sha256::new(), pending: Pending::new(&lake, &key), upload: None },
             Some(root) => {
                 let file = root.file(&path).map_err(|e| lake.io_error("stage", &key, e))?;
                 let (opened, root) = (file.clone(), root.clone());
                 let writing = tokio::task::spawn_blocking(move || {
                     Ok(HashedFile { file: root.open_staged(&opened)?, hasher: Sha256::new() })
                 });
-                Sink::Local { file, writing: Some(writing) }
+                let buffered = Open::new(lake.budget.clone());
+                Sink::Local { file, buffer: Vec::new(), buffered, writing: Some(writing) }
             }
         };
-        Ok(Staging { lake, key, path, length: 0, buffer: Vec::new(), buffered: 0, sink })
+        Ok(Staging { lake, key, path, length: 0, sink })
     }
 
     /// Appends `bytes`; waits while too much is on its way.
@@ -103,39 +108,62 @@ impl Staging {
             return Ok(());
         }
         self.length += bytes.len() as u64;
-        self.buffered += bytes.len();
-        let limit = match &mut self.sink {
-            Sink::Local { .. } => LOCAL_WRITE,
-            Sink::Remote { hasher, upload } => {
+        let written = match &mut self.sink {
+            Sink::Local { buffer, buffered, .. } => {
+                buffered.add(bytes.len());
+                buffer.push(bytes);
+                match buffered.bytes() > LOCAL_WRITE {
+                    true => self.flush_local().await,
+                    false => Ok(()),
+                }
+            }
+            Sink::Remote { hasher, pending, .. } => {
                 hasher.update(&bytes);
-                // An upload that has begun keeps what is less than a part.
-                if upload.is_some() { 0 } else { PART }
+                pending.push(bytes);
+                self.send_parts().await
             }
         };
-        self.buffer.push(bytes);
-        match self.buffered > limit {
-            true => self.flush().await.map_err(|e| self.lake.error("stage", &self.key, e)),
-            false => Ok(()),
+        written.map_err(|e| self.lake.error("stage", &self.key, e))
+    }
+
+    /// How many bytes it has in memory that are not on their way.
+    pub fn in_memory(&self) -> u64 {
+        match &self.sink {
+            Sink::Local { buffered, .. } => buffered.bytes(),
+            Sink::Remote { pending, .. } => pending.in_memory(),
         }
     }
 
-    async fn flush(&mut self) -> object_store::Result<()> {
-        let chunks = std::mem::take(&mut self.buffer);
-        self.buffered = 0;
-        match &mut self.sink {
-            Sink::Local { writing, .. } => {
-                let file = joined(writing).await.map_err(as_store_error)?;
-                *writing = Some(tokio::task::spawn_blocking(move || file.write(chunks)));
-            }
-            Sink::Remote { upload, .. } => {
-                let upload = match upload {
-                    Some(upload) => upload,
-                    None => upload.insert(Upload::begin(&self.lake, &self.key, &self.path).await?),
-                };
-                for chunk in chunks {
-                    upload.write(chunk).await?;
-                }
-            }
+    /// Moves what it has in memory to the lake, though it is less than a part.
+    pub async fn put_aside(&mut self) -> Result<()> {
+        let moved = match &mut self.sink {
+            Sink::Local { .. } => self.flush_local().await,
+            Sink::Remote { pending, .. } => pending.put_aside().await,
+        };
+        moved.map_err(|e| self.lake.error("stage", &self.key, e))
+    }
+
+    /// Hands what is buffered to the disk.
+    async fn flush_local(&mut self) -> object_store::Result<()> {
+        let Sink::Local { buffer, buffered, writing, .. } = &mut self.sink else { return Ok(()) };
+        let file = joined(writing).await.map_err(as_store_error)?;
+        let chunks = std::mem::take(buffer);
+        buffered.remove(chunks.iter().map(Bytes::len).sum());
+        *writing = Some(tokio::task::spawn_blocking(move || file.write(chunks)));
+        Ok(())
+    }
+
+    /// Sends the parts that are complete. An object of one part is put at the end, with one request.
+    async fn send_parts(&mut self) -> object_store::Result<()> {
+        let Sink::Remote { pending, upload, .. } = &mut self.sink else { return Ok(()) };
+        while pending.length() > PART || upload.is_some() && pending.length() == PART {
+            let upload = match upload {
+                Some(upload) => upload,
+                None => upload.insert(Upload::begin(&self.lake, &self.key, &self.path).await?),
+            };
+            let room = upload.room().await?;
+            upload.send(pending.take(PART).await?, room);
+            pending.clean().await?;
         }
         Ok(())
     }
@@ -149,12 +177,11 @@ impl Staging {
     }
 
     async fn complete(&mut self) -> object_store::Result<String> {
-        let many_parts = matches!(&self.sink, Sink::Remote { upload: Some(_), .. });
-        if many_parts || self.lake.is_local() {
-            self.flush().await?;
+        if self.lake.is_local() {
+            self.flush_local().await?;
         }
         match &mut self.sink {
-            Sink::Local { file, writing } => {
+            Sink::Local { file, writing, .. } => {
                 let HashedFile { file: written, hasher } = joined(writing).await.map_err(as_store_error)?;
                 let file = file.clone();
                 let synced = local::blocking(move || {
@@ -164,15 +191,22 @@ impl Staging {
                 synced.await.map_err(as_store_error)?;
                 Ok(hex::encode(hasher.finalize()))
             }
-            Sink::Remote { hasher, upload } => {
+            Sink::Remote { hasher, pending, upload } => {
                 match upload.take() {
-                    Some(upload) => upload.finish().await?,
+                    Some(mut upload) => {
+                        if pending.length() > 0 {
+                            let room = upload.room().await?;
+                            upload.send(pending.take(PART).await?, room);
+                        }
+                        upload.finish().await?;
+                    }
                     None => {
-                        let bytes = PutPayload::from_iter(self.buffer.drain(..));
+                        let bytes = PutPayload::from_iter(pending.take(PART).await?);
                         let put = || self.lake.store.put(&self.path, bytes.clone());
                         self.lake.request("stage", &self.key, put).await?;
                     }
                 };
+                pending.clean().await?;
                 Ok(hex::encode(std::mem::take(hasher).finalize()))
             }
         }
@@ -181,13 +215,18 @@ impl Staging {
     /// Gives up; leaves nothing behind.
     pub async fn abort(self) -> Result<()> {
         let aborted = match self.sink {
-            Sink::Local { file, mut writing } => {
+            Sink::Local { file, mut writing, .. } => {
                 // That a write failed no longer matters.
                 let _ = joined(&mut writing).await;
                 local::blocking(move || local::remove_if_present(&file)).await.map_err(as_store_error)
             }
-            Sink::Remote { upload: Some(upload), .. } => upload.abort().await,
-            Sink::Remote { upload: None, .. } => Ok(()),
+            Sink::Remote { upload, mut pending, .. } => {
+                let aborted = match upload {
+                    Some(upload) => upload.abort().await,
+                    None => Ok(()),
+                };
+                aborted.and(pending.clean().await)
+            }
         };
         aborted.map_err(|e| self.lake.error("stop staging", &self.key, e))
     }

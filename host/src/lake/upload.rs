@@ -6,7 +6,7 @@ use bytes::Bytes;
 use object_store::multipart::PartId;
 use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt, PutPayload, Result};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
 use super::store::PartStore;
@@ -19,16 +19,10 @@ pub(super) const PART: usize = 8 << 20;
 /// Parts of one object on their way at once.
 const IN_FLIGHT: usize = 4;
 
-/// Parts of all objects of the process on their way at once: what they hold in memory does not grow with the files.
-static BUDGET: std::sync::LazyLock<Arc<Semaphore>> = std::sync::LazyLock::new(|| Arc::new(Semaphore::new(32)));
-
 /// An object that is being uploaded in parts. One that is dropped leaves parts behind, which the store's own rules remove.
 #[derive(Debug)]
 pub(super) struct Upload {
     target: Arc<Target>,
-    /// What is not sent yet, less than a part.
-    buffer: Vec<Bytes>,
-    buffered: usize,
     length: u64,
     begun: usize,
     sending: JoinSet<Result<(usize, PartId)>>,
@@ -50,42 +44,23 @@ impl Upload {
         let store = lake.parts.clone().ok_or_else(no_parts)?;
         let id = lake.request("stage", key, || store.create_multipart(path)).await?;
         let target = Target { lake: lake.clone(), store, key: key.to_owned(), path: path.clone(), id };
-        Ok(Upload {
-            target: Arc::new(target),
-            buffer: Vec::new(),
-            buffered: 0,
-            length: 0,
-            begun: 0,
-            sending: JoinSet::new(),
-            sent: Vec::new(),
-        })
+        Ok(Upload { target: Arc::new(target), length: 0, begun: 0, sending: JoinSet::new(), sent: Vec::new() })
     }
 
-    /// Appends `bytes`; waits while too much is on its way.
-    pub(super) async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
-        self.length += bytes.len() as u64;
-        while self.buffered + bytes.len() >= PART {
-            self.buffer.push(bytes.split_to(PART - self.buffered));
-            self.send().await?;
-        }
-        if !bytes.is_empty() {
-            self.buffered += bytes.len();
-            self.buffer.push(bytes);
-        }
-        Ok(())
-    }
-
-    /// Sends what is in the buffer as the next part.
-    async fn send(&mut self) -> Result<()> {
+    /// Waits until one more part may be on its way.
+    pub(super) async fn room(&mut self) -> Result<OwnedSemaphorePermit> {
         while self.sending.len() >= IN_FLIGHT {
             self.one_sent().await?;
         }
-        let permit = BUDGET.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let bytes = PutPayload::from_iter(std::mem::take(&mut self.buffer));
-        self.buffered = 0;
+        Ok(self.target.lake.budget.part().await)
+    }
+
+    /// Sends the next part: `PART` bytes, or the last ones.
+    pub(super) fn send(&mut self, bytes: Vec<Bytes>, permit: OwnedSemaphorePermit) {
+        self.length += bytes.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+        let bytes = PutPayload::from_iter(bytes);
         self.sending.spawn(self.target.clone().put(self.begun, bytes, permit));
         self.begun += 1;
-        Ok(())
     }
 
     async fn one_sent(&mut self) -> Result<bool> {
@@ -99,11 +74,8 @@ impl Upload {
         }
     }
 
-    /// Sends the rest, and makes the object of all parts.
+    /// Makes the object of all parts.
     pub(super) async fn finish(mut self) -> Result<()> {
-        if self.buffered > 0 {
-            self.send().await?;
-        }
         while self.one_sent().await? {}
         self.sent.sort_unstable_by_key(|(number, _)| *number);
         let parts: Vec<_> = self.sent.into_iter().map(|(_, part)| part).collect();

@@ -19,6 +19,12 @@ use crate::plan::Limits;
 
 /// Threads that compile one component. Each takes memory of its own.
 const THREADS: u64 = 4;
+/// How the system's calls name a resource.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+type Resource = libc::c_int;
+
 /// Bytes of a compiler's message.
 const MESSAGE: u64 = 2048;
 /// How often a running compiler is looked at.
@@ -130,12 +136,15 @@ fn explain(name: &str, status: ExitStatus, message: &str, limits: &Limits) -> Er
     }
     // What the allocator says, and what the system says of threads and mappings.
     if message.contains("memory allocation of") || message.to_lowercase().contains("cannot allocate memory") {
-        let limit = bytes(limits.compile_memory);
+        let of_process = hard_limit(libc::RLIMIT_DATA).unwrap_or(libc::RLIM_INFINITY);
+        let (limit, raise) = match of_process < limits.compile_memory {
+            true => (of_process, String::from("the limit of this process (`ulimit -H -d`)")),
+            false => (limits.compile_memory, format!("`limits.compile-memory` of plugin `{name}`")),
+        };
+        let limit = bytes(limit);
         let error =
             Error::config(format!("plugin `{name}` cannot be compiled: it took more memory than its limit of {limit}"));
-        return error.with_help(format!(
-            "build it with smaller functions, or raise `limits.compile-memory` of plugin `{name}`"
-        ));
+        return error.with_help(format!("build it with smaller functions, or raise {raise}"));
     }
     match message.strip_prefix("error: ") {
         Some(message) => cannot(name, message),
@@ -173,11 +182,23 @@ fn limit(memory: u64, seconds: u64) -> io::Result<()> {
         (libc::RLIMIT_CPU, seconds, seconds.saturating_add(5)),
         (libc::RLIMIT_CORE, 0, 0),
     ] {
-        let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+        // Nobody but a superuser may raise what the system has set.
+        let most = hard_limit(resource)?;
+        let limit = libc::rlimit { rlim_cur: soft.min(most), rlim_max: hard.min(most) };
         // SAFETY: the pointer is to a value of the type that the call expects, which outlives it.
         if unsafe { libc::setrlimit(resource, &raw const limit) } != 0 {
             return Err(io::Error::last_os_error());
         }
     }
     Ok(())
+}
+
+/// What this process may have at most of a resource.
+fn hard_limit(resource: Resource) -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a value of the type that the call expects, which outlives it.
+    match unsafe { libc::getrlimit(resource, &raw mut limit) } {
+        0 => Ok(limit.rlim_max),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

@@ -57,7 +57,7 @@ pub struct InspectedFileType {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Compiled {
-    /// A built-in plugin's name, or a path.
+    /// Its name, or a path.
     pub plugin: String,
     pub digest: String,
     /// Bytes of the component, and of its compiled form.
@@ -65,10 +65,15 @@ pub struct Compiled {
     pub compiled_size: u64,
 }
 
-/// A built-in plugin by its name, any other by its path.
-fn plan(plugin: &str) -> PluginPlan {
+/// A plugin of `configured`, by its name or path; else a built-in one by its name, or any other by its path, under the usual limits.
+fn plan(plugin: &str, configured: &[Arc<PluginPlan>]) -> PluginPlan {
     let path = Path::new(plugin);
-    let origin = match built_in_names().any(|name| name == plugin) && !path.exists() {
+    let is_file = path.exists();
+    let is_it = |known: &&Arc<PluginPlan>| !is_file && known.name == plugin || is_at(known, path);
+    if let Some(known) = configured.iter().find(is_it) {
+        return PluginPlan::clone(known);
+    }
+    let origin = match built_in_names().any(|name| name == plugin) && !is_file {
         true => PluginOrigin::BuiltIn,
         false => PluginOrigin::Path(path.to_owned()),
     };
@@ -79,12 +84,22 @@ fn plan(plugin: &str) -> PluginPlan {
     PluginPlan { name, origin, limits: Limits::default() }
 }
 
-/// Loads a component, by a built-in plugin's name or by path, and asks it about itself.
+/// Whether a plugin is loaded from the file at `path`.
+fn is_at(plugin: &PluginPlan, path: &Path) -> bool {
+    let file = |path: &Path| std::fs::canonicalize(path).ok();
+    match &plugin.origin {
+        PluginOrigin::Path(own) => own == path || file(own).is_some_and(|own| file(path) == Some(own)),
+        PluginOrigin::BuiltIn => false,
+    }
+}
+
+/// Loads a component, by the name of a plugin that is built in or `configured`, or by path, and asks it about itself. What is
+/// configured has its limits.
 ///
 /// # Errors
 /// As for [`Sandbox::load`].
-pub fn inspect(sandbox: &Sandbox, plugin: &str) -> Result<Inspection> {
-    let plan = plan(plugin);
+pub fn inspect(sandbox: &Sandbox, plugin: &str, configured: &[Arc<PluginPlan>]) -> Result<Inspection> {
+    let plan = plan(plugin, configured);
     let loaded = sandbox.load(&plan)?;
     let opened = match loaded.check_config(&json!({})) {
         Ok(()) => open(sandbox, plan, &loaded).ok(),
@@ -148,29 +163,31 @@ fn column(request: &ColumnRequest) -> String {
     }
 }
 
-/// Compiles components into the sandbox's cache: the built-in ones, and those in `files`.
+/// Compiles components into the sandbox's cache: the built-in ones, those of `configured` plugins under their limits, and those in
+/// `files`.
 ///
 /// # Errors
 /// Of kind `Config` where the sandbox has no cache; otherwise as for [`Sandbox::load`].
-pub fn compile(sandbox: &Sandbox, files: &[PathBuf]) -> Result<Vec<Compiled>> {
+pub fn compile(sandbox: &Sandbox, files: &[PathBuf], configured: &[Arc<PluginPlan>]) -> Result<Vec<Compiled>> {
     let Some(cache) = sandbox.cache() else {
         return Err(Error::config("there is no folder to keep compiled plugins in")
             .with_help("set LAKEPORT_CACHE_DIR to a folder that this user may write to"));
     };
-    let built_in = built_in_names().map(|name| (name.to_owned(), plan(name)));
-    let files = files.iter().map(|path| {
-        let shown = path.display().to_string();
+    let built_in = built_in_names().map(|name| plan(name, &[]));
+    let by_path = configured.iter().filter(|plugin| plugin.origin != PluginOrigin::BuiltIn);
+    let others = files.iter().filter(|path| !configured.iter().any(|plugin| is_at(plugin, path)));
+    let others = others.map(|path| {
         let origin = PluginOrigin::Path(path.clone());
-        (shown.clone(), PluginPlan { name: shown, origin, limits: Limits::default() })
+        PluginPlan { name: path.display().to_string(), origin, limits: Limits::default() }
     });
-    built_in
-        .chain(files)
-        .map(|(shown, plan)| {
-            let loaded = sandbox.load(&plan)?;
+    let plugins = built_in.chain(by_path.map(|plugin| PluginPlan::clone(plugin))).chain(others);
+    plugins
+        .map(|plan| {
+            let (loaded, plugin) = (sandbox.load(&plan)?, plan.name);
             let compiled_size = cache.size(loaded.component.engine(), &loaded.sha256).ok_or_else(|| {
-                Error::config(format!("the compiled form of plugin `{shown}` could not be kept; the log says why"))
+                Error::config(format!("the compiled form of plugin `{plugin}` could not be kept; the log says why"))
             })?;
-            Ok(Compiled { plugin: shown, digest: loaded.digest.clone(), size: loaded.size, compiled_size })
+            Ok(Compiled { plugin, digest: loaded.digest.clone(), size: loaded.size, compiled_size })
         })
         .collect()
 }

@@ -21,11 +21,11 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::watch;
 
-use super::Session;
 use super::notes::Notes;
+use super::{Session, open_for_run};
 use crate::commit::letters;
 use crate::commit::{
-    Author, Commit, Content, Draft, Identity, Object, Outcome, Partition, Publication, Series, SpanEntry, Totals,
+    Author, Commit, Content, Draft, Identity, Object, Outcome, Part, Partition, Publication, Series, SpanEntry, Totals,
     partition_folder, read_commits, read_last,
 };
 use crate::error::{Error, Kind, Result};
@@ -126,9 +126,10 @@ impl Session {
         notes: Arc<Notes>,
     ) -> ExportReport {
         let mut whole = ExportReport { export: export.name.clone(), ..ExportReport::default() };
-        let began = match self.run_beside(&export, &mut whole, (tables, live, stop.clone()), &notes.hold).await {
+        let running = (live.clone(), stop.clone());
+        let began = match self.run_beside(&export, &mut whole, (tables, live, stop), &notes.hold).await {
             Ok((folder, beside, last)) => {
-                self.replace(&export, (&folder, &beside), last, &mut whole, (&notes.hold, stop)).await
+                self.replace(&export, (&folder, &beside), last, &mut whole, (&notes.hold, running)).await
             }
             Err(error) => Err(error.context("nothing was replaced")),
         };
@@ -165,14 +166,14 @@ impl Session {
         (tables, live, stop): (Tables, Arc<Live>, watch::Receiver<bool>),
         hold: &HoldSender,
     ) -> Result<(String, Arc<ExportPlan>, Commit)> {
-        let own = Lake::open(&export.lake).await?;
+        let own = open_for_run(&export.lake, &live, &stop).await?;
         self.take_over(&own, export, (hold, stop.clone())).await?;
         let mut session = self.clone();
         session.options.follow = false;
         for attempt in 0..2 {
             let folder = folder(&own, export).await?;
             let beside = &Arc::new(beside(export, &folder));
-            let lake = Lake::open(&beside.lake).await?;
+            let lake = open_for_run(&beside.lake, &live, &stop).await?;
             let notes = Arc::new(Notes::new(&session, beside.clone()));
             if let Some(last) = last(&lake, beside).await?
                 && (last.configuration != pipeline::configuration_of(beside)
@@ -229,19 +230,20 @@ impl Session {
         (folder, beside): (&str, &ExportPlan),
         new: Commit,
         report: &mut ExportReport,
-        (hold, stop): (&HoldSender, watch::Receiver<bool>),
+        (hold, (live, stop)): (&HoldSender, (Arc<Live>, watch::Receiver<bool>)),
     ) -> Result<()> {
-        let lake = Lake::open(&export.lake).await?;
+        let lake = open_for_run(&export.lake, &live, &stop).await?;
+        let beside_lake = open_for_run(&beside.lake, &live, &stop).await?;
         let mut partition = self.take_over(&lake, export, (hold, stop)).await?;
         let before = Before::look_up(&lake, export).await?;
         for key in &before.edited {
             report.warnings.push(format!("`{}` was edited by someone and stays as it is", lake.url(key)));
         }
-        let beside_lake = Lake::open(&beside.lake).await?;
         let parts = |series: &str| before.parts.get(series).copied().unwrap_or(0);
         let place = |meta: &Meta| {
             let (series, part) = export.path.parts_of(&export.name, &meta.key)?;
-            Some((meta.key.clone(), part_key(&series, parts(&series) + part)))
+            let part = Part { part: parts(&series) + part, series };
+            Some((meta.key.clone(), part.key(), Publication::Part(part)))
         };
         let mut moves = Vec::new();
         let made = files(&beside_lake).await?;
@@ -256,9 +258,10 @@ impl Session {
         let own_letters = letters::folder(&partition_folder(&lake, &export.name, &export.partition));
         for meta in beside_lake.list(&beside_letters).await? {
             let name = meta.key.strip_prefix(&beside_letters).unwrap_or_default().to_owned();
-            moves.push((meta.key, format!("{own_letters}{name}")));
+            moves.push((meta.key, format!("{own_letters}{name}"), Publication::New));
         }
-        let objects = stream::iter(moves).map(|(from, key)| object(&beside_lake, folder, from, key));
+        let objects =
+            stream::iter(moves).map(|(from, key, publication)| object(&beside_lake, folder, from, (key, publication)));
         let objects: Vec<_> = objects.buffered(AT_ONCE).try_collect().await?;
         let last = partition.last();
         let now = self.surroundings.clock.now();
@@ -339,7 +342,12 @@ async fn files(lake: &Lake) -> Result<Vec<Meta>> {
 }
 
 /// Describes a file of the lake beside as an object that waits to be published at `key`.
-async fn object(beside: &Lake, folder: &str, from: String, key: String) -> Result<Object> {
+async fn object(
+    beside: &Lake,
+    folder: &str,
+    from: String,
+    (key, publication): (String, Publication),
+) -> Result<Object> {
     let gone = || Error::lake(format!("`{}` is gone", beside.url(&from)));
     let staged = beside.digest(&from).await?.ok_or_else(gone)?;
     Ok(Object {
@@ -348,7 +356,7 @@ async fn object(beside: &Lake, folder: &str, from: String, key: String) -> Resul
         length: staged.length,
         sha256: staged.sha256,
         rows: 0,
-        publication: Publication::New,
+        publication,
     })
 }
 

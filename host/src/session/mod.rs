@@ -14,7 +14,7 @@ use crate::clock::Surroundings;
 use crate::error::{Error, Result};
 use crate::lake::{Created, Lake};
 use crate::pipeline::{self, Job, Options, Tables};
-use crate::plan::{ExportPlan, Plan, PluginPlan, PluginUse};
+use crate::plan::{ExportPlan, LakePlan, Plan, PluginPlan, PluginUse};
 use crate::plugin::lock::{Lock, Pinned};
 use crate::plugin::{Loaded, PluginKind, Sandbox};
 use crate::source::Source;
@@ -84,7 +84,7 @@ impl Session {
             let (session, loading) = (self.clone(), export.clone());
             let plugins = tokio::task::spawn_blocking(move || session.load(&loading)).await;
             let plugins = plugins.map_err(|e| Error::internal(format!("loading plugins died: {e}")))??;
-            let lake = Lake::open(&export.lake).await?.for_run(live.retries.clone(), ending);
+            let lake = open_for_run(&export.lake, &live, &ending).await?;
             keep_plugins(&lake, plugins.values()).await?;
             Ok((plugins, lake))
         };
@@ -185,6 +185,11 @@ impl Session {
         }
         Ok(plugins)
     }
+}
+
+/// Opens a lake for a run: its retries are counted and shown in `live`, and its waits end with `stop`.
+async fn open_for_run(plan: &LakePlan, live: &Live, stop: &watch::Receiver<bool>) -> Result<Lake> {
+    Ok(Lake::open(plan).await?.for_run(live.retries.clone(), stop.clone()))
 }
 
 /// Keeps every plugin that ever wrote to a lake in it, by its digest.

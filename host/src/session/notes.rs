@@ -7,10 +7,10 @@ use chrono::{DateTime, Utc};
 
 use super::Session;
 use crate::clock::Surroundings;
-use crate::commit::{Author, Ended, Health, HealthState, at_work, newest_owner};
+use crate::commit::{Author, Ended, Health, HealthState, NewestOwner, at_work, newest_owner};
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
-use crate::pipeline::{HoldSender, HoldState};
+use crate::pipeline::{Hold, HoldSender, HoldState};
 use crate::plan::ExportPlan;
 
 /// How long a note may take: the store may be what failed.
@@ -108,17 +108,10 @@ impl Notes {
         let (lake, hold) = (self.lake().await?, self.hold.get());
         let before = Health::read(&lake, &self.export.name, &self.export.partition).await?;
         let is_held = hold.state.is_held();
-        if before.as_ref().is_some_and(|before| before.owner != Some(hold.owner)) {
-            let is_owner = is_held
-                && newest_owner(&lake, &self.export.name, &self.export.partition)
-                    .await?
-                    .is_some_and(|(owner, _)| owner == hold.owner);
-            let other = at_work(None, before.as_ref(), lake.now());
-            let is_overtaken = is_held && !is_owner && state != HealthState::Replaced;
-            if is_overtaken || !is_owner && other.is_some() {
-                tracing::info!(export = self.export.name, "another process runs this export: what it notes stays");
-                return Ok(());
-            }
+        let newest = newest_owner(&lake, &self.export.name, &self.export.partition).await?;
+        if is_anothers(&hold, state, newest.as_ref(), before.as_ref(), lake.now()) {
+            tracing::info!(export = self.export.name, "another process runs this export: what it notes stays");
+            return Ok(());
         }
         let ended = (!is_at_work && is_held)
             .then_some(Ended { owner: hold.owner, is_published: hold.state == HoldState::Published });
@@ -179,6 +172,82 @@ impl Notes {
     }
 }
 
+/// Whether the note belongs to another run: to a newer owner, or to one that is at work, as its log or its own note tells.
+fn is_anothers(
+    hold: &Hold,
+    state: HealthState,
+    newest: Option<&NewestOwner>,
+    before: Option<&Health>,
+    now: DateTime<Utc>,
+) -> bool {
+    let Some(newest) = newest else { return at_work(None, before, now).is_some() };
+    if newest.nonce == hold.owner {
+        return false;
+    }
+    // Until the fence of one that takes over stands, the newest owner is the one before it.
+    let is_owner = matches!(hold.state, HoldState::Committing | HoldState::Published);
+    let is_overtaken = is_owner && state != HealthState::Replaced;
+    is_overtaken || at_work(newest.sign.as_ref(), before, now).is_some()
+}
+
 fn now(surroundings: &Surroundings) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(surroundings.clock.now()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commit::Sign;
+
+    const NOW: i64 = 10_000;
+
+    /// A run of a process on another machine gave a sign of life so many seconds ago.
+    fn newest(nonce: u128, ago: i64) -> NewestOwner {
+        let author = Author { process: None, interval: 60 };
+        let sign = Sign { owner: nonce, writer: "other:1".into(), author, time: time(NOW - ago) };
+        NewestOwner { nonce, writer: "other:1".into(), sign: Some(sign) }
+    }
+
+    fn time(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn note(owner: u128, ago: i64) -> Health {
+        let author = Some(Author { process: None, interval: 60 });
+        let noted = Some(time(NOW - ago));
+        let (state, since, writer) = (HealthState::Healthy, time(0), "other:1".into());
+        Health { state, since, reason: None, writer, owner: Some(owner), author, ended: None, noted }
+    }
+
+    fn yields(state: HoldState, newest: Option<NewestOwner>, before: Option<Health>) -> bool {
+        let hold = Hold { owner: 1, state };
+        is_anothers(&hold, HealthState::Failed, newest.as_ref(), before.as_ref(), time(NOW))
+    }
+
+    #[test]
+    fn a_run_that_does_not_own_the_export_leaves_the_note_to_the_one_that_commits() {
+        let standby = || HoldState::StandingBy(newest(2, 5).sign.unwrap());
+        for state in [HoldState::Looking, standby()] {
+            // An owner with much to commit renews no note: it has none, an old one, or one of a run before it.
+            for before in [None, Some(note(2, 3_000)), Some(note(1, 5))] {
+                assert!(yields(state.clone(), Some(newest(2, 5)), before));
+            }
+            assert!(yields(state.clone(), Some(newest(2, 3_000)), Some(note(2, 5))), "it has nothing to commit");
+            assert!(!yields(state.clone(), Some(newest(2, 3_000)), Some(note(2, 3_000))), "it is silent");
+            assert!(!yields(state, None, None), "there never was an owner");
+        }
+    }
+
+    #[test]
+    fn an_owner_notes_until_another_one_takes_over() {
+        for state in [HoldState::TakingOver, HoldState::Committing, HoldState::Published] {
+            assert!(!yields(state.clone(), Some(newest(1, 3_000)), Some(note(2, 5))), "of the one before it");
+            assert!(yields(state.clone(), Some(newest(2, 5)), Some(note(1, 5))));
+            let is_overtaken = yields(state.clone(), Some(newest(2, 3_000)), Some(note(1, 3_000)));
+            assert_eq!(is_overtaken, state != HoldState::TakingOver, "the fence may not stand yet");
+        }
+        let hold = Hold { owner: 1, state: HoldState::Published };
+        let replaced = |ago| is_anothers(&hold, HealthState::Replaced, Some(&newest(2, ago)), None, time(NOW));
+        assert!(!replaced(3_000) && replaced(5), "that it was replaced is news where nobody is at work");
+    }
 }

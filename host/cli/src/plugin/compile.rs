@@ -11,6 +11,8 @@ use lakeport::telemetry::{Align, Table};
 /// Run it when an image is built, with the environment variable LAKEPORT_CACHE_DIR set as it will be for runs.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    pub configured: super::Configured,
     /// Components, .wasm files
     #[arg(value_name = "COMPONENT", value_hint = clap::ValueHint::FilePath)]
     pub components: Vec<PathBuf>,

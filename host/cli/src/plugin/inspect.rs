@@ -8,7 +8,9 @@ use lakeport::telemetry::human::{bytes, printable};
 /// Show a component's kind, settings, columns, imports, size and digest
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The component, a .wasm file, or a built-in plugin's name
+    #[command(flatten)]
+    pub configured: super::Configured,
+    /// The component, a .wasm file, or a plugin's name
     #[arg(value_name = "COMPONENT", value_hint = clap::ValueHint::FilePath)]
     pub component: String,
     /// Print one JSON object

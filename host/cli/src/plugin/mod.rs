@@ -1,9 +1,14 @@
 //! `lakeport plugin`: what plugin authors and those who trust plugins need.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::{log_warnings, written};
+use super::{log_warnings, variable_or_stand_in, written};
+use lakeport::config;
 use lakeport::error::Result;
+use lakeport::plan::{ExportPlan, PluginPlan};
 use lakeport::plugin::{self, Compiler, Sandbox};
 
 pub mod accept;
@@ -31,6 +36,24 @@ pub struct CompileInput {
     pub seconds: u64,
 }
 
+/// The configuration whose plugins and their limits count, of commands that can do without one.
+#[derive(Debug, clap::Args)]
+pub struct Configured {
+    /// A configuration: its plugins have the limits that it gives them. Without it, all have the usual ones
+    #[arg(long, value_name = "CONFIG", value_hint = clap::ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+}
+
+impl Configured {
+    /// Every plugin that an export of the configuration uses, once.
+    fn plugins(&self) -> Result<Vec<Arc<PluginPlan>>> {
+        let Some(path) = &self.config else { return Ok(Vec::new()) };
+        let plan = config::load(path, &variable_or_stand_in)?;
+        let used = plan.exports.iter().flat_map(ExportPlan::plugins).map(|used| (&used.plugin.name, &used.plugin));
+        Ok(used.collect::<BTreeMap<_, _>>().into_values().cloned().collect())
+    }
+}
+
 impl Command {
     /// Whether errors and results are JSON.
     pub fn json(&self) -> bool {
@@ -44,8 +67,14 @@ impl Command {
 /// Does what was asked; results go to `out`.
 pub fn run(command: &Command, out: &mut dyn Write) -> Result<()> {
     let text = match command {
-        Command::Inspect(args) => inspect::render(&plugin::inspect(&sandbox()?, &args.component)?, args.json),
-        Command::Compile(args) => compile::render(&plugin::compile(&sandbox()?, &args.components)?),
+        Command::Inspect(args) => {
+            let configured = args.configured.plugins()?;
+            inspect::render(&plugin::inspect(&sandbox()?, &args.component, &configured)?, args.json)
+        }
+        Command::Compile(args) => {
+            let configured = args.configured.plugins()?;
+            compile::render(&plugin::compile(&sandbox()?, &args.components, &configured)?)
+        }
         Command::Accept(args) => accept::render(&accept::accept(&sandbox()?, args)?),
         Command::New(args) => new::render(&plugin::scaffold(&args.into, &args.name, args.kind.into())?),
         Command::CompileInput(args) => {

@@ -43,6 +43,8 @@ enum Mutant {
     MovesOnThoughReplaced,
     /// Looks at the log before it lists the parts, and not after.
     DoesNotLookAgain,
+    /// Deletes what it staged once its whole commit is published, and not once the file is.
+    KeepsWhatItStaged,
     /// Deletes what it staged though another owner has to publish it.
     DiscardsThoughReplaced,
     /// Writes the whole file once more as the next part, not only what is new.

@@ -31,6 +31,8 @@ pub(super) enum Step {
     ReadLogAgain(u8),
     /// Create this part.
     Create(u8),
+    /// Delete what was staged for what is published.
+    DeleteStaged,
 }
 
 impl Model {
@@ -65,18 +67,18 @@ impl Model {
                     self.look_after(world, process);
                     return Ok(Some(Reply::Done));
                 }
+                process.step = Step::Put;
                 if self.mutant != Mutant::MovesOnTwice
                     && let Some(part) = self.find(world, &commit)
                 {
-                    self.settle(world, process, part);
-                    return Ok(Some(Reply::Done));
+                    self.settle(process, part);
                 }
-                process.step = Step::Put;
             }
             Step::Put => {
                 let there = world.files.get(&commit.part);
                 if there.is_some_and(|file| !file.is_edited && file.content == commit.content) {
-                    return Ok(Some(Reply::Done));
+                    process.step = Step::DeleteStaged;
+                    return Ok(None);
                 }
                 let found = there.map(|file| (file.version, file.is_edited));
                 let is_as_expected = match (self.publishing, commit.base) {
@@ -87,7 +89,8 @@ impl Model {
                 };
                 if world.staged.contains(&commit.staged) && is_as_expected {
                     self.write(world, commit.part, &commit, commit.content.clone(), slot)?;
-                    return Ok(Some(Reply::Done));
+                    process.step = Step::DeleteStaged;
+                    return Ok(None);
                 }
                 process.step = Step::ReadLog;
             }
@@ -107,8 +110,8 @@ impl Model {
                 if self.mutant != Mutant::MovesOnTwice
                     && let Some(part) = self.find(world, &commit)
                 {
-                    self.settle(world, process, part);
-                    return Ok(Some(Reply::Done));
+                    self.settle(process, part);
+                    return Ok(None);
                 }
                 let last = world.files.keys().max().copied().unwrap_or(0);
                 process.step = Step::ReadLogAgain(last.max(commit.part) + 1);
@@ -129,7 +132,13 @@ impl Model {
                     }
                     None => self.write(world, part, &commit, alone, slot)?,
                 }
-                self.settle(world, process, part);
+                self.settle(process, part);
+            }
+            Step::DeleteStaged => {
+                if self.mutant != Mutant::KeepsWhatItStaged {
+                    world.staged.remove(&commit.staged);
+                }
+                world.unsettled.remove(&slot);
                 return Ok(Some(Reply::Done));
             }
         }
@@ -148,10 +157,9 @@ impl Model {
         next.files.insert(free, File { content: Vec::new(), version: 0, is_edited: true });
         out.push(next);
         for (part, file) in &world.files {
-            // What is published and still staged cannot be told from what is not published, once it is moved or edited: a crash
-            // just then would publish it again. `docs/commit-log.md` says so.
-            let is_settled = world.staged.iter().all(|(_, _, slot)| *slot != file.version);
-            if file.is_edited || !is_settled {
+            // Between two requests, one right after the other, what is published is still staged, and cannot be told from what is not
+            // published once it is moved or edited: a crash just then would publish it again. `docs/commit-log.md` says so.
+            if file.is_edited || world.unsettled.contains(&file.version) {
                 continue;
             }
             let mut next = world.clone();
@@ -192,11 +200,9 @@ impl Model {
     }
 
     /// Notes where the bytes are.
-    fn settle(&self, world: &mut World, process: &mut Process, part: u8) {
+    fn settle(&self, process: &mut Process, part: u8) {
+        process.step = Step::DeleteStaged;
         let commit = process.known.as_mut().expect("it is being published");
-        if self.publishing == Publishing::Rename {
-            world.staged.remove(&commit.staged);
-        }
         let length = commit.content.len() - commit.base.map_or(0, |(length, _)| length);
         let parts = commit.state.parts.max(part + 1);
         commit.state = State { parts, tail: commit.state.tail.map(|_| (part, length)) };
@@ -228,6 +234,8 @@ impl Model {
         }
         if self.publishing == Publishing::Rename {
             world.staged.remove(&commit.staged);
+        } else {
+            world.unsettled.insert(slot);
         }
         world.files.insert(part, File { content, version: slot, is_edited: false });
         Ok(())

@@ -109,6 +109,11 @@ fn deleting_what_a_successor_has_to_publish_is_caught() {
 }
 
 #[test]
+fn deleting_what_was_staged_only_after_the_whole_commit_is_caught() {
+    assert_caught_with_a_user(Mutant::KeepsWhatItStaged, "doubled");
+}
+
+#[test]
 fn repeating_the_base_in_the_next_part_is_caught() {
     assert_caught_with_a_user(Mutant::RepeatsTheBase, "doubled");
 }

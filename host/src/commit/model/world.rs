@@ -74,6 +74,8 @@ pub(super) struct World {
     pub(super) staged: BTreeSet<StagedName>,
     /// By part.
     pub(super) files: BTreeMap<u8, File>,
+    /// Commits whose file is published, and of which nothing was deleted since that was staged.
+    pub(super) unsettled: BTreeSet<Slot>,
     /// What a user moved away.
     pub(super) moved: Vec<Vec<Output>>,
     /// How often the user may still interfere.
@@ -106,6 +108,7 @@ impl World {
             log: BTreeMap::new(),
             staged: BTreeSet::new(),
             files: BTreeMap::new(),
+            unsettled: BTreeSet::new(),
             acknowledged: 0,
             ended: 0,
             processes: Vec::new(),

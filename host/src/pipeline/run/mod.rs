@@ -111,10 +111,10 @@ pub async fn run(job: Job) -> ExportReport {
     // is the one before it.
     if let Err(Error { kind: Kind::Lake | Kind::Fenced, .. }) = &result
         && matches!(hold.get().state, HoldState::Committing | HoldState::Published)
-        && let Ok(Some((owner, writer))) = newest_owner(&lake, &name, &partition).await
-        && owner != nonce
+        && let Ok(Some(newest)) = newest_owner(&lake, &name, &partition).await
+        && newest.nonce != nonce
     {
-        result = Err(overtaken(Some(&writer)));
+        result = Err(overtaken(Some(&newest.writer)));
     }
     let mut report = counts.borrow().clone();
     if result.is_ok() && judges && is_mostly_refused(report.records_read, refused) {
