@@ -65,7 +65,7 @@ fn a_run_that_fails_is_noted_until_one_ends_well() {
 
 #[test]
 fn a_follower_that_is_stopped_before_it_tries_again_has_failed() {
-    let installation = Installation::exporting("in.ndjson", "");
+    let installation = Installation::exporting("in.ndjson", "flush = { every = \"20ms\" }");
     installation.write("in.ndjson", signals(10));
     installation.write("lake/_lakeport/signals/0/stage", "");
     let following = Following::start(&installation);
