@@ -287,9 +287,10 @@ fn what_beginning_anew_waits_for_is_counted_and_shown() {
     // Growing files are put; what replaces those of before is copied.
     job.outage.set(Mode::LoseResponse { method: "PUT", header: "x-amz-copy-source" });
     let output = run(&["run", "--again", "signals", "--yes", "--json"]);
-    assert_eq!(job.outage.hits(), 1);
+    // Some are on their way at once.
+    let lost = job.outage.hits();
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(summary["exports"][0]["retries"], 1, "{summary}");
+    assert!(lost > 0 && summary["exports"][0]["retries"] == lost, "{lost}: {summary}");
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(log.contains("waiting for the store, retrying for"), "{log}");
     assert_eq!(job.ids().len(), 20, "once each");

@@ -116,7 +116,7 @@ fn compiling_keeps_to_a_lower_limit_of_the_system() {
     let installation = installation(fs::read(test_guests::FILTER).unwrap(), "");
     let cache = tempfile::tempdir().unwrap();
     let limited = |kibibytes: &str, command: &str| {
-        let line = format!("ulimit -H -d {kibibytes} && exec \"$0\" plugin {command}");
+        let line = format!("ulimit -d {kibibytes} && exec \"$0\" plugin {command}");
         let mut shell = std::process::Command::new("sh");
         shell.args(["-c", &line, LAKEPORT]).current_dir(installation.path()).env("LAKEPORT_CACHE_DIR", cache.path());
         shell.output().unwrap()
