@@ -265,6 +265,8 @@ fn a_file_that_somebody_puts_where_one_of_a_table_is_to_be_gives_way_and_is_kept
     for number in [2, 3] {
         std::fs::remove_file(installation.lake().join(beside(number))).unwrap();
     }
+    installation.write("lakeport.toml", configuration(true));
+    installation.run_ok(&["run", "--quiet"]);
     assert_complete(&installation, "with a file of somebody else in the way");
 }
 

@@ -130,7 +130,6 @@ impl Publisher<'_> {
                 }
                 Place::Overtaken => return Ok(None),
             }
-            fail::point("published-object");
             self.delete_staged(object).await?;
         }
         Ok(Some(elsewhere))
@@ -139,7 +138,10 @@ impl Publisher<'_> {
     /// Deletes what was staged for an object that is published. A rename has left nothing of it.
     async fn delete_staged(&self, object: &Object) -> Result<()> {
         match object.staged_key() {
-            Some(staged) if object.publication != Publication::Segment => self.lake.delete(staged).await,
+            Some(staged) if object.publication != Publication::Segment => {
+                fail::point("published-object");
+                self.lake.delete(staged).await
+            }
             _ => Ok(()),
         }
     }
