@@ -376,7 +376,8 @@ async fn goes_on_in_a_store(store: &Store) {
             has(&object["key"]) && !has(&object["content"]["staged"])
         };
         let taken: Vec<_> = all.iter().filter(is_taken).map(|object| object["key"].as_str().unwrap()).collect();
-        assert!(taken.len() >= 20 && taken.len() < all.len(), "{} of {} files", taken.len(), all.len());
+        // Sixteen are on their way at a time.
+        assert!(taken.len() >= 5 && taken.len() < all.len(), "{} of {} files", taken.len(), all.len());
         for key in taken {
             store.replace(&far.bucket, &format!("moved/{key}"), Some(found[key].clone())).await;
             store.replace(&far.bucket, key, None).await;
