@@ -115,9 +115,9 @@ async fn an_upload_in_parts_survives_an_outage_and_a_lost_completion() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lake_whose_store_is_away_takes_no_memory_from_another() {
     let server = Server::moto();
-    let outage = Outage::before(&server.url());
-    let away = Lake::open(&plan(s3(&outage), 300)).await.unwrap();
-    let Location::S3 { bucket, region, credential, .. } = s3(&outage) else { panic!("it is in S3") };
+    let proxy = Proxy::before(&server.url());
+    let away = Lake::open(&plan(s3(&proxy), 300)).await.unwrap();
+    let Location::S3 { bucket, region, credential, .. } = s3(&proxy) else { panic!("it is in S3") };
     let endpoint = Some(server.url());
     let there = Location::S3 { bucket, region, credential, prefix: "other".into(), endpoint };
     let there = Lake::open(&plan(there, 300)).await.unwrap();
@@ -130,7 +130,7 @@ async fn a_lake_whose_store_is_away_takes_no_memory_from_another() {
         staging.write(bytes.slice(..9 << 20)).await.unwrap();
         begun.push(staging);
     }
-    outage.set(Mode::Unavailable);
+    proxy.set(Mode::Unavailable);
     for mut staging in begun {
         let bytes = bytes.slice(9 << 20..);
         waiting.spawn(async move {
@@ -139,7 +139,7 @@ async fn a_lake_whose_store_is_away_takes_no_memory_from_another() {
         });
     }
     let held = away.hold(u64::MAX).await;
-    wait_until("they wait", || outage.hits() > 32);
+    wait_until("they wait", || proxy.hits() > 32);
     let commits = async {
         for number in 0..3 {
             let key = format!("s/{number}");
@@ -154,7 +154,7 @@ async fn a_lake_whose_store_is_away_takes_no_memory_from_another() {
     tokio::time::timeout(Duration::from_secs(60), commits).await.expect("the other lake goes on");
     assert!(waiting.try_join_next().is_none(), "the first one waits all the while");
     drop(held);
-    outage.set(Mode::Pass);
+    proxy.set(Mode::Pass);
     while let Some(staged) = waiting.join_next().await {
         assert_eq!(staged.unwrap(), Staged::of(&bytes));
     }
@@ -285,10 +285,10 @@ fn what_beginning_anew_waits_for_is_counted_and_shown() {
     };
     run(&["run", "--quiet"]);
     // Growing files are put; what replaces those of before is copied.
-    job.outage.set(Mode::LoseResponse { method: "PUT", header: "x-amz-copy-source" });
+    job.proxy.set(Mode::LoseResponse { method: "PUT", header: "x-amz-copy-source" });
     let output = run(&["run", "--again", "signals", "--yes", "--json"]);
     // Some are on their way at once.
-    let lost = job.outage.hits();
+    let lost = job.proxy.hits();
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(lost > 0 && summary["exports"][0]["retries"] == lost, "{lost}: {summary}");
     let log = String::from_utf8_lossy(&output.stderr);
