@@ -5,6 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -165,9 +166,17 @@ pub fn records_of(path: &str, bytes: &[u8]) -> Vec<Value> {
     bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(json).collect()
 }
 
-/// One compile cache for all tests.
-pub fn cache() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("compile-cache")
+/// One compile cache for all tests, with the built-in plugins in it from the start: a process that is killed while it compiles them
+/// leaves nothing to the next one, so what a test finds that kills by the clock would depend on how fast the machine is.
+pub fn cache() -> &'static Path {
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compile-cache");
+        let compiled = Command::new(LAKEPORT).args(["plugin", "compile"]).env("LAKEPORT_CACHE_DIR", &folder).output();
+        let compiled = compiled.unwrap();
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+        folder
+    });
+    &FOLDER
 }
 
 fn collect(folder: &Path, root: &Path, files: &mut BTreeMap<String, Vec<u8>>) {

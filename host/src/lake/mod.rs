@@ -440,15 +440,6 @@ impl Lake {
         }
     }
 
-    /// Keeps what `key` holds under the free key `to` as well; in a local lake it is moved there.
-    pub async fn set_aside(&self, key: &str, to: &str) -> Result<Publish> {
-        self.check_writable("move", key)?;
-        match &self.local {
-            Some(local) => self.set_aside_local(local, key, to).await,
-            None => self.set_aside_remote(key, to).await,
-        }
-    }
-
     /// Removes what killed processes left of unfinished local creates.
     async fn sweep(&self) -> Result<()> {
         match &self.local {

@@ -117,22 +117,22 @@ impl Lake {
         }
     }
 
-    pub(super) async fn set_aside_local(&self, local: &Arc<LocalLake>, key: &str, to: &str) -> Result<Publish> {
-        let (from, to_file) = self.files(local, key, to)?;
-        let lake = local.clone();
-        let moved = local::blocking(move || lake.move_aside(&from, &to_file)).await;
+    /// Keeps what `key` holds under the free key `to` as well; in a local lake it is moved there.
+    pub async fn set_aside(&self, key: &str, to: &str) -> Result<Publish> {
+        self.check_writable("move", key)?;
+        let Some(local) = self.local.clone() else {
+            return match self.digest(key).await? {
+                Some(theirs) => self.publish_new_remote(key, &theirs, to).await,
+                None => Ok(Publish::Missing),
+            };
+        };
+        let (from, to) = self.files(&local, key, to)?;
+        let moved = local::blocking(move || local.move_aside(&from, &to)).await;
         Ok(match moved.map_err(|e| self.io_error("move", key, e))? {
             Named::Done => Publish::Published(Version::unknown()),
             Named::Exists => Publish::Conflict,
             Named::Gone => Publish::Missing,
         })
-    }
-
-    pub(super) async fn set_aside_remote(&self, key: &str, to: &str) -> Result<Publish> {
-        match self.digest(key).await? {
-            Some(theirs) => self.publish_new_remote(key, &theirs, to).await,
-            None => Ok(Publish::Missing),
-        }
     }
 
     pub(super) async fn publish_over_local(

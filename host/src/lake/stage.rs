@@ -63,7 +63,7 @@ enum Sink {
     },
     Remote {
         hasher: Sha256,
-        pending: Pending,
+        pending: Box<Pending>,
         upload: Option<Upload>,
     },
 }
@@ -88,7 +88,7 @@ impl HashedFile {
 impl Staging {
     pub(super) async fn begin(lake: Lake, key: String, path: Path) -> Result<Staging> {
         let sink = match &lake.local {
-            None => Sink::Remote { hasher: Sha256::new(), pending: Pending::new(&lake, &key), upload: None },
+            None => Sink::Remote { hasher: Sha256::new(), pending: Box::new(Pending::new(&lake, &key)), upload: None },
             Some(root) => {
                 let file = root.file(&path).map_err(|e| lake.io_error("stage", &key, e))?;
                 let (opened, root) = (file.clone(), root.clone());

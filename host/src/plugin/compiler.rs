@@ -19,16 +19,16 @@ use crate::plan::Limits;
 
 /// Threads that compile one component. Each takes memory of its own.
 const THREADS: u64 = 4;
+/// Bytes of a compiler's message.
+const MESSAGE: u64 = 2048;
+/// How often a running compiler is looked at.
+const POLL: Duration = Duration::from_millis(5);
+
 /// How the system's calls name a resource.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 type Resource = libc::__rlimit_resource_t;
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 type Resource = libc::c_int;
-
-/// Bytes of a compiler's message.
-const MESSAGE: u64 = 2048;
-/// How often a running compiler is looked at.
-const POLL: Duration = Duration::from_millis(5);
 
 /// Where components are compiled that come from a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
