@@ -174,6 +174,7 @@ fn help_explains_every_command() {
         "check ",
         "status ",
         "dead-letters ",
+        "replay ",
         "inspect ",
         "tables ",
         "tables link ",

@@ -32,6 +32,7 @@ mod plugin_sandbox;
 mod postgres;
 mod properties;
 mod readme;
+mod replay;
 mod rotations;
 mod serve;
 mod solution;

@@ -41,6 +41,7 @@ pub fn export(configuration: &Path) -> lakeport::Result<ExportReport> {
                 follow: false,
                 full: Vec::new(),
                 again: Vec::new(),
+                replay: None,
                 when_owned: WhenOwned::default(),
                 trust_clock: false,
                 lanes: std::thread::available_parallelism().map_or(1, usize::from),

@@ -27,7 +27,7 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// `lakeport run --follow` at work; dropping it ends it.
-pub struct Following(Option<Child>);
+pub struct Following(pub Option<Child>);
 
 impl Following {
     /// Starts to follow.

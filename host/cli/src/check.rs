@@ -170,6 +170,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
             follow: false,
             full: Vec::new(),
             again: Vec::new(),
+            replay: None,
             when_owned: WhenOwned::Refuse,
             trust_clock: false,
             lanes: 1,

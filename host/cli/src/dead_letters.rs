@@ -1,6 +1,6 @@
 //! `lakeport dead-letters`: the records that were refused, and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,8 +14,8 @@ use serde_json::json;
 use super::run::only;
 use super::{Config, written};
 use lakeport::clock::Surroundings;
-use lakeport::commit::letters::{self, Letter};
-use lakeport::commit::{partition_folder, read_partitions};
+use lakeport::commit::letters::{self, Letter, Selection};
+use lakeport::commit::{partition_folder, read_last, read_partitions};
 use lakeport::error::{Error, Result};
 use lakeport::lake::Lake;
 use lakeport::record::DeadLetter;
@@ -40,8 +40,14 @@ pub struct Args {
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
     /// Those only that were refused since this time: RFC 3339, or so long ago as `2h`
-    #[arg(long, value_name = "TIME", value_parser = since)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     pub since: Option<DateTime<Utc>>,
+    /// Those only that were refused before this time: RFC 3339, or so long ago as `2h`
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub until: Option<DateTime<Utc>>,
+    /// Those that `lakeport replay` has exported, instead of those that are left
+    #[arg(long)]
+    pub replayed: bool,
     /// Count the records by reason, and show none of them
     #[arg(long, conflicts_with = "raw")]
     pub by_reason: bool,
@@ -51,7 +57,7 @@ pub struct Args {
 }
 
 /// A point in time, or how long ago it was.
-fn since(text: &str) -> std::result::Result<DateTime<Utc>, String> {
+pub fn time(text: &str) -> std::result::Result<DateTime<Utc>, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());
     }
@@ -80,19 +86,25 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
 
 fn show(args: &Args, out: &mut dyn Write) -> Result<()> {
     let plan = only(args.config.load()?, &args.exports)?;
+    let selection = Selection { reason: args.reason.clone(), since: args.since, until: args.until };
+    let folder_of = if args.replayed { letters::replayed_folder } else { letters::folder };
     let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
     super::runtime()?.block_on(async {
         for export in &plan.exports {
             let lake = Lake::open_read_only(&export.lake).await?;
             for partition in read_partitions(&lake, &export.name).await? {
-                let folder = letters::folder(&partition_folder(&lake, &export.name, &partition));
-                for object in lake.list(&folder).await? {
+                let folder = folder_of(&partition_folder(&lake, &export.name, &partition));
+                // What a replay has made superfluous may not be deleted yet.
+                let last = read_last(&lake, &export.name, &partition).await?;
+                let obsolete: BTreeSet<String> = last.into_iter().flat_map(|(_, commit)| commit.obsolete).collect();
+                let objects = lake.list(&folder).await?.into_iter();
+                for object in objects.filter(|object| !obsolete.contains(&object.key)) {
                     let bytes = lake.get(&object.key).await?.map(|object| object.bytes).unwrap_or_default();
                     for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                         let letter: Letter = serde_json::from_slice(line).map_err(|e| {
                             Error::lake(format!("`{}` holds a line that is no dead letter: {e}", lake.url(&object.key)))
                         })?;
-                        if !args.wants(&letter) {
+                        if !selection.takes(&letter) {
                             continue;
                         }
                         match args.by_reason {
@@ -137,14 +149,6 @@ pub enum Form {
 }
 
 impl Args {
-    /// Returns whether a dead letter matches `--reason` and `--since`.
-    fn wants(&self, letter: &Letter) -> bool {
-        let is_since =
-            |since: &DateTime<Utc>| DateTime::parse_from_rfc3339(&letter.time).is_ok_and(|time| time >= *since);
-        self.reason.as_ref().is_none_or(|text| letter.reason.contains(text.as_str()))
-            && self.since.as_ref().is_none_or(is_since)
-    }
-
     /// The form that was asked for.
     pub fn form(&self) -> Form {
         match (self.raw, self.json) {

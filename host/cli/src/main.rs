@@ -13,6 +13,7 @@ mod errors;
 mod functions;
 mod inspect;
 mod plugin;
+mod replay;
 mod run;
 mod serve;
 mod solution;
@@ -67,6 +68,7 @@ pub enum Command {
     Check(check::Args),
     Status(status::Args),
     DeadLetters(dead_letters::Args),
+    Replay(replay::Args),
     Inspect(inspect::Args),
     #[command(subcommand)]
     Tables(tables::Command),
@@ -114,6 +116,7 @@ impl Cli {
             Command::Check(args) => args.json,
             Command::Status(args) => args.json,
             Command::DeadLetters(args) => args.json,
+            Command::Replay(args) => args.json,
             Command::Inspect(args) => args.json,
             Command::Tables(command) => command.json(),
             Command::Plugin(command) => command.json(),
@@ -129,6 +132,7 @@ impl Cli {
             Command::DeadLetters(args) => dead_letters::run(&args, out),
             Command::Inspect(args) => inspect::run(&args, out),
             Command::Plugin(command) => plugin::run(&command, out),
+            Command::Replay(args) => replay::run(&args, out),
             Command::Run(args) => run::run(&args, out),
             Command::Serve(args) => serve::run(&args),
             Command::Functions(args) => functions::run(&args),
@@ -216,7 +220,8 @@ mod tests {
 
     #[test]
     fn json_is_known_for_every_command() {
-        for line in ["run", "check", "status", "dead-letters", "inspect x", "plugin inspect x", "tables list"] {
+        for line in ["run", "check", "status", "dead-letters", "replay", "inspect x", "plugin inspect x", "tables list"]
+        {
             assert!(parse(&format!("{line} --json")).unwrap().json(), "{line}");
         }
         for line in ["run", "plugin new x", "completions bash", "tables link x y", "solution export"] {

@@ -112,6 +112,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
             follow: args.follow,
             full: args.full.clone(),
             again: args.again.clone(),
+            replay: None,
             when_owned: args.owned.when_owned(),
             trust_clock: args.owned.trust_clock,
             lanes: super::lanes(),
@@ -126,13 +127,18 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     });
     progress.finish();
     written(out.write_all(args.render(&reports).as_bytes()))?;
+    outcome(reports, args.json)
+}
+
+/// The error of one of the exports; those of others are shown.
+pub fn outcome(reports: Vec<ExportReport>, json: bool) -> Result<()> {
     // Being stopped is what happened least: another export's error decides the exit code.
     let mut errors: Vec<_> = reports.into_iter().filter_map(|report| Some((report.export, report.error?))).collect();
     errors.sort_by_key(|(_, error)| error.kind != Kind::Interrupted);
     let last = errors.pop().map(|(export, error)| error.context(format_args!("export `{export}`")));
     for (export, error) in errors {
         let error = error.context(format_args!("export `{export}`"));
-        let shown = if args.json { errors::json(&error) } else { errors::text(&error, errors::colours()) };
+        let shown = if json { errors::json(&error) } else { errors::text(&error, errors::colours()) };
         _ = std::io::stderr().write_all(shown.as_bytes());
     }
     last.map_or(Ok(()), Err)

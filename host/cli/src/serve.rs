@@ -69,6 +69,7 @@ async fn serve(args: &Args, plan: Arc<Plan>) -> Result<()> {
             follow: true,
             full: Vec::new(),
             again: Vec::new(),
+            replay: None,
             when_owned: args.owned.when_owned(),
             trust_clock: args.owned.trust_clock,
             lanes: super::lanes(),

@@ -61,6 +61,7 @@ async fn look(lake: &Lake, export: &ExportPlan) -> Result<ExportStatus> {
         files: totals.files,
         records: totals.records_written,
         dead_letters: totals.dead_letters,
+        replayed: totals.replayed,
         commits: totals.commits,
         position: last
             .iter()
@@ -109,7 +110,10 @@ pub struct ExportStatus {
     pub waiting_files: u64,
     pub files: u64,
     pub records: u64,
+    /// Records that were refused; those of them that `lakeport replay` has exported since.
     pub dead_letters: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub replayed: u64,
     pub commits: u64,
     /// `None` where nothing was ever committed.
     pub last_commit: Option<LastCommit>,
@@ -123,6 +127,10 @@ pub struct ExportStatus {
     /// Records of kinds that no table has; of exports of tables only.
     #[serde(skip_serializing_if = "PassedOver::is_empty")]
     pub passed_over: PassedOver,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl ExportStatus {
@@ -379,6 +387,12 @@ fn states(exports: &[ExportStatus]) -> String {
                 writeln!(notes, "{}: {}", export.name(), printable(reason)).expect("a String takes everything");
             }
         }
+        if export.replayed > 0 {
+            let (name, replayed) = (export.name(), count(export.replayed));
+            let (all, left) = (count(export.dead_letters), count(export.dead_letters.saturating_sub(export.replayed)));
+            writeln!(notes, "{name}: {replayed} of {all} dead letters were replayed, {left} are left")
+                .expect("a String takes everything");
+        }
         if export.waiting_files > 0 {
             let (name, files) = (export.name(), count(export.waiting_files));
             writeln!(notes, "{name}: {files} sealed files wait for their time to be over")
@@ -410,6 +424,7 @@ mod tests {
             files: 6,
             records: 203_114,
             dead_letters: 2,
+            replayed: 0,
             commits: 3,
             documents: None,
             tables: Vec::new(),

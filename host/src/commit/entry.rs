@@ -107,8 +107,15 @@ pub struct Totals {
     pub records_written: u64,
     pub bytes_written: u64,
     pub files: u64,
+    /// Every one there was, with those that were replayed.
     pub dead_letters: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub replayed: u64,
     pub commits: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// An object that a commit makes, its bytes pinned.

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::record::DeadLetter;
+use crate::record::{DeadLetter, Share};
 
 /// One refused record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,33 @@ pub struct Letter {
     /// The bytes that came, where they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record_base64: Option<String>,
+    /// How much of the record it stands for.
+    #[serde(default, skip_serializing_if = "Share::is_whole")]
+    pub share: Share,
+    /// When it was replayed: that commit's write time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<String>,
+}
+
+/// Which dead letters are meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Those only whose reason holds this text.
+    pub reason: Option<String>,
+    /// Those only that were refused at this time or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Those only that were refused before this time.
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl Selection {
+    /// Returns whether a dead letter is meant.
+    pub fn takes(&self, letter: &Letter) -> bool {
+        let time = || DateTime::parse_from_rfc3339(&letter.time).ok();
+        self.reason.as_ref().is_none_or(|text| letter.reason.contains(text.as_str()))
+            && self.since.is_none_or(|since| time().is_some_and(|time| time >= since))
+            && self.until.is_none_or(|until| time().is_some_and(|time| time < until))
+    }
 }
 
 impl Letter {
@@ -37,10 +64,12 @@ impl Letter {
             reason: letter.reason.clone(),
             origin: letter.origin.to_string(),
             offset: letter.offset,
-            time: time.to_rfc3339_opts(SecondsFormat::Millis, true),
+            time: shown(time),
             cut_from: (letter.length > letter.raw.len() as u64).then_some(letter.length),
             record_base64: text.is_none().then(|| STANDARD.encode(&letter.raw)),
             record: text,
+            share: letter.share,
+            replayed: None,
         }
     }
 
@@ -63,8 +92,19 @@ impl Letter {
             offset: self.offset,
             length: self.cut_from.unwrap_or(raw.len() as u64),
             raw: raw.into(),
+            share: self.share,
         }
     }
+}
+
+/// A time as letters have it.
+pub fn shown(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// A time as the names of objects have it.
+pub fn named(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Micros, true).replace(':', "")
 }
 
 /// The record as text; of one that was cut, without a character that the cut went through.
@@ -81,4 +121,9 @@ fn text_of(letter: &DeadLetter) -> Option<&str> {
 /// The folder of a partition's dead letters, below the partition's folder.
 pub fn folder(partition: &str) -> String {
     format!("{partition}/dead-letters")
+}
+
+/// The folder of those that were replayed.
+pub fn replayed_folder(partition: &str) -> String {
+    format!("{partition}/replayed-letters")
 }

@@ -178,7 +178,7 @@ impl Stager {
         self.published.borrow().series.clone()
     }
 
-    /// Stages everything that `ledger` has rows of. `letters` are the span's dead letters, their key and their number.
+    /// Stages everything that `ledger` has rows of. `letters` are objects of dead letters: their keys, their lines, and how many there are.
     ///
     /// # Errors
     /// Of kind `Lake`.
@@ -186,7 +186,7 @@ impl Stager {
         mut self,
         ledger: Ledger,
         (write_time, due): (i64, i64),
-        letters: Option<(String, Vec<u8>, u64)>,
+        letters: Vec<(String, Vec<u8>, u64)>,
     ) -> Result<Objects> {
         let before = self.series_before().await;
         let mut staging = Vec::new();
@@ -217,8 +217,9 @@ impl Stager {
             // A name of this attempt's own: sweeps of older epochs must not meet it.
             put_together(&self.lake, format!("{folder}/sealed-{number}"), &mut objects, seal).await?;
         }
-        if let Some(letters) = letters {
-            objects.objects.push(letters_object(&self.lake, folder, letters).await?);
+        for (number, letters) in letters.into_iter().enumerate() {
+            let staged = format!("{folder}/dead-letters-{number}");
+            objects.objects.push(letters_object(&self.lake, staged, letters).await?);
         }
         Ok(objects)
     }
@@ -339,15 +340,14 @@ async fn put_together(lake: &Lake, staged: String, done: &mut Objects, seal: Sea
     Ok(())
 }
 
-/// The object of a span's dead letters.
-async fn letters_object(lake: &Lake, folder: &str, (key, bytes, rows): (String, Vec<u8>, u64)) -> Result<Object> {
+/// An object of dead letters.
+async fn letters_object(lake: &Lake, staged: String, (key, bytes, rows): (String, Vec<u8>, u64)) -> Result<Object> {
     let length = bytes.len() as u64;
     if length <= INLINE {
         let sha256 = hex::encode(Sha256::digest(&bytes));
         let content = Content::Inline(bytes.into());
         return Ok(Object { key, content, length, sha256, rows, publication: Publication::New });
     }
-    let staged = format!("{folder}/dead-letters");
     let mut staging = lake.stage(&staged).await?;
     staging.write(bytes.into()).await?;
     let whole = staging.finish().await?;

@@ -54,8 +54,9 @@ impl ChangeColumns {
         }
     }
 
-    /// Adds the changes that the records of `batch` are to `out`; what is none is a dead letter.
-    pub fn take(&self, batch: &Batch, out: &mut Processed) {
+    /// Adds the changes that the records of `batch` are to `out`; what is none is a dead letter. `replays`: they come later than others
+    /// that came after them.
+    pub fn take(&self, batch: &Batch, replays: bool, out: &mut Processed) {
         let text = |at: usize| batch.columns[at].as_string_view();
         let (sources, kinds, subjects) = (text(self.source), text(self.kind), text(self.subject));
         let operations = text(self.operation);
@@ -79,7 +80,10 @@ impl ChangeColumns {
                 true => operations.value(row).parse(),
                 false => Ok(Operation::Update),
             };
-            let version = self.version.get(batch, row);
+            let version = match self.version.get(batch, row) {
+                Ok(None) if replays => Err("it has no version: now it could overwrite what came after it".to_owned()),
+                version => version,
+            };
             let time = times.is_valid(row).then(|| times.value(row));
             let body = if batch.bodies.is_valid(row) { batch.bodies.value(row) } else { &[] };
             let change = operation.and_then(|operation| {

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::replay::{Outcome as Settled, Replayed};
 use super::run::{Kept, TOLERANCE, Tabled};
 use crate::commit::{Draft, Ledger, Object, Outcome, Partition, Publication, Published, SpanEntry, Stager, Totals};
 use crate::error::{Error, Kind, Result};
@@ -21,8 +22,12 @@ pub struct Ended {
     pub ledger: Ledger,
     /// Periods are over up to here. Microseconds since 1970-01-01T00:00:00Z.
     pub due: i64,
-    /// The key of the dead letters, their lines, and how many there are.
-    pub letters: Option<(String, Vec<u8>, u64)>,
+    /// Objects of dead letters: their keys, their lines, and how many there are.
+    pub letters: Vec<(String, Vec<u8>, u64)>,
+    /// How many records were refused.
+    pub dead_letters: u64,
+    /// What became of dead letters, where the span is of those.
+    pub replayed: Option<Settled>,
     pub write_time: i64,
     pub seed: u64,
     pub span: SpanEntry,
@@ -58,7 +63,7 @@ pub async fn commit_all(mut partition: Partition, mut ended: mpsc::Receiver<Ende
     let mut grown = Grown::default();
     while let Some(span) = ended.recv().await {
         let stager = span.stager.await.map_err(|e| Error::internal(format!("the staging task died: {e}")))??;
-        let dead_letters = span.letters.as_ref().map_or(0, |(_, _, count)| *count);
+        let dead_letters = span.dead_letters;
         let mut objects = stager.finish(span.ledger, (span.write_time, span.due), span.letters).await?;
         let (rows, bytes, files) = (objects.rows, objects.bytes, objects.visible);
         let (grown, grown_before) = grown.count(&objects.objects);
@@ -72,13 +77,25 @@ pub async fn commit_all(mut partition: Partition, mut ended: mpsc::Receiver<Ende
             };
         }
         let before = partition.last().map_or(Totals::default(), |commit| commit.totals);
+        // Records of dead letters were read and counted before.
+        let (new_bytes, new_records) = match &span.replayed {
+            Some(_) => (0, 0),
+            None => (span.span.bytes, span.span.records),
+        };
+        let replays = span.replayed.is_some();
+        let (mut more, mut replayed) = (0, Replayed::default());
+        if let Some(outcome) = span.replayed {
+            objects.obsolete.extend(outcome.obsolete);
+            (more, replayed) = (outcome.more, outcome.counts);
+        }
         let totals = Totals {
-            bytes_read: before.bytes_read + span.span.bytes,
-            records_read: before.records_read + span.span.records,
+            bytes_read: before.bytes_read + new_bytes,
+            records_read: before.records_read + new_records,
             records_written: before.records_written + rows,
             bytes_written: before.bytes_written + bytes,
             files: before.files + files.saturating_sub(grown),
-            dead_letters: before.dead_letters + dead_letters,
+            dead_letters: (before.dead_letters + dead_letters).saturating_add_signed(more),
+            replayed: before.replayed + replayed.replayed,
             commits: before.commits + 1,
         };
         let (read, records) = (span.span.bytes, span.span.records);
@@ -111,6 +128,9 @@ pub async fn commit_all(mut partition: Partition, mut ended: mpsc::Receiver<Ende
             report.files += files.saturating_sub(grown_before);
             report.dead_letters += dead_letters;
             report.commits += 1;
+            if replays {
+                report.replay.get_or_insert_default().add(&replayed);
+            }
         });
         log.committed(Done {
             commits: 1,

@@ -1,15 +1,16 @@
-//! How much a transform may make of a batch.
+//! How much a transform may make of a batch, and what is left of records that it made several rows of.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array, ArrayRef, StringViewArray};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::layout::{Period, Token};
 use crate::plan::{ExportPlan, Exports, Timestamp};
 use crate::plugin::Transformed;
-use crate::record::{Attribute, Batch, MAX_ROWS};
+use crate::record::{Attribute, Batch, DeadLetter, MAX_ROWS, Share};
 
 /// Refuses records that stand for more than `most` bytes of the rows that they repeat: a repeated body is shared here, and copied
 /// by the format. New bodies are bounded by the call. Every row once is always in order.
@@ -61,4 +62,54 @@ pub fn check_files(plan: &ExportPlan, transformed: &Transformed) -> Result<(), S
         }
     }
     Ok(())
+}
+
+/// Marks the dead letters of records of which other rows were exported, or another row is a dead letter. `batch` is what the
+/// transforms made; of its rows `refused` are dead letters. `earlier` are those of filters and transforms.
+pub fn mark_shares(batch: &Batch, earlier: &mut [DeadLetter], refused: &mut [DeadLetter]) {
+    if earlier.is_empty() && refused.is_empty() {
+        return;
+    }
+    let record = |offset: u64, raw: &[u8]| (offset, xxh3_128(raw));
+    let mut exported: HashMap<(u64, u128), usize> = HashMap::new();
+    for row in 0..batch.rows() {
+        *exported.entry(record(batch.offsets.value(row), batch.raw.value(row))).or_default() += 1;
+    }
+    for letter in refused.iter() {
+        if let Some(rows) = exported.get_mut(&record(letter.offset, &letter.raw)) {
+            *rows = rows.saturating_sub(1);
+        }
+    }
+    let mut known = HashSet::new();
+    for letter in earlier.iter_mut().chain(refused) {
+        let record = record(letter.offset, &letter.raw);
+        letter.share = match exported.get(&record) {
+            Some(rows) if *rows > 0 => Share::Part,
+            _ if known.insert(record) => Share::Whole,
+            _ => Share::Repeat,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{BinaryViewArray, UInt64Array};
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_letter_says_whether_other_rows_of_its_record_were_exported() {
+        let raw = BinaryViewArray::from_iter_values([b"a", b"a", b"b", b"c", b"c"]);
+        let offsets = UInt64Array::from(vec![0, 0, 1, 2, 2]);
+        let batch = Batch { columns: Vec::new(), bodies: raw.clone(), raw, offsets, origin: "o".into() };
+        let letter = |offset: u64, raw: &'static str| {
+            DeadLetter::new("r".into(), "o".into(), offset, Bytes::from_static(raw.as_bytes()))
+        };
+        let mut earlier = [letter(3, "d"), letter(3, "d"), letter(1, "b")];
+        let mut refused = [letter(0, "a"), letter(2, "c"), letter(2, "c")];
+        mark_shares(&batch, &mut earlier, &mut refused);
+        assert_eq!(earlier.map(|letter| letter.share), [Share::Whole, Share::Repeat, Share::Part]);
+        assert_eq!(refused.map(|letter| letter.share), [Share::Part, Share::Whole, Share::Repeat]);
+    }
 }

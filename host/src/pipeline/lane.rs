@@ -126,12 +126,18 @@ impl Lane {
         let mut news = decoded.news.into_iter().peekable();
         for (mut batch, moment) in with_moments(decoded.batches, chunk, span) {
             timed(&mut out.stages.decode, || self.lookups.fill(&mut batch, span))?;
+            let before = out.dead.len();
             let batch = self.filter(batch, moment, &mut out)?;
             let (batch, timed_by) = self.transform(batch, moment, &mut out)?;
+            let ended = out.dead.len();
             match &mut self.end {
                 End::Files(writer) => writer.write(&batch, timed_by.as_deref(), span, moment, &mut out)?,
-                End::Table { columns, .. } => columns.take(&batch, &mut out),
+                End::Table { columns, .. } => columns.take(&batch, span.replays, &mut out),
                 End::Rows { columns, .. } => columns.take(&batch, &mut news, &mut out),
+            }
+            if !self.transforms.is_empty() {
+                let (transformed, refused) = out.dead[before..].split_at_mut(ended - before);
+                fan_out::mark_shares(&batch, transformed, refused);
             }
         }
         if let End::Rows { columns, .. } = &self.end {

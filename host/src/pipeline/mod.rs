@@ -25,6 +25,7 @@ mod lookup;
 mod portions;
 mod preview;
 mod processed;
+mod replay;
 mod row_writer;
 mod rows;
 mod run;
@@ -39,6 +40,7 @@ pub use committer::overtaken;
 pub use lookup::Tables;
 pub use preview::{Preview, PreviewFile, Sample, preview};
 pub use processed::Stages;
+pub use replay::{Replay, Replayed};
 pub use run::{
     Hold, HoldSender, HoldState, Job, Options, WhenOwned, configuration_of, interrupted, run, wait_for_owner,
 };

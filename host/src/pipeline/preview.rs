@@ -82,7 +82,7 @@ pub fn preview(
     let series = last.map(|(_, commit)| commit.series).unwrap_or_default();
     let moment = Moment { write_time: surroundings.clock.now(), seed: (surroundings.chance)() };
     let files = FileTable::new(&plan.name, &plan.partition);
-    let span = SpanContext { number: 1, moment, files, tables: tables.clone() };
+    let span = SpanContext { number: 1, moment, files, tables: tables.clone(), replays: false };
     let asking = Asking::new(&plan, &toolbox, moment);
     let mut lane = Lane::open(plan.clone(), toolbox, &tables, runtime.clone(), moment)?;
     let mut preview = Preview::default();

@@ -24,6 +24,8 @@ pub struct SpanContext {
     pub moment: Moment,
     pub files: FileTable,
     pub tables: Tables,
+    /// Its records are those of dead letters.
+    pub replays: bool,
 }
 
 /// Bytes of records that the dead letters of one chunk keep whole.

@@ -185,6 +185,7 @@ impl Fixture {
                 follow: false,
                 full: Vec::new(),
                 again: Vec::new(),
+                replay: None,
                 when_owned: WhenOwned::Refuse,
                 trust_clock: false,
                 lanes: 2,

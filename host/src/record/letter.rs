@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// A record that was refused, kept as the bytes that came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,27 @@ pub struct DeadLetter {
     pub raw: Bytes,
     /// The record's length. Bytes.
     pub length: u64,
+    pub share: Share,
+}
+
+/// How much of its record a dead letter stands for: a transform may have made several rows of the record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Share {
+    /// Nothing of the record was exported.
+    #[default]
+    Whole,
+    /// Other rows of the record were exported.
+    Part,
+    /// Nothing of the record was exported, and an earlier dead letter holds it as well.
+    Repeat,
+}
+
+impl Share {
+    /// Whether the letter stands for the whole record.
+    pub fn is_whole(&self) -> bool {
+        *self == Share::Whole
+    }
 }
 
 /// The most that a dead letter keeps of its record. Bytes.
@@ -28,6 +50,6 @@ impl DeadLetter {
         let length = record.len() as u64;
         // A copy: the rest of a large record does not stay in memory.
         let raw = if record.len() > KEPT { Bytes::copy_from_slice(&record[..KEPT]) } else { record };
-        DeadLetter { reason, origin, offset, raw, length }
+        DeadLetter { reason, origin, offset, raw, length, share: Share::Whole }
     }
 }

@@ -11,7 +11,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BinaryViewArray, StructArray, UInt32Array, UInt64Array};
 use serde::{Deserialize, Serialize};
 
-pub use letter::{DeadLetter, KEPT};
+pub use letter::{DeadLetter, KEPT, Share};
 
 /// The most rows of one [`Batch`].
 pub const MAX_ROWS: usize = 8192;

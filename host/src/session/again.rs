@@ -105,7 +105,10 @@ impl Before {
             }
         }
         let letters = letters::folder(&partition_folder(lake, &export.name, &export.partition));
-        before.letters = lake.list(&letters).await?.into_iter().map(|meta| meta.key).collect();
+        let replayed = letters::replayed_folder(&partition_folder(lake, &export.name, &export.partition));
+        for folder in [letters, replayed] {
+            before.letters.extend(lake.list(&folder).await?.into_iter().map(|meta| meta.key));
+        }
         if let Some(last) = commits.last() {
             let lost = last.position.cursors.iter().filter(|cursor| cursor.is_lost());
             let names: BTreeSet<_> = lost.map(|cursor| cursor.origin.name.to_string()).collect();

@@ -2,6 +2,7 @@
 
 mod again;
 mod notes;
+mod replay;
 mod supervise;
 
 use std::collections::BTreeMap;
@@ -84,6 +85,11 @@ impl Session {
             let (session, loading) = (self.clone(), export.clone());
             let plugins = tokio::task::spawn_blocking(move || session.load(&loading)).await;
             let plugins = plugins.map_err(|e| Error::internal(format!("loading plugins died: {e}")))??;
+            // Who writes nothing opens a lake as a reader does.
+            if self.options.replay.as_ref().is_some_and(|replay| replay.dry_run) {
+                let lake = Lake::open_for_lookups(&export.lake).await?.for_run(live.retries.clone(), ending);
+                return Ok((plugins, lake));
+            }
             let lake = open_for_run(&export.lake, &live, &ending).await?;
             keep_plugins(&lake, plugins.values()).await?;
             Ok((plugins, lake))

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::dataset::PassedOver;
 use crate::error::Error;
 use crate::lake::Retries;
-use crate::pipeline::Stages;
+use crate::pipeline::{Replayed, Stages};
 use crate::plugin::Usage;
 
 pub use logging::{LogFormat, init_logging};
@@ -65,6 +65,9 @@ pub struct ExportReport {
     pub files: u64,
     pub commits: u64,
     pub dead_letters: u64,
+    /// What became of dead letters; of a replay only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replayed>,
     /// Records of kinds that no table has; of exports of tables only.
     #[serde(skip_serializing_if = "PassedOver::is_empty")]
     pub passed_over: PassedOver,
@@ -99,6 +102,7 @@ impl ExportReport {
             files,
             commits,
             dead_letters,
+            replay,
             passed_over,
             plugins,
             seconds,
@@ -115,6 +119,9 @@ impl ExportReport {
         self.files += files;
         self.commits += commits;
         self.dead_letters += dead_letters;
+        if let Some(replay) = replay {
+            self.replay.get_or_insert_default().add(&replay);
+        }
         self.passed_over.add_all(&passed_over);
         for (name, usage) in plugins {
             self.plugins.entry(name).or_default().add(&usage);

@@ -138,6 +138,7 @@ mod tests {
             files: 6,
             commits: 3,
             dead_letters: 2,
+            replay: None,
             plugins: [("select".to_owned(), usage(999_998, 203_114)), ("ndjson".to_owned(), usage(203_114, 203_114))]
                 .into(),
             seconds: 0.574,

@@ -39,7 +39,7 @@ async fn many_open_files_hold_no_more_than_their_lakes_budget_together() {
     let aside = lake.list("_lakeport").await.unwrap().len();
     assert!(aside > FILES, "only {aside} objects stand beside those that are open");
 
-    let staged = stager.finish(ledger, (0, 0), None).await.unwrap();
+    let staged = stager.finish(ledger, (0, 0), Vec::new()).await.unwrap();
     assert!(lake.most_open() <= bound, "{} bytes were open at once", lake.most_open());
     assert_eq!(staged.objects.len(), FILES);
     for (number, object) in staged.objects.iter().enumerate() {
@@ -99,7 +99,7 @@ async fn few_files_are_staged_while_a_span_is_encoded_and_all_when_it_ends() {
         }
     }
     assert!(relieved > 1 && relieved < 100, "{relieved} times");
-    let objects = stager.finish(ledger, (0, 0), None).await.unwrap();
+    let objects = stager.finish(ledger, (0, 0), Vec::new()).await.unwrap();
     assert_eq!((objects.objects.len(), objects.rows), (FILES, 3 * FILES as u64));
     for object in objects.objects {
         let Content::Staged(staged) = object.content else { panic!("files are staged") };

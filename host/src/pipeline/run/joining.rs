@@ -112,7 +112,8 @@ impl Run<'_> {
     /// # Errors
     /// Of kind `Source`.
     pub(super) fn second(&self) -> Result<Second> {
-        let feed = match self.dataset.as_ref().and_then(Dataset::catching_up) {
+        let catching_up = self.dataset.as_ref().filter(|_| self.replay.is_none()).and_then(Dataset::catching_up);
+        let feed = match catching_up {
             None => None,
             Some(joining) => {
                 let read = ReadOptions { live: Default::default(), ..self.read.clone() };

@@ -4,11 +4,13 @@ mod catalog;
 mod clock;
 mod columns;
 mod dataset;
+mod events;
 mod gather;
 mod joining;
 mod keeper;
 mod moves;
 mod ownership;
+mod replay;
 mod snapshot;
 mod spans;
 mod table;
@@ -25,6 +27,7 @@ use tokio::time::Instant;
 use self::clock::WriteTime;
 use self::dataset::Dataset;
 use self::keeper::Keeper;
+use self::replay::Replaying;
 use self::spans::Run;
 use self::table::Table;
 use super::committer::{Commits, Provenance, overtaken};
@@ -33,6 +36,7 @@ use super::lane::Lane;
 use super::lanes::Lanes;
 use super::lookup::Tables;
 use super::processed::Stages;
+use super::replay::{Letters, Replay, Shared};
 use super::times;
 use crate::clock::Surroundings;
 use crate::commit::{Author, Commit, Identity, Outcome, Partition, Published, newest_owner, read_commits};
@@ -41,7 +45,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
 use crate::plan::{ExportPlan, Exports, Files, Input, PluginUse};
 use crate::plugin::{Moment, Toolbox};
-use crate::source::{self, Position, ReadOptions, Source};
+use crate::source::{self, Position, ReadOptions, Reader, Source};
 use crate::telemetry::{CommitLog, ExportReport, Live, Pace, human, is_mostly_refused};
 
 pub use self::clock::TOLERANCE;
@@ -81,6 +85,8 @@ pub struct Options {
     pub full: Vec<String>,
     /// Exports of events that are begun anew.
     pub again: Vec<String>,
+    /// The run is a replay of the exports' dead letters.
+    pub replay: Option<Replay>,
     /// The answer to another process that is at work on an export.
     pub when_owned: WhenOwned,
     /// Somebody said that this machine's clock is right, where the last commit's time is ahead of it.
@@ -103,8 +109,9 @@ pub async fn run(job: Job) -> ExportReport {
     let (lake, nonce, hold) = (job.lake.clone(), job.surroundings.nonce(), job.hold.clone());
     hold.begin(nonce);
     let is_of_events = job.export.exports == Exports::Events;
+    let replays = job.options.replay.is_some();
     // Whoever says how many may be refused has thought of them.
-    let judges = !job.options.follow && job.export.max_dead_letters.is_none();
+    let judges = !job.options.follow && (replays || job.export.max_dead_letters.is_none());
     let told = (&mut warnings, &mut passed_over, &mut refused);
     let mut result = export(job, report, &mut stages, told).await;
     // An owner that was replaced meets files that it did not write, before it meets the log. Until its fence stands, the newest owner
@@ -118,7 +125,10 @@ pub async fn run(job: Job) -> ExportReport {
     }
     let mut report = counts.borrow().clone();
     if result.is_ok() && judges && is_mostly_refused(report.records_read, refused) {
-        result = Err(mostly_refused(&report, refused, is_of_events));
+        result = Err(match replays {
+            true => mostly_refused_again(&report, refused),
+            false => mostly_refused(&report, refused, is_of_events),
+        });
     }
     report.seconds = started.elapsed().as_secs_f64();
     report.stages = stages;
@@ -147,15 +157,22 @@ async fn export(
         Partition::look(job.lake.clone(), &job.export.name, &job.export.partition, identity, acknowledge).await?;
     // Before the owner of an export of the other type is overtaken.
     check_type(&job.export, partition.last())?;
-    let waited =
-        wait_for_owner(&job.export.name, &mut partition, job.options.when_owned, &hold, job.stop.clone()).await;
+    let is_dry = job.options.replay.as_ref().is_some_and(|replay| replay.dry_run);
+    // Who writes nothing takes nothing over.
+    let waited = match is_dry {
+        true => Ok(true),
+        false => {
+            wait_for_owner(&job.export.name, &mut partition, job.options.when_owned, &hold, job.stop.clone()).await
+        }
+    };
     let is_published = match waited {
         // The normal end of a run that keeps on.
         Err(error) if error.kind == Kind::Interrupted && job.options.follow => return Ok(()),
         waited => waited?,
     };
+    let is_pipe = matches!(job.export.source.input, Input::Stdin { .. }) && job.options.replay.is_none();
     // What a pipe brings cannot be read again, were another owner to come before the first of it is committed.
-    if !is_published || matches!(job.export.source.input, Input::Stdin { .. }) {
+    if !is_published || is_pipe {
         hold.set(HoldState::TakingOver);
         if partition.take_over().await? == Outcome::Overtaken {
             return Err(overtaken(None));
@@ -222,8 +239,16 @@ async fn export(
         run: format!("{:032x}", job.surroundings.nonce()),
         longest: source::longest_line(job.export.source.mapping.envelope, job.export.max_record_size),
     };
-    let reader = job.source.open(&job.export, &position, read.clone())?;
-    if is_published || partition.is_taken_over() {
+    let folder = partition.folder().to_owned();
+    let (reader, replay) = match &job.options.replay {
+        None => (job.source.open(&job.export, &position, read.clone())?, None),
+        Some(Replay { selection, dry_run }) => {
+            let (shared, envelope) = (Arc::<Shared>::default(), job.export.source.mapping.envelope);
+            let letters = Letters::open(&job.lake, &folder, selection.clone(), envelope, shared.clone()).await?;
+            (Box::new(letters) as Box<dyn Reader>, Some(Replaying::new(shared, *dry_run, report.clone())))
+        }
+    };
+    if (is_published || partition.is_taken_over()) && replay.is_none() {
         job.source.published(&job.export, &position);
     }
     let mut feed = Feed::start(reader, final_positions, job.export.flush.bytes)?;
@@ -232,7 +257,6 @@ async fn export(
     let format = encoding_of(&job.export.format, &job.plugins);
     let (ended, spans) = mpsc::channel(1);
     let (published_sender, published) = watch::channel(Published { number: 0, series: Arc::new(series) });
-    let folder = partition.folder().to_owned();
     let log = CommitLog::new(job.export.name.clone(), job.live.clone(), job.options.follow);
     let commits = Commits { provenance, published: published_sender, report, log };
     let keeper = Keeper::new(partition, spans, commits, hold);
@@ -267,6 +291,7 @@ async fn export(
         is_interrupted: false,
         renames: Pace::default(),
         dead_letters: 0,
+        replay,
         stages,
     };
     let result = run.go(&mut feed, job.stop).await;
@@ -282,6 +307,10 @@ async fn export(
     let stopped = run.dataset.as_ref().and_then(Dataset::stopped);
     drop(feed);
     *refused = run.dead_letters;
+    if let Some(replay) = &run.replay {
+        *refused = replay.refused;
+        replay.report_impossible();
+    }
     let is_interrupted = run.is_interrupted;
     let settled = run.settled.take().filter(|_| run.has_reached);
     let published = run.published.clone();
@@ -365,6 +394,15 @@ fn mostly_refused(report: &ExportReport, refused: u64, is_of_events: bool) -> Er
     };
     Error::new(Kind::Data, format!("{refused} of {records} records were refused")).with_help(format!(
         "`lakeport dead-letters --export {name}` shows them and why; with the configuration corrected, {again}"
+    ))
+}
+
+/// The error of a replay that most letters were refused in once more.
+fn mostly_refused_again(report: &ExportReport, refused: u64) -> Error {
+    let (refused, records, name) = (human::count(refused), human::count(report.records_read), &report.export);
+    Error::new(Kind::Data, format!("{refused} of {records} dead letters were refused again")).with_help(format!(
+        "`lakeport dead-letters --export {name} --by-reason` shows why; with the configuration or the plugin corrected, replay them \
+         once more"
     ))
 }
 

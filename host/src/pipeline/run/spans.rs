@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat};
+use chrono::DateTime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -12,8 +12,10 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::dataset::Dataset;
 use super::died;
-use super::joining::{Second, Takes};
+use super::events::{Read, at, either, join, stopped};
+use super::joining::Takes;
 use super::keeper::Keeper;
+use super::replay::Replaying;
 use super::table::Table;
 use super::table_letters::TableLetters;
 use crate::clock::Surroundings;
@@ -30,7 +32,7 @@ use crate::pipeline::processed::{Processed, SpanContext, Stages};
 use crate::pipeline::rows::RowChange;
 use crate::plan::{ExportPlan, Timestamp};
 use crate::plugin::Moment;
-use crate::source::{self, Extent, Position, ReadOptions, Source};
+use crate::source::{self, Position, ReadOptions, Source};
 use crate::table::Change;
 use crate::telemetry::{Live, Pace};
 use crate::wait::until;
@@ -88,6 +90,8 @@ pub(super) struct Run<'a> {
     /// Of lines about renamed files.
     pub(super) renames: Pace,
     pub(super) dead_letters: u64,
+    /// Of a run whose records are those of dead letters.
+    pub(super) replay: Option<Replaying>,
     pub(super) stages: &'a mut Stages,
 }
 
@@ -120,7 +124,9 @@ impl Run<'_> {
         let mut waits = false;
         let mut stopping = false;
         loop {
+            let may_cut = self.replay.as_ref().is_none_or(Replaying::may_end);
             let cut = self.span.as_ref().is_some_and(|span| self.is_full(span) || span.deadline <= Instant::now());
+            let cut = cut && may_cut;
             let over = !reading && (stopping || !second.is_at_work());
             if (cut || over) && self.lanes.is_empty() {
                 self.end_span(over).await?;
@@ -148,12 +154,13 @@ impl Run<'_> {
                     Read::First(Event::Commit) => self.commit_now(),
                     Read::First(Event::End) => {
                         self.caught_up = true;
-                        self.has_reached = true;
+                        // The end of the dead letters is not that of the source.
+                        self.has_reached = self.replay.is_none();
                         self.live.at_work.send_replace(true);
                         reading = false;
                     }
                 },
-                () = at(deadline), if !cut => {}
+                () = at(deadline), if !cut && may_cut => {}
                 () = self.ended.closed() => return Err(died(&"the committer ended")),
                 () = stopped(&mut stop), if !stopping => {
                     self.is_interrupted = !self.read.follow && (reading || second.is_at_work());
@@ -176,6 +183,7 @@ impl Run<'_> {
             || span.ledger.files() >= MAX_FILES
             || span.letters.len() >= MAX_LETTERS
             || span.change_bytes >= MAX_CHANGES
+            || self.replay.as_ref().is_some_and(Replaying::is_full)
     }
 
     /// Sends a chunk to the lanes, as part of the span under way or of a new one.
@@ -206,7 +214,10 @@ impl Run<'_> {
         span.hash.update(&chunk.data);
         join(&mut span.entry.extents, &chunk.extent);
         let context = span.context.clone();
-        self.position.advance(&chunk.extent);
+        match &mut self.replay {
+            Some(replay) => replay.send(&chunk),
+            None => self.position.advance(&chunk.extent),
+        }
         Live::add(&self.live.bytes, chunk.data.len() as u64);
         self.lanes.send(chunk, takes, context);
     }
@@ -236,7 +247,9 @@ impl Run<'_> {
 
     /// Takes the partition over, unless that was done: there is something to commit. A run without news leaves nothing behind.
     async fn begin_to_commit(&mut self) -> Result<()> {
-        if let Some(stage_root) = self.keeper.begin().await? {
+        if !self.is_dry()
+            && let Some(stage_root) = self.keeper.begin().await?
+        {
             self.stage_root = stage_root;
         }
         Ok(())
@@ -282,7 +295,8 @@ impl Run<'_> {
         self.last_write = write_time;
         let moment = Moment { write_time, seed: (self.surroundings.chance)() };
         let files = FileTable::new(&self.plan.name, &self.plan.partition);
-        let context = Arc::new(SpanContext { number: self.number, moment, files, tables: self.tables.as_of_now() });
+        let (number, tables, replays) = (self.number, self.tables.as_of_now(), self.replay.is_some());
+        let context = Arc::new(SpanContext { number, moment, files, tables, replays });
         let folder = self.stage_folder(self.number);
         let terms = Terms { mode: self.plan.files, format: self.format.clone(), folder };
         let stager = Stager::new(self.lake.clone(), terms, self.published.clone(), self.number);
@@ -320,6 +334,7 @@ impl Run<'_> {
 
     /// Takes in what became of the oldest chunk.
     pub(super) async fn take(&mut self, processed: Processed) -> Result<()> {
+        let is_dry = self.is_dry();
         let mut processed = processed;
         if processed.takes == Takes::Joining {
             // The first reader has counted them, and kept those that nobody understands.
@@ -339,6 +354,9 @@ impl Run<'_> {
         self.seconds = self.seconds.or(processed.seconds);
         self.latest = self.latest.max(processed.latest.filter(|latest| *latest <= now));
         self.stages.add(processed.stages);
+        if let Some(replay) = &mut self.replay {
+            replay.refuse(std::mem::take(&mut processed.dead));
+        }
         let time = DateTime::from_timestamp_micros(span.context.moment.write_time).unwrap_or_default();
         for dead in &processed.dead {
             if !processed.is_kept || span.table_letters.takes(dead, span.letters.len()) {
@@ -391,7 +409,7 @@ impl Run<'_> {
             )
             .with_help("nothing of this span was committed: mend the input or the configuration, then run again"));
         }
-        if !pieces.is_empty() && span.pieces.send(pieces).await.is_err() {
+        if !pieces.is_empty() && !is_dry && span.pieces.send(pieces).await.is_err() {
             let stager = self.span.take().map(|span| span.stager).expect("the span is under way");
             return Err(stager.await.map_or_else(|e| died(&e), |ended| ended.err().unwrap_or_else(|| died(&"early"))));
         }
@@ -406,11 +424,17 @@ impl Run<'_> {
         }
         let unsaved = self.table.as_ref().is_some_and(Table::is_unsaved)
             || self.dataset.as_ref().is_some_and(Dataset::is_unsaved);
-        if last && self.span.is_none() && (unsaved || self.is_due(due)) {
+        // A replay without letters has nothing to write.
+        let begins = self.replay.is_none() || self.number > 0 && !self.is_dry();
+        if last && begins && self.span.is_none() && (unsaved || self.is_due(due)) {
             self.begin_to_commit().await?;
             self.span = Some(self.begin_span());
         }
         if self.span.is_none() {
+            return Ok(());
+        }
+        if self.is_dry() {
+            self.end_dry_span();
             return Ok(());
         }
         let table = match (&self.table, &self.dataset) {
@@ -429,17 +453,21 @@ impl Run<'_> {
         }
         let write_time = span.context.moment.write_time;
         span.entry.hash = format!("{:032x}", span.hash.digest128());
-        let letters = (span.letter_count > 0).then(|| {
-            let time = DateTime::from_timestamp_micros(write_time).unwrap_or_default();
-            let time = time.to_rfc3339_opts(SecondsFormat::Micros, true).replace(':', "");
-            (format!("{}/{time}.ndjson", letters::folder(&self.folder)), span.letters, span.letter_count)
-        });
+        let time = DateTime::from_timestamp_micros(write_time).unwrap_or_default();
+        let mut replayed = self.replay.as_mut().map(|replay| replay.settle(time));
+        let mut letters = replayed.as_mut().map_or_else(Vec::new, |outcome| outcome.take_objects(&self.folder, time));
+        if span.letter_count > 0 {
+            let key = format!("{}/{}.ndjson", letters::folder(&self.folder), letters::named(time));
+            letters.push((key, span.letters, span.letter_count));
+        }
         let ended = Ended {
             number: self.number,
             stager: span.stager,
             ledger: span.ledger,
             due,
             letters,
+            dead_letters: span.letter_count,
+            replayed,
             write_time,
             seed: span.context.moment.seed,
             span: span.entry,
@@ -464,45 +492,5 @@ impl Run<'_> {
             Timestamp::Event { .. } if !self.caught_up => self.latest.map_or(i64::MIN, |latest| latest.min(now)),
             _ => now,
         }
-    }
-}
-
-/// An event, and which reader it is of.
-enum Read {
-    First(Event),
-    Second(Event),
-}
-
-/// The next event of either reader, neither before the other where both have one. Safe to drop while it waits.
-async fn either(first: &mut Feed, reads_first: bool, second: &mut Second) -> Result<Read> {
-    tokio::select! {
-        event = first.next(), if reads_first => event.map(Read::First),
-        event = second.next() => event.map(Read::Second),
-    }
-}
-
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    if until(stop, |stop| *stop).await.is_err() {
-        // Nobody is left who could stop the run.
-        std::future::pending().await
-    }
-}
-
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Adds an extent to a span's, in one piece with the last one where it continues it.
-fn join(extents: &mut Vec<Extent>, next: &Extent) {
-    match extents.last_mut() {
-        Some(last) if last.origin.name == next.origin.name && last.next == next.first => {
-            last.origin = next.origin.clone();
-            last.next = next.next;
-            last.dropped += next.dropped;
-        }
-        _ => extents.push(next.clone()),
     }
 }

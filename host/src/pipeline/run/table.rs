@@ -126,7 +126,11 @@ impl super::spans::Run<'_> {
         let span = self.span.as_mut().expect("the caller has begun one");
         let context = span.context.clone();
         let write_time = context.moment.write_time;
-        let emit = table.emit(write_time, now, self.caught_up, self.has_reached, last);
+        // What is replayed waits for the snapshot of the next run.
+        let emit = match self.replay {
+            Some(_) => Emit::Nothing,
+            None => table.emit(write_time, now, self.caught_up, self.has_reached, last),
+        };
         let (documents, mut received) = mpsc::channel::<Vec<Document>>(1);
         let changes = std::mem::take(&mut span.changes);
         let mark_deletes = table.mark_deletes;
