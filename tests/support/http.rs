@@ -2,14 +2,14 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::lake_folder::Installation;
-use super::process::signal;
+use super::process::{signal, wait_until};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -81,6 +81,7 @@ pub fn request(
 pub struct Serving {
     child: Child,
     pub address: SocketAddr,
+    log: Arc<Mutex<String>>,
 }
 
 impl Serving {
@@ -92,28 +93,43 @@ impl Serving {
     /// The same with further arguments.
     pub fn start_with(installation: &Installation, arguments: &[&str]) -> Serving {
         let arguments = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
-        let mut command = installation.command(&arguments);
+        Serving::start_command(installation.command(&arguments))
+    }
+
+    /// The same with a command that serves.
+    pub fn start_command(mut command: Command) -> Serving {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (told, address) = mpsc::channel();
+        let log = Arc::new(Mutex::new(String::new()));
+        let kept = log.clone();
         std::thread::spawn(move || {
-            let mut before = String::new();
             for line in stderr.lines().map_while(Result::ok) {
                 if let Some((_, address)) = line.split_once("listening on http://") {
-                    let _ = told.send(Ok(address.trim().parse().unwrap()));
+                    let end = address.find(|c: char| c != '.' && c != ':' && !c.is_ascii_digit());
+                    let _ = told.send(address[..end.unwrap_or(address.len())].parse().unwrap());
                 }
                 eprintln!("{line}");
-                before = before + &line + "\n";
+                *kept.lock().unwrap() += &(line + "\n");
             }
-            let _ = told.send(Err(before));
         });
         match address.recv_timeout(PATIENCE) {
-            Ok(Ok(address)) => Serving { child, address },
-            other => {
+            Ok(address) => Serving { child, address, log },
+            Err(_) => {
                 let _ = child.kill();
-                panic!("it does not serve: {other:?}")
+                panic!("it does not serve: {}", log.lock().unwrap())
             }
         }
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, number: i32) {
+        signal(&self.child, number);
     }
 
     /// Sends lines to a source.
@@ -129,6 +145,15 @@ impl Serving {
     /// Asks for what there is.
     pub fn get(&self, target: &str) -> Response {
         request(self.address, "GET", target, &[], b"").unwrap()
+    }
+
+    /// Asks it to end, and returns what it logged once it has ended with this exit code.
+    pub fn log_after_stop(mut self, code: i32) -> String {
+        signal(&self.child, libc::SIGTERM);
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.code(), Some(code), "{}", self.log());
+        wait_until("the log is read to its end", || Arc::strong_count(&self.log) == 1);
+        self.log()
     }
 
     /// Kills it.

@@ -2,6 +2,7 @@
 
 pub mod avro;
 pub mod cdm;
+pub mod collector;
 pub mod containers;
 pub mod gcs;
 pub mod golden;

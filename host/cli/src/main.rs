@@ -12,7 +12,9 @@ mod describe;
 mod errors;
 mod functions;
 mod inspect;
+mod notify;
 mod plugin;
+mod reload;
 mod replay;
 mod run;
 mod serve;
@@ -21,6 +23,7 @@ mod status;
 mod tables;
 #[cfg(test)]
 mod testing;
+mod traces;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -2,22 +2,25 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lakeport::clock::Surroundings;
-use lakeport::error::{Error, Result};
+use lakeport::error::{Error, Kind, Result};
 use lakeport::pipeline::Options;
 use lakeport::plan::{Input, Plan, Proof, ServerKey, ServerPlan};
 use lakeport::plugin::{Compiler, Sandbox};
 use lakeport::session::Session;
-use lakeport::telemetry::{Live, LogFormat, init_logging};
+use lakeport::telemetry::{Live, LogFormat, init_telemetry};
 use lakeport::wait::until;
 use lakeport_engine::{Intake, Logs};
-use lakeport_serve::{Handle, Key, Limits, MetricsAddress, Server, Settings, Tls, system_clock};
-use tokio::signal::unix::{SignalKind, signal};
+use lakeport_serve::{Intake as _, Key, Limits, MetricsAddress, Server, Settings, Timeouts, Tls, system_clock};
 use tokio::sync::watch;
 
 use super::Config;
+use super::notify::Notifier;
+use super::reload::Reload;
 use super::run::{self, allow_open_files, stop_on_signal};
+use super::traces::{Counts, Traces};
 
 /// Run all exports until Ctrl-C, and take records over HTTP for sources with `http = true`
 ///
@@ -30,6 +33,9 @@ pub struct Args {
     /// Take requests at this address, whatever the configuration says
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
+    /// End within this time, such as `25s`, whatever the configuration says
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub stop_within: Option<Duration>,
     #[command(flatten)]
     pub owned: run::WhenOwnedArgs,
     /// How log lines are written to standard error; the environment variable LAKEPORT_LOG sets their level
@@ -42,9 +48,12 @@ pub struct Args {
 /// # Errors
 /// Of kind `Config`, `Source`; the error of an export that failed for good.
 pub fn run(args: &Args) -> Result<()> {
-    init_logging(args.log, std::env::var("LAKEPORT_LOG").ok().as_deref(), true)?;
+    let traces = Traces::from_environment(&super::variable)?;
+    let level = super::variable("LAKEPORT_LOG");
+    init_telemetry(args.log, level.as_deref(), true, traces.as_ref().map(Traces::layer))?;
     allow_open_files();
     let mut plan = args.config.load()?;
+    let configured = Arc::new(plan.clone());
     plan.server.listen = args.listen.unwrap_or(plan.server.listen);
     if let Some(export) = plan.exports.iter().find(|export| matches!(export.source.input, Input::Stdin { .. })) {
         let message = format!("export `{}` reads standard input, which a server has none of", export.name);
@@ -52,14 +61,28 @@ pub fn run(args: &Args) -> Result<()> {
             Error::config(message).with_help("export it with `lakeport run`, or set `http = true` in its source")
         );
     }
-    super::runtime()?.block_on(serve(args, Arc::new(plan)))
+    plan.server.stop_within = args.stop_within.unwrap_or(plan.server.stop_within);
+    let runtime = super::runtime()?;
+    let ended = runtime.block_on(async {
+        let counts = traces.as_ref().map(Traces::counts);
+        let sender = traces.map(Traces::start);
+        let ended = serve(args, configured, Arc::new(plan), counts).await;
+        if let Some(sender) = sender {
+            sender.flush().await;
+        }
+        ended
+    });
+    // After the deadline nothing is waited for.
+    runtime.shutdown_background();
+    ended
 }
 
-async fn serve(args: &Args, plan: Arc<Plan>) -> Result<()> {
+async fn serve(args: &Args, configured: Arc<Plan>, plan: Arc<Plan>, traces: Option<Arc<Counts>>) -> Result<()> {
     let surroundings = Surroundings::system();
     let logs = Arc::new(Logs::open(&plan, &plan.exports, &surroundings)?);
     let live: Vec<_> = plan.exports.iter().map(|_| Arc::new(Live::default())).collect();
-    let intake = Arc::new(Intake::new(&plan, logs.clone(), &live));
+    let more = move || traces.iter().flat_map(|counts| counts.metrics()).collect();
+    let intake = Arc::new(Intake::new(&plan, logs.clone(), &live).with_metrics(more));
     let session = Session {
         plan: plan.clone(),
         sandbox: Sandbox::new(None, Compiler::this_program())?,
@@ -77,24 +100,53 @@ async fn serve(args: &Args, plan: Arc<Plan>) -> Result<()> {
         },
     };
     session.pin(true)?;
-    let server = Server::bind(settings(&plan.server), intake, system_clock()).await.map_err(unusable)?;
+    let server = Server::bind(settings(&plan.server), intake.clone(), system_clock()).await.map_err(unusable)?;
     tracing::info!("listening on http://{}", server.address());
-    tokio::spawn(reload_on_hangup(args.config.clone(), server.handle()));
+    let notifier = Arc::new(Notifier::from_environment(&super::variable));
+    notifier.tell("READY=1");
+    let (alive, health) = (notifier.clone(), intake.clone());
+    tokio::spawn(async move { alive.keep_alive(|| health.health().not_live.is_empty()).await });
+    let (config, handle, running) = (args.config.clone(), server.handle(), configured);
+    tokio::spawn(Reload { config, handle, intake: intake.clone(), running }.run());
     let (stopper, stop) = watch::channel(false);
     tokio::spawn(stop_on_signal(stopper));
     let (end_exports, ended) = watch::channel(false);
     let exports = tokio::spawn(async move { session.run(&live, ended).await });
-    let mut stopped = stop.clone();
-    // Requests end first: what they were answered for is in the log, and those that wait for the lake get their commits.
-    server
-        .run(async move {
-            let _ = until(&mut stopped, |stop| *stop).await;
-        })
-        .await;
-    let _ = end_exports.send(true);
-    let reports = exports.await.map_err(|panic| Error::internal(format!("the exports died: {panic}")))?;
+    let within = plan.server.stop_within;
+    let stopped = told_to_stop(stop.clone());
+    let ending = async {
+        // Requests end first: what they were answered for is in the log, and those that wait for the lake get their commits.
+        server
+            .run(async {
+                stopped.await;
+                notifier.tell("STOPPING=1")
+            })
+            .await;
+        let _ = end_exports.send(true);
+        exports.await
+    };
+    let ended = tokio::select! {
+        ended = ending => ended,
+        () = async { told_to_stop(stop).await; tokio::time::sleep(within).await } => return Err(too_late(within)),
+    };
+    let reports = ended.map_err(|panic| Error::internal(format!("the exports died: {panic}")))?;
     let failed = reports.into_iter().filter_map(|report| Some((report.export, report.error?))).next();
     failed.map_or(Ok(()), |(export, error)| Err(error.context(format_args!("export `{export}`"))))
+}
+
+async fn told_to_stop(mut stop: watch::Receiver<bool>) {
+    // A sender that is gone leaves nobody who could say it.
+    if until(&mut stop, |stop| *stop).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+fn too_late(within: Duration) -> Error {
+    let within = humantime::format_duration(within);
+    let message = format!("not everything that was read is in the lake {within} after the server was told to end");
+    Error::new(Kind::Interrupted, message).with_help(
+        "nothing is lost: the next start goes on with the write-ahead log and behind the last commit; a longer `stop-within` waits for the lake",
+    )
 }
 
 /// The server's settings, as the configuration says them.
@@ -117,6 +169,7 @@ fn settings(plan: &ServerPlan) -> Settings {
     Settings {
         keys: keys(plan),
         limits,
+        timeouts: Timeouts { stop: plan.stop_within / 2, ..Timeouts::default() },
         tls,
         webhook_origins: plan.webhook_origins.clone(),
         metrics: plan.metrics.map(|listen| MetricsAddress { listen, open: true }),
@@ -125,33 +178,19 @@ fn settings(plan: &ServerPlan) -> Settings {
 }
 
 /// The keys of those who may send.
-fn keys(plan: &ServerPlan) -> Vec<Key> {
+pub fn keys(plan: &ServerPlan) -> Vec<Key> {
     let key = |key: &ServerKey| {
         let made = match &key.proof {
             Proof::Token(secret) => Key::bearer(&key.name, secret.expose()),
             Proof::Hmac(secret) => Key::hmac(&key.name, secret.expose()),
         };
-        match &key.sources {
+        let made = match &key.sources {
             Some(sources) => made.for_sources(sources.iter().cloned()),
             None => made,
-        }
+        };
+        if key.metrics { made.with_metrics() } else { made }
     };
     plan.keys.iter().map(key).collect()
-}
-
-/// Reads keys and the files of TLS again at each SIGHUP. What cannot be used leaves everything as it is.
-async fn reload_on_hangup(config: Config, handle: Handle) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
-    while hangup.recv().await.is_some() {
-        let reloaded = config.load().and_then(|plan| {
-            handle.replace_keys(keys(&plan.server)).map_err(unusable)?;
-            handle.reload_tls().map_err(unusable)
-        });
-        match reloaded {
-            Ok(()) => tracing::info!("read the keys and the files of TLS again; other settings need a restart"),
-            Err(error) => tracing::error!("the keys stay as they are: {error}"),
-        }
-    }
 }
 
 pub fn unusable(error: lakeport_serve::Error) -> Error {

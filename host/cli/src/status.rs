@@ -1,6 +1,9 @@
 //! `lakeport status`: how far each export is.
 
-use std::fmt::Write;
+mod text;
+mod watch;
+
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures::future::try_join_all;
@@ -11,26 +14,52 @@ use lakeport::commit::{Author, Commit, Health, HealthState, read_last, read_part
 use lakeport::dataset::{DatasetState, PassedOver, Sync, TableEntry, rfc3339};
 use lakeport::error::{Error, Result};
 use lakeport::lake::Lake;
-use lakeport::plan::{ExportPlan, SOLE_PARTITION};
+use lakeport::plan::{ExportPlan, Plan, SOLE_PARTITION};
 use lakeport::source::Cursor;
-use lakeport::telemetry::human::{bytes, count, printable};
-use lakeport::telemetry::{Align, Table};
+use lakeport::telemetry::human::printable;
+
+use self::text::render;
 
 /// Show how far each export is: position, files, dead letters, last commit
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     pub config: Config,
-    /// Print one JSON object
+    /// Print one JSON object; with `--watch`, one a line
     #[arg(long)]
     pub json: bool,
+    /// Show it again and again, what is wrong first; q or Ctrl-C ends
+    #[arg(long, value_name = "EVERY", num_args = 0..=1, require_equals = true, default_missing_value = "2s", value_parser = interval)]
+    pub watch: Option<Duration>,
+}
+
+/// How often the status is shown.
+fn interval(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(every) if every >= Duration::from_millis(100) => Ok(every),
+        _ => Err("expected a time of at least 100 ms, such as `5s`".to_owned()),
+    }
 }
 
 /// Writes how far the exports are to `out`.
 pub fn run(args: &Args, out: &mut dyn std::io::Write) -> Result<()> {
     let plan = args.config.load()?;
-    let exports = super::runtime()?.block_on(try_join_all(plan.exports.iter().map(look_at_all)))?;
-    written(out.write_all(render(&exports.concat(), args.json).as_bytes()))
+    let runtime = super::runtime()?;
+    match args.watch {
+        Some(every) => runtime.block_on(watch::watch(&plan, every, args.json, out)),
+        None => {
+            let exports = runtime.block_on(look_at(&plan))?;
+            written(out.write_all(render(&exports, args.json).as_bytes()))
+        }
+    }
+}
+
+/// Looks at every export of a plan.
+///
+/// # Errors
+/// Of kind `Lake`.
+pub async fn look_at(plan: &Plan) -> Result<Vec<ExportStatus>> {
+    Ok(try_join_all(plan.exports.iter().map(look_at_all)).await?.concat())
 }
 
 /// Looks at every partition of an export.
@@ -134,8 +163,31 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl ExportStatus {
+    /// An export that never ran.
+    #[cfg(test)]
+    pub fn new(export: &str, lake: &str) -> Self {
+        ExportStatus {
+            export: export.into(),
+            partition: None,
+            lake: lake.into(),
+            state: None,
+            standby: None,
+            waiting_files: 0,
+            files: 0,
+            records: 0,
+            dead_letters: 0,
+            replayed: 0,
+            commits: 0,
+            documents: None,
+            tables: Vec::new(),
+            passed_over: PassedOver::default(),
+            last_commit: None,
+            position: Vec::new(),
+        }
+    }
+
     /// The export's name, with its partition where it has several.
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         match &self.partition {
             Some(partition) => format!("{}/{}", self.export, printable(partition)),
             None => self.export.clone(),
@@ -282,128 +334,6 @@ pub struct Reached {
     pub next: u64,
 }
 
-/// The most origins of an export that the text lists; the JSON form has all of them.
-const MOST_ORIGINS: usize = 20;
-
-/// The status as text, or as one JSON object.
-pub fn render(exports: &[ExportStatus], json: bool) -> String {
-    if json {
-        return format!("{}\n", serde_json::json!({ "exports": exports }));
-    }
-    let mut table = Table::new([
-        ("export", Align::Left),
-        ("lake", Align::Left),
-        ("files", Align::Right),
-        ("records", Align::Right),
-        ("dead letters", Align::Right),
-        ("commits", Align::Right),
-        ("last commit", Align::Left),
-    ]);
-    for export in exports {
-        let last = export.last_commit.as_ref();
-        table.row([
-            export.name(),
-            export.lake.clone(),
-            count(export.files),
-            count(export.records),
-            count(export.dead_letters),
-            count(export.commits),
-            last.map_or("never".to_owned(), |commit| format!("{} (number {})", commit.time, commit.number)),
-        ]);
-    }
-    let mut text = table.to_string();
-    text += &states(exports);
-    let kept = exports.iter().filter_map(|export| Some((export, export.documents.as_ref()?)));
-    let mut documents = Table::new([
-        ("documents of", Align::Left),
-        ("keys", Align::Right),
-        ("waiting", Align::Right),
-        ("ignored", Align::Right),
-        ("next snapshot", Align::Left),
-    ]);
-    for (export, kept) in kept {
-        let next = kept.next_snapshot.as_deref().unwrap_or("first").to_owned();
-        let waiting = if kept.full { "all".to_owned() } else { count(kept.waiting) };
-        documents.row([export.name(), count(kept.keys), waiting, count(kept.ignored), next]);
-    }
-    if !documents.is_empty() {
-        write!(text, "\n{documents}").expect("a String takes everything");
-    }
-    let mut tables = Table::new([
-        ("tables of", Align::Left),
-        ("table", Align::Left),
-        ("initial sync", Align::Left),
-        ("rows", Align::Right),
-        ("columns", Align::Right),
-        ("files", Align::Right),
-        ("waiting", Align::Right),
-        ("snapshot", Align::Left),
-    ]);
-    for (export, table) in exports.iter().flat_map(|export| export.tables.iter().map(move |table| (export, table))) {
-        tables.row([
-            export.name(),
-            printable(&table.table),
-            table.state(),
-            count(table.rows),
-            count(table.columns as u64),
-            count(table.files as u64),
-            count(table.waiting as u64),
-            table.snapshot.clone().unwrap_or_else(|| "none".to_owned()),
-        ]);
-    }
-    if !tables.is_empty() {
-        write!(text, "\n{tables}").expect("a String takes everything");
-    }
-    for stopped in exports.iter().flat_map(|export| &export.tables).filter_map(|table| table.stopped.as_ref()) {
-        write!(text, "\n{}\n", printable(stopped)).expect("a String takes everything");
-    }
-    for export in exports.iter().filter(|export| !export.passed_over.is_empty()) {
-        let passed_over = printable(&export.passed_over.to_string());
-        writeln!(text, "\n{}: passed over: {passed_over}, which no table has", export.name())
-            .expect("a String takes everything");
-    }
-    for export in exports.iter().filter(|export| !export.position.is_empty()) {
-        let mut positions = Table::new([("read", Align::Right), ("", Align::Left)]);
-        for reached in export.position.iter().take(MOST_ORIGINS) {
-            positions.row([bytes(reached.next), printable(&reached.origin)]);
-        }
-        write!(text, "\n{}\n{positions}", export.name()).expect("a String takes everything");
-        if let Some(more) = export.position.len().checked_sub(MOST_ORIGINS).filter(|more| *more > 0) {
-            writeln!(text, "and {} more; `--json` lists all", count(more as u64)).expect("a String takes everything");
-        }
-    }
-    text
-}
-
-/// Writes a line for each export: its state, the reason, and what waits.
-fn states(exports: &[ExportStatus]) -> String {
-    let mut table =
-        Table::new([("state of", Align::Left), ("", Align::Left), ("since", Align::Left), ("by", Align::Left)]);
-    let mut notes = String::new();
-    for export in exports {
-        for state in export.state.iter().chain(&export.standby) {
-            table.row([export.name(), state.state.name().into(), state.since.clone(), printable(&state.by)]);
-            if let Some(reason) = &state.reason {
-                writeln!(notes, "{}: {}", export.name(), printable(reason)).expect("a String takes everything");
-            }
-        }
-        if export.replayed > 0 {
-            let (name, replayed) = (export.name(), count(export.replayed));
-            let (all, left) = (count(export.dead_letters), count(export.dead_letters.saturating_sub(export.replayed)));
-            writeln!(notes, "{name}: {replayed} of {all} dead letters were replayed, {left} are left")
-                .expect("a String takes everything");
-        }
-        if export.waiting_files > 0 {
-            let (name, files) = (export.name(), count(export.waiting_files));
-            writeln!(notes, "{name}: {files} sealed files wait for their time to be over")
-                .expect("a String takes everything");
-        }
-    }
-    let tables = if table.is_empty() { String::new() } else { format!("\n{table}") };
-    let notes = if notes.is_empty() { notes } else { format!("\n{notes}") };
-    tables + &notes
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -415,24 +345,16 @@ mod tests {
 
     fn export(name: &str, origins: usize) -> ExportStatus {
         ExportStatus {
-            export: name.into(),
-            partition: None,
-            lake: "main".into(),
-            state: None,
-            standby: None,
-            waiting_files: 0,
             files: 6,
             records: 203_114,
             dead_letters: 2,
             replayed: 0,
             commits: 3,
-            documents: None,
-            tables: Vec::new(),
-            passed_over: PassedOver::default(),
             last_commit: Some(LastCommit { number: 7, epoch: 2, time: "2019-09-10T11:12:13.000001Z".into() }),
             position: (0..origins)
                 .map(|number| Reached { origin: format!("/data/{number}.ndjson"), next: number as u64 * 1_000 })
                 .collect(),
+            ..ExportStatus::new(name, "main")
         }
     }
 

@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lakeport::plan::{self, Plan};
-use lakeport::telemetry::Live;
-use lakeport_serve::{Accepted, Batch, Envelope, Family, Health, IdempotencyKey, Identity, Refusal, SourceInfo};
+use lakeport::plan::{self, ExportPlan, Plan};
+use lakeport::telemetry::{Condition, Live, State};
+use lakeport_serve::{
+    Accepted, Batch, Envelope, ExportHealth, Family, Health, IdempotencyKey, Identity, Refusal, SourceInfo,
+};
 use lakeport_wal::Keys;
 
 use crate::logs::Logs;
-use crate::metrics;
+use crate::metrics::{self, Export};
 
 /// When a sender may try again that was refused for a short time.
 const SOON: Duration = Duration::from_secs(1);
@@ -22,7 +24,9 @@ const LATER: Duration = Duration::from_secs(10);
 pub struct Intake {
     logs: Arc<Logs>,
     sources: HashMap<String, SourceInfo>,
-    exports: Vec<(String, Arc<Live>)>,
+    exports: Vec<Export>,
+    more: Box<dyn Fn() -> Vec<Family> + Send + Sync>,
+    warning: Mutex<Option<String>>,
     contents: Mutex<Contents>,
 }
 
@@ -38,8 +42,35 @@ impl Intake {
             // A record that one of the exports takes is none to refuse.
             info.max_record_size = info.max_record_size.max(size);
         }
-        let exports = plan.exports.iter().map(|export| export.name.clone()).zip(live.iter().cloned()).collect();
-        Intake { logs, sources, exports, contents: Mutex::default() }
+        let export = |(export, live): (&ExportPlan, &Arc<Live>)| Export {
+            name: export.name.clone(),
+            source: export.source.name.clone(),
+            lake: export.lake.name.clone(),
+            live: live.clone(),
+        };
+        let exports = plan.exports.iter().zip(live).map(export).collect();
+        Intake {
+            logs,
+            sources,
+            exports,
+            more: Box::new(Vec::new),
+            warning: Mutex::default(),
+            contents: Mutex::default(),
+        }
+    }
+
+    /// Sets what `/readyz` warns of.
+    pub fn set_warning(&self, warning: Option<String>) {
+        *self.warning() = warning;
+    }
+
+    fn warning(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.warning.lock().expect("nothing panics while it is held")
+    }
+
+    /// Shows further metrics, too.
+    pub fn with_metrics(self, more: impl Fn() -> Vec<Family> + Send + Sync + 'static) -> Intake {
+        Intake { more: Box::new(more), ..self }
     }
 }
 
@@ -97,15 +128,36 @@ impl lakeport_serve::Intake for Intake {
         let failure = |(name, log): (&str, &crate::logs::SourceLog)| {
             log.wal.failure().map(|error| format!("source `{name}`: {error}"))
         };
-        Health { not_live: self.logs.iter().filter_map(failure).collect(), not_ready: Vec::new() }
+        let exports = self.exports.iter().map(|export| self.export_health(export)).collect();
+        Health {
+            not_live: self.logs.iter().filter_map(failure).collect(),
+            not_ready: Vec::new(),
+            warnings: self.warning().iter().cloned().collect(),
+            exports,
+        }
     }
 
     fn metrics(&self) -> Vec<Family> {
-        metrics::families(&self.logs, &self.exports)
+        let mut families = metrics::families(&self.logs, &self.exports);
+        families.extend((self.more)());
+        families
     }
 }
 
 impl Intake {
+    /// Records are taken once all exports are open. An export that waits for its store lets them be taken; one that has failed, or
+    /// that another process runs, does not: they would stay here.
+    fn export_health(&self, export: &Export) -> ExportHealth {
+        let Condition { state, reason } = export.live.condition();
+        let is_fed = self.sources.contains_key(&export.source);
+        let is_ready = match state {
+            State::Opening => false,
+            State::AtWork | State::Waiting => true,
+            State::StandingBy | State::Failed | State::Ended => !is_fed,
+        };
+        ExportHealth { name: export.name.clone(), state: state.name(), reason, is_ready }
+    }
+
     fn contents(&self) -> std::sync::MutexGuard<'_, Contents> {
         self.contents.lock().expect("nothing panics while it is held")
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::Serialize;
 
 /// Keeps the records that the server takes.
 #[async_trait]
@@ -119,6 +120,23 @@ pub struct Health {
     pub not_live: Vec<String>,
     /// Why it takes no records now: `/readyz` answers 503.
     pub not_ready: Vec<String>,
+    /// What somebody should look at, and which keeps no records from being taken: shown by `/readyz`.
+    pub warnings: Vec<String>,
+    /// How each export is; one that is not ready makes `/readyz` answer 503.
+    pub exports: Vec<ExportHealth>,
+}
+
+/// How an export is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExportHealth {
+    pub name: String,
+    /// The name of a state.
+    pub state: &'static str,
+    /// Why, where it is not at work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(rename = "ready")]
+    pub is_ready: bool,
 }
 
 /// Metrics of one name.

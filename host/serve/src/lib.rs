@@ -39,8 +39,8 @@ mod tls;
 pub use auth::{Key, Sources};
 pub use error::{Error, Result};
 pub use intake::{
-    Accepted, Batch, Envelope, Family, FamilyKind, Health, IdempotencyKey, Identity, Intake, Refusal, Sample,
-    SourceInfo,
+    Accepted, Batch, Envelope, ExportHealth, Family, FamilyKind, Health, IdempotencyKey, Identity, Intake, Refusal,
+    Sample, SourceInfo,
 };
 pub use server::{Handle, Server, Stopped};
 pub use settings::{Clock, Limits, MetricsAddress, Settings, Timeouts, system_clock};

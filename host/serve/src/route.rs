@@ -5,15 +5,17 @@ use std::time::Instant;
 
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, Request, StatusCode, Version};
+use http::{HeaderMap, Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::answer::{Answer, Problem, Reason, json, with_type};
-use crate::auth::Caller;
 use crate::functions;
 use crate::ingest;
+use crate::intake::{ExportHealth, Health};
 use crate::metrics;
 use crate::server::{Face, Shared};
 
@@ -84,16 +86,40 @@ pub(crate) async fn handle(shared: &Arc<Shared>, face: Face, request: Request<In
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let mut key = "-".to_owned();
-    let answer = match answer(shared, face, route, request, &mut key).await {
+    let span = request_span(&route, request.headers(), &method);
+    let answer = match answer(shared, face, route, request, &mut key).instrument(span.clone()).await {
         Ok(answer) => answer,
         Err(problem) => {
+            if problem.reason.status().is_server_error() {
+                span.record("error", problem.reason.name());
+            }
             shared.metrics.refusal(problem.reason);
             shared.refusals.log(&path, &key, &problem);
             problem.into_answer()
         }
     };
+    span.record("http.response.status_code", answer.status().as_u16());
     shared.metrics.request(&method, name, answer.status().as_u16(), begun.elapsed());
     answer
+}
+
+/// The span of a request that brings something, as part of the client's trace where it names one.
+fn request_span(route: &Route, headers: &HeaderMap, method: &Method) -> Span {
+    if !matches!(route, Route::Ingest(_) | Route::Function(_)) {
+        return Span::none();
+    }
+    let (method, route) = (metrics::method_name(method), route.name());
+    tracing::info_span!(
+        target: "lakeport::trace",
+        "request",
+        otel.name = %format_args!("{method} {route}"),
+        otel.server = true,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
+        error = Empty,
+        traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok())
+    )
 }
 
 /// Answers a request. `key` becomes the name of the caller's key.
@@ -120,20 +146,19 @@ async fn answer(
             ingest::options(&head.headers, &shared.settings.webhook_origins)
         }
         Route::Ingest(_) => Err(Problem::method_not_allowed(ingest::METHODS)),
-        Route::Live => get(health(shared.intake.health().not_live)),
-        Route::Ready => get(health(shared.not_ready())),
+        Route::Live => {
+            get(health(shared.health().not_live, Details::default(), may_see_metrics(shared, face, &head, key)))
+        }
+        Route::Ready => {
+            let Health { not_ready, warnings, exports, .. } = shared.health();
+            get(health(not_ready, Details { warnings, exports }, may_see_metrics(shared, face, &head, key)))
+        }
         Route::Metrics => {
-            let is_open = face == Face::Metrics && shared.settings.metrics.as_ref().is_some_and(|metrics| metrics.open);
-            let caller = match is_open {
-                true => Caller::anyone(),
-                false => shared.keys.identify(&head, (shared.clock)())?,
-            };
-            caller.name().clone_into(key);
-            caller.may_read_metrics()?;
+            may_see_metrics(shared, face, &head, key)?;
             get(exposition(shared))
         }
         Route::Description => get(with_type(StatusCode::OK, "application/json", OPENAPI)),
-        Route::Root => get(health(Vec::new())),
+        Route::Root => get(health(Vec::new(), Details::default(), Ok(()))),
         Route::Function(name) if head.method == Method::POST => functions::invoke(shared, name, head, body).await,
         Route::Function(_) => Err(Problem::method_not_allowed("POST")),
         Route::Unknown => Err(Problem::new(Reason::NotFound, "there is nothing at this path")),
@@ -165,17 +190,42 @@ fn check_head(head: &Parts, shared: &Shared) -> Result<(), Problem> {
     }
 }
 
-/// 200 without reasons, else 503 with them.
-fn health(reasons: Vec<String>) -> Answer {
+/// Refuses those who may not read metrics. `key` becomes the name of the caller's key.
+fn may_see_metrics(shared: &Shared, face: Face, head: &Parts, key: &mut String) -> Result<(), Problem> {
+    if face == Face::Metrics && shared.settings.metrics.as_ref().is_some_and(|metrics| metrics.open) {
+        return Ok(());
+    }
+    let caller = shared.keys.identify(head, (shared.clock)())?;
+    caller.name().clone_into(key);
+    caller.may_read_metrics()
+}
+
+/// What is said beside the reasons.
+#[derive(Debug, Default, Serialize)]
+struct Details {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    exports: Vec<ExportHealth>,
+}
+
+/// 200 without reasons, else 503. Reasons and details are for those who may see metrics: they name files and stores.
+fn health(reasons: Vec<String>, details: Details, may_see: Result<(), Problem>) -> Answer {
     #[derive(Serialize)]
-    struct Health {
+    struct Body {
         status: &'static str,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         reasons: Vec<String>,
+        #[serde(flatten)]
+        details: Details,
     }
-    match reasons.is_empty() {
-        true => json(StatusCode::OK, &Health { status: "ok", reasons }),
-        false => json(StatusCode::SERVICE_UNAVAILABLE, &Health { status: "failing", reasons }),
+    let (code, status) = match reasons.is_empty() {
+        true => (StatusCode::OK, "ok"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
+    };
+    match may_see {
+        Ok(()) => json(code, &Body { status, reasons, details }),
+        Err(_) => json(code, &Body { status, reasons: Vec::new(), details: Details::default() }),
     }
 }
 

@@ -18,10 +18,11 @@ use crate::budget::Budget;
 use crate::connection;
 use crate::error::{Error, Result};
 use crate::functions::Functions;
-use crate::intake::Intake;
+use crate::intake::{ExportHealth, Health, Intake};
 use crate::metrics::Metrics;
 use crate::refusals::Refusals;
 use crate::settings::{Clock, Settings};
+use crate::tls::Tls;
 
 /// What all connections share.
 pub(crate) struct Shared {
@@ -41,13 +42,19 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Why no records are taken now.
-    pub(crate) fn not_ready(&self) -> Vec<String> {
-        let mut reasons = self.intake.health().not_ready;
+    /// How the product is, and whether the server stops.
+    pub(crate) fn health(&self) -> Health {
+        let mut health = self.intake.health();
         if self.is_stopping.load(Ordering::Relaxed) {
-            reasons.push("the server is stopping".to_owned());
+            health.not_ready.push("the server is stopping".to_owned());
         }
-        reasons
+        let unready = health.exports.iter().filter(|export| !export.is_ready);
+        health.not_ready.extend(unready.map(|export| {
+            let ExportHealth { name, state, reason, .. } = export;
+            let reason = reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
+            format!("export `{name}` is {state}{reason}")
+        }));
+        health
     }
 }
 
@@ -174,27 +181,20 @@ impl Server {
 }
 
 impl Handle {
-    /// Replaces the keys. Requests that are being read go on with the old ones.
+    /// Replaces the keys, and reads the files of TLS again: both, or neither. Requests that are being read go on with the old keys, and
+    /// connections that are open with the old certificate.
     ///
     /// # Errors
-    /// What is wrong with the keys; the old ones stay then.
-    pub fn replace_keys(&self, keys: Vec<Key>) -> Result<()> {
+    /// What is wrong with the keys or the files; the old ones stay then.
+    pub fn reload(&self, keys: Vec<Key>) -> Result<()> {
         let mut settings = self.0.settings.clone();
         settings.keys = keys;
         settings.check()?;
-        self.0.keys.replace(settings.keys);
-        Ok(())
-    }
-
-    /// Reads the files of TLS again. Connections that are open keep the old ones.
-    ///
-    /// # Errors
-    /// What is wrong with the files; the old ones stay then.
-    pub fn reload_tls(&self) -> Result<()> {
-        if let (Some(tls), Some(settings)) = (&self.0.tls, &self.0.settings.tls) {
-            let acceptor = settings.acceptor()?;
+        let acceptor = settings.tls.as_ref().map(Tls::acceptor).transpose()?;
+        if let (Some(tls), Some(acceptor)) = (&self.0.tls, acceptor) {
             *tls.write().expect("no panic while it is held") = acceptor;
         }
+        self.0.keys.replace(settings.keys);
         Ok(())
     }
 }

@@ -111,6 +111,11 @@ impl Partition {
         self.owner.request() == Request::Wait
     }
 
+    /// This owner's epoch, once it has taken over.
+    pub fn epoch(&self) -> u64 {
+        self.owner.epoch()
+    }
+
     /// Where this owner stages: a folder of its own.
     pub fn stage_root(&self) -> String {
         format!("{}/stage/{:010}-{:032x}", self.folder, self.owner.epoch(), self.identity.nonce)

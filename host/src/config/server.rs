@@ -28,6 +28,7 @@ pub fn resolve(file: &Section<'_>, sources: &BTreeMap<String, Source>, errors: &
         connections: count("connections", 1)?,
         max_body: section.size("max-body")?,
         max_decoded: section.size("max-decoded")?,
+        stop_within: section.duration("stop-within", false)?,
         tls: tls(&section)?,
         webhook_origins: section.texts("webhook-origins")?.iter().map(|at| at.value.to_owned()).collect(),
         metrics: section.text("metrics")?.map(|at| address(&section, "metrics", at)).transpose()?,
@@ -74,5 +75,6 @@ fn key(name: &str, section: &Section<'_>, sources: &BTreeMap<String, Source>) ->
         }
         named.push(at.value.to_owned());
     }
-    Ok(ServerKey { name: name.to_owned(), proof, sources: section.has("sources").then_some(named) })
+    let metrics = section.flag("metrics")?;
+    Ok(ServerKey { name: name.to_owned(), proof, metrics, sources: section.has("sources").then_some(named) })
 }

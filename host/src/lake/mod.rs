@@ -27,6 +27,7 @@ mod publish;
 mod retry;
 mod stage;
 mod store;
+mod timing;
 mod upload;
 
 use std::collections::HashMap;
@@ -288,7 +289,8 @@ impl Lake {
     pub async fn create(&self, key: &str, bytes: Bytes) -> Result<Created> {
         self.check_writable("create", key)?;
         if let Some(local) = &self.local {
-            return local.create(self.path("create", key)?, bytes).await.map_err(|e| self.io_error("create", key, e));
+            let created = self.timed_local("create", local.create(self.path("create", key)?, bytes));
+            return created.await.map_err(|e| self.io_error("create", key, e));
         }
         let path = self.path("create", key)?;
         let options = PutOptions { mode: PutMode::Create, ..Default::default() };
@@ -308,7 +310,8 @@ impl Lake {
         self.check_writable("write", key)?;
         let path = self.path("write", key)?;
         if let Some(local) = &self.local {
-            return local.replace(path, bytes).await.map_err(|e| self.io_error("write", key, e));
+            let replaced = self.timed_local("write", local.replace(path, bytes));
+            return replaced.await.map_err(|e| self.io_error("write", key, e));
         }
         let put = || self.store.put_opts(&path, bytes.clone().into(), PutOptions::default());
         self.request("write", key, put).await.map(drop).map_err(|e| self.error("write", key, e))
@@ -416,7 +419,7 @@ impl Lake {
     pub async fn publish_new(&self, staged_key: &str, staged: &Staged, key: &str) -> Result<Publish> {
         self.check_writable("publish", key)?;
         match &self.local {
-            Some(local) => self.publish_new_local(local, staged_key, staged, key).await,
+            Some(local) => self.timed_local("publish", self.publish_new_local(local, staged_key, staged, key)).await,
             None => self.publish_new_remote(staged_key, staged, key).await,
         }
     }
@@ -434,8 +437,13 @@ impl Lake {
     ) -> Result<Publish> {
         self.check_writable("publish", key)?;
         match (&self.local, expected) {
-            (Some(local), None) => self.publish_new_local(local, staged_key, staged, key).await,
-            (Some(local), Some(expected)) => self.publish_over_local(local, staged_key, staged, key, expected).await,
+            (Some(local), None) => {
+                self.timed_local("publish", self.publish_new_local(local, staged_key, staged, key)).await
+            }
+            (Some(local), Some(expected)) => {
+                let published = self.publish_over_local(local, staged_key, staged, key, expected);
+                self.timed_local("publish", published).await
+            }
             (None, _) => self.publish_over_remote(staged_key, staged, key, expected).await,
         }
     }

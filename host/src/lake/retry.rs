@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::Lake;
 use super::error::words;
 use super::failure::Failure;
-use crate::telemetry::human;
+use crate::telemetry::{Durations, human};
 use crate::wait::until;
 
 /// The pause after the first failure; it doubles with each further one.
@@ -43,9 +43,11 @@ pub struct Outage {
     pub reason: String,
 }
 
-/// Counts the retries of an export, and tells whether it waits for the store.
+/// Counts an export's requests and their retries, and tells whether it waits for the store.
 #[derive(Debug, Default)]
 pub struct Retries {
+    /// How long each request took, by operation and result. Each try counts.
+    pub durations: Durations,
     count: AtomicU64,
     waiting: watch::Sender<Waiting>,
 }
@@ -165,11 +167,11 @@ pub(super) struct RetriesExhausted {
 
 impl Lake {
     /// Sends a request, and retries it while it fails for a reason that may pass.
-    pub(super) async fn request<T, F>(&self, operation: &str, key: &str, ask: impl Fn() -> F) -> object_store::Result<T>
+    pub(super) async fn request<T, F>(&self, operation: &'static str, key: &str, ask: impl Fn() -> F) -> object_store::Result<T>
     where
         F: Future<Output = object_store::Result<T>>,
     {
-        let mut failed = match self.attempt(&ask).await {
+        let mut failed = match self.attempt(operation, &ask).await {
             Err(error) if Failure::of(&error).may_pass() => error,
             answer => return answer,
         };
@@ -192,7 +194,7 @@ impl Lake {
             }
             tries += 1;
             let answer = tokio::select! {
-                answer = self.attempt(&ask) => answer,
+                answer = self.attempt(operation, &ask) => answer,
                 () = async { stopping(&mut stop).await; tokio::time::sleep(STOP_GRACE).await } => {
                     return Err(exhausted(failed, tries, began.elapsed()));
                 }
@@ -208,19 +210,19 @@ impl Lake {
     }
 
     /// Sends a request; sends it again where the store refuses the credential and its file has another one now.
-    async fn attempt<T, F>(&self, ask: &impl Fn() -> F) -> object_store::Result<T>
+    async fn attempt<T, F>(&self, operation: &'static str, ask: &impl Fn() -> F) -> object_store::Result<T>
     where
         F: Future<Output = object_store::Result<T>>,
     {
-        let Some(credential) = &self.credential else { return ask().await };
+        let Some(credential) = &self.credential else { return self.timed(operation, ask()).await };
         for _ in 0..MAX_RENEWALS {
             let used = credential.number();
-            match ask().await {
+            match self.timed(operation, ask()).await {
                 Err(error) if Failure::of(&error).refuses_credential() && credential.is_renewed(used).await => {}
                 answer => return answer,
             }
         }
-        ask().await
+        self.timed(operation, ask()).await
     }
 }
 

@@ -188,7 +188,7 @@ impl Staging {
                     written.sync_all()?;
                     local::sync_folder_of(&file)
                 });
-                synced.await.map_err(as_store_error)?;
+                self.lake.timed_local("stage", synced).await.map_err(as_store_error)?;
                 Ok(hex::encode(hasher.finalize()))
             }
             Sink::Remote { hasher, pending, upload } => {

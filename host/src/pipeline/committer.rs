@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tracing::Instrument;
+use tracing::field::Empty;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::replay::{Outcome as Settled, Replayed};
@@ -13,7 +15,7 @@ use super::run::{Kept, TOLERANCE, Tabled};
 use crate::commit::{Draft, Ledger, Object, Outcome, Partition, Publication, Published, SpanEntry, Stager, Totals};
 use crate::error::{Error, Kind, Result};
 use crate::source::Position;
-use crate::telemetry::{CommitLog, Done, ExportReport};
+use crate::telemetry::{CommitLog, Done, ExportReport, Live, Owner};
 
 /// A span that has ended.
 pub struct Ended {
@@ -51,6 +53,9 @@ pub struct Commits {
     pub published: watch::Sender<Published>,
     pub report: watch::Sender<ExportReport>,
     pub log: CommitLog,
+    pub live: Arc<Live>,
+    /// Who commits; the epoch is known once the partition is taken over.
+    pub owner: Owner,
 }
 
 /// Commits what it is sent until the sender is gone; answers with the counts of what was committed.
@@ -59,7 +64,8 @@ pub struct Commits {
 /// Of kind `Lake`, or `Fenced` where another owner has taken over. What was sent and not committed is left as it is: the next
 /// run reads it again.
 pub async fn commit_all(mut partition: Partition, mut ended: mpsc::Receiver<Ended>, commits: Commits) -> Result<()> {
-    let Commits { provenance, published, report, mut log } = commits;
+    let Commits { provenance, published, report, mut log, live, owner } = commits;
+    live.set_owner(Owner { epoch: partition.epoch(), ..owner.clone() });
     let mut grown = Grown::default();
     while let Some(span) = ended.recv().await {
         let stager = span.stager.await.map_err(|e| Error::internal(format!("the staging task died: {e}")))??;
@@ -116,9 +122,30 @@ pub async fn commit_all(mut partition: Partition, mut ended: mpsc::Receiver<Ende
             dataset,
             totals,
         };
-        match partition.commit(draft).await? {
-            Outcome::Done => {}
-            Outcome::Overtaken => return Err(overtaken(None)),
+        let began = Instant::now();
+        let traced = tracing::info_span!(
+            target: "lakeport::trace",
+            "commit",
+            lakeport.export = owner.export,
+            lakeport.partition = owner.partition,
+            lakeport.records.read = records,
+            lakeport.records.written = rows,
+            lakeport.dead_letters = dead_letters,
+            lakeport.files = files,
+            error = Empty
+        );
+        let outcome = partition.commit(draft).instrument(traced.clone()).await;
+        let result = match &outcome {
+            Ok(Outcome::Done) => "ok",
+            Ok(Outcome::Overtaken) => "overtaken",
+            Err(_) => "failed",
+        };
+        if result != "ok" {
+            traced.record("error", result);
+        }
+        live.commit_durations.observe("commit", result, began.elapsed());
+        if outcome? == Outcome::Overtaken {
+            return Err(overtaken(None));
         }
         report.send_modify(|report| {
             report.bytes_read += read;
@@ -132,6 +159,10 @@ pub async fn commit_all(mut partition: Partition, mut ended: mpsc::Receiver<Ende
                 report.replay.get_or_insert_default().add(&replayed);
             }
         });
+        live.committed(span.number);
+        Live::add(&live.written, rows);
+        Live::add(&live.written_bytes, bytes);
+        Live::add(&live.files, files.saturating_sub(grown_before));
         log.committed(Done {
             commits: 1,
             records_read: records,

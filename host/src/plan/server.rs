@@ -25,6 +25,8 @@ pub struct ServerPlan {
     pub max_body: u64,
     /// The largest body once it is decompressed. Bytes.
     pub max_decoded: u64,
+    /// How long the server may take to end.
+    pub stop_within: Duration,
     pub tls: Option<TlsPlan>,
     /// Origins of webhooks that may send.
     pub webhook_origins: Vec<String>,
@@ -51,6 +53,8 @@ pub struct ServerKey {
     pub proof: Proof,
     /// The sources that it may send to; `None` is all.
     pub sources: Option<Vec<String>>,
+    /// It may read metrics.
+    pub metrics: bool,
 }
 
 /// How a sender shows who it is.

@@ -106,6 +106,7 @@ impl Session {
         // The lake that the notes go to stays the first one that was opened: it is the same.
         notes.lake.get_or_init(|| lake.clone());
         let toolbox = Arc::new(self.sandbox.toolbox());
+        live.begin(toolbox.clone());
         let job = Job {
             export: export.clone(),
             lake,

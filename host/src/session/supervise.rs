@@ -16,7 +16,7 @@ use crate::error::{Error, Kind};
 use crate::lake::Outage;
 use crate::pipeline::{HoldState, Tables, WhenOwned};
 use crate::plan::{ExportPlan, Input};
-use crate::telemetry::{ExportReport, Live, human};
+use crate::telemetry::{ExportReport, Live, State, human};
 use crate::wait::until;
 
 /// The wait after the first failure; it doubles with each further one.
@@ -60,22 +60,27 @@ impl Session {
                 if std::mem::take(&mut begins_again) {
                     continue;
                 }
+                live.set(State::Ended, None);
                 notes.note_end(None).await;
                 return whole;
             };
             if !self.restarts(&error, &export) || *stop.borrow() {
                 self.log_end(&export, &error);
+                let state = if error.kind == Kind::Interrupted { State::Ended } else { State::Failed };
+                live.set(state, Some(one_line(&error)));
                 notes.note_end(Some(&error)).await;
                 return whole;
             }
             // Whoever has taken it over meanwhile is not taken over in turn.
             session.options.when_owned = WhenOwned::StandBy;
             failures += 1;
+            live.set(State::Waiting, Some(one_line(&error)));
             if self.wait(&notes, &export, &error, failures, &mut stop).await.is_break() {
                 notes.note_end(Some(&error)).await;
                 return whole;
             }
             whole.restarts += 1;
+            Live::add(&live.restarts, 1);
         }
     }
 
@@ -167,8 +172,11 @@ impl Watched {
             tokio::select! {
                 ended = &mut attempt => break ended,
                 Ok(()) = hold.changed() => {
-                    let stands_by = matches!(hold.borrow_and_update().state, HoldState::StandingBy(_));
-                    self.note_standby(stands_by).await;
+                    let state = hold.borrow_and_update().state.clone();
+                    if let HoldState::StandingBy(sign) = &state {
+                        self.live.set(State::StandingBy, Some(format!("`{}` runs it", sign.writer)));
+                    }
+                    self.note_standby(matches!(state, HoldState::StandingBy(_))).await;
                 }
                 _ = renew.tick() => self.give_sign().await,
                 Ok(()) = until(&mut at_work, |at_work| *at_work), if may_get_healthy => self.note_work().await,

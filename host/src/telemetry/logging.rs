@@ -3,7 +3,11 @@
 use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{EnvFilter, Targets};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::progress::aside;
 use crate::error::{Error, Result};
@@ -23,24 +27,47 @@ pub enum LogFormat {
     Json,
 }
 
+/// The target of spans that are traced. Logs do not show them.
+const TRACE_TARGET: &str = "lakeport::trace";
+
+/// A collector of spans beside the logs.
+pub struct Traced(Box<dyn Layer<Registry> + Send + Sync>);
+
+impl Traced {
+    /// Gives `layer` the spans that are traced, up to a level.
+    pub fn new(layer: impl Layer<Registry> + Send + Sync, level: LevelFilter) -> Traced {
+        Traced(layer.with_filter(Targets::new().with_target(TRACE_TARGET, level)).boxed())
+    }
+}
+
 /// Sends logs to standard error; once a process. `level` is what `LAKEPORT_LOG` holds: `debug`, or `warn,lakeport=trace`. Without
 /// it, a run that `follows` its sources and has no terminal tells what it does.
 ///
 /// # Errors
 /// Of kind `Config` where `level` is not a level, `Internal` where logs go somewhere already.
 pub fn init_logging(format: LogFormat, level: Option<&str>, follows: bool) -> Result<()> {
+    init_telemetry(format, level, follows, None)
+}
+
+/// The same, and gives spans to `traced`.
+///
+/// # Errors
+/// As [`init_logging`].
+pub fn init_telemetry(format: LogFormat, level: Option<&str>, follows: bool, traced: Option<Traced>) -> Result<()> {
     let is_unattended = follows && !io::stderr().is_terminal();
     let filter = filter(level, if is_unattended { UNATTENDED_LEVEL } else { DEFAULT_LEVEL })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Aside(io::stderr()));
-    let done = match format {
+    let filter = filter.add_directive(format!("{TRACE_TARGET}=off").parse().expect("it is a directive"));
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| Aside(io::stderr()));
+    let lines = match format {
         LogFormat::Text => {
             let colour =
                 io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            builder.with_ansi(colour).with_target(false).try_init()
+            lines.with_ansi(colour).with_target(false).with_filter(filter).boxed()
         }
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
     };
-    done.map_err(|error| Error::internal(format!("cannot start logging: {error}")))
+    let subscriber = tracing_subscriber::registry().with(traced.map(|traced| traced.0)).with(lines);
+    subscriber.try_init().map_err(|error| Error::internal(format!("cannot start logging: {error}")))
 }
 
 fn filter(level: Option<&str>, default: &str) -> Result<EnvFilter> {

@@ -1,6 +1,8 @@
 //! What a run tells people and machines: live counters while it goes, a report when it ends.
 
+mod durations;
 pub mod human;
+mod live;
 mod logging;
 mod pace;
 mod progress;
@@ -8,47 +10,21 @@ mod summary;
 mod table;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
-use tokio::sync::watch;
 
 use crate::dataset::PassedOver;
 use crate::error::Error;
-use crate::lake::Retries;
 use crate::pipeline::{Replayed, Stages};
 use crate::plugin::Usage;
 
-pub use logging::{LogFormat, init_logging};
+pub use durations::{BOUNDS, Durations, Histogram};
+pub use live::{Backlog, Condition, Live, Owner, State};
+pub use logging::{LogFormat, Traced, init_logging, init_telemetry};
 pub use pace::{CommitLog, Done, Pace};
 pub use progress::Progress;
 pub use summary::{summary, summary_json, usage_table};
 pub use table::{Align, Table};
-
-/// Counters of one export that move while it runs. Written by the pipeline, read by the progress bar.
-#[derive(Debug, Default)]
-pub struct Live {
-    /// Bytes that this run has to read, as far as it is known; 0 where it is not.
-    pub bytes_total: AtomicU64,
-    pub bytes: AtomicU64,
-    pub records: AtomicU64,
-    /// Records written to files, committed or about to be.
-    pub kept: AtomicU64,
-    pub dead_letters: AtomicU64,
-    pub commits: AtomicU64,
-    /// It committed something, or read its source to the end: nothing keeps it from its work.
-    pub at_work: watch::Sender<bool>,
-    /// Requests to the lake that are made again, and the outage that they wait for.
-    pub retries: Arc<Retries>,
-}
-
-impl Live {
-    /// Adds to a counter.
-    pub fn add(counter: &AtomicU64, by: u64) {
-        counter.fetch_add(by, Ordering::Relaxed);
-    }
-}
 
 /// What one export did in a run. Counts what was committed, nothing else.
 #[derive(Debug, Clone, Default, Serialize)]

@@ -29,6 +29,7 @@ mod folder;
 mod frame;
 mod id;
 mod keys;
+mod marks;
 mod options;
 mod reader;
 mod recover;
@@ -50,6 +51,7 @@ use bytes::Bytes;
 pub use self::batch::{Ack, Appended, Batch, Keys};
 pub use self::error::{Error, Result};
 pub use self::id::LogId;
+pub use self::marks::Backlog;
 pub use self::options::{MAX_BATCH, Options};
 pub use self::reader::{Lines, Reader};
 pub use self::stats::{BUCKETS, Flushes, Stats};
@@ -101,6 +103,7 @@ impl Wal {
         {
             let mut state = shared.state();
             state.stats.keys = keys.len() as u64;
+            state.marks = found.marks;
             if let Some((bytes, warning)) = found.torn {
                 state.stats.torn_bytes = bytes;
                 state.warn(warning);
@@ -187,6 +190,12 @@ impl Wal {
     /// The offset after the last line that is durable.
     pub fn next(&self) -> u64 {
         self.shared().state().next()
+    }
+
+    /// What lies after the offset `at`, which is not before what was released.
+    pub fn backlog(&self, at: u64) -> Backlog {
+        let now = (self.shared().options.clock)();
+        self.shared().state().marks.after(at, now)
     }
 
     /// The log's identity.

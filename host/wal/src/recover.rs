@@ -14,6 +14,7 @@ use crate::folder::Folder;
 use crate::frame::{FRAME_HEADER, FRAME_MAGIC, FrameHeader, Invalid, SEGMENT_HEADER, TAIL, segment_tail};
 use crate::id::LogId;
 use crate::keys::Keys;
+use crate::marks::Marks;
 use crate::shared::Segment;
 
 /// What a log's folder holds.
@@ -25,12 +26,13 @@ pub(crate) struct Recovered {
     pub(crate) next: u64,
     /// Bytes of the file that were cut off, with what the operator should know.
     pub(crate) torn: Option<(u64, String)>,
+    pub(crate) marks: Marks,
 }
 
 /// Reads all segments of `folder`, and cuts off what was never acknowledged.
 pub(crate) fn recover(folder: &Folder, keys: &mut Keys, now: u64) -> Result<Recovered> {
     let firsts = folder.segments()?;
-    let mut found = Recovered { segments: VecDeque::new(), active: None, next: 0, torn: None };
+    let mut found = Recovered { segments: VecDeque::new(), active: None, next: 0, torn: None, marks: Marks::default() };
     for (number, first) in firsts.iter().copied().enumerate() {
         let path = folder.segment(first);
         if let Some(before) = found.segments.back().filter(|before| before.next != first) {
@@ -44,7 +46,7 @@ pub(crate) fn recover(folder: &Folder, keys: &mut Keys, now: u64) -> Result<Reco
         let file =
             OpenOptions::new().read(true).append(true).open(&path).map_err(|error| Error::io("open", &path, error))?;
         let mut scan = Scan::new(folder, first, file)?;
-        match scan.run(keys, now, is_last)? {
+        match scan.run(keys, &mut found.marks, now, is_last)? {
             Some(segment) => {
                 if is_last {
                     found.torn = scan.cut(segment.bytes)?;
@@ -88,7 +90,7 @@ impl Scan {
     }
 
     /// Reads all frames. Nothing where the segment has no header yet.
-    fn run(&mut self, keys: &mut Keys, now: u64, is_last: bool) -> Result<Option<Segment>> {
+    fn run(&mut self, keys: &mut Keys, marks: &mut Marks, now: u64, is_last: bool) -> Result<Option<Segment>> {
         let header = self.blocks.get(0, (SEGMENT_HEADER + TAIL) as u64, self.end);
         let header = header.map_err(|error| Error::io("read", &self.path, error))?;
         let Some(tail) = segment_tail(&header, self.first, self.id) else {
@@ -107,6 +109,7 @@ impl Scan {
                 Ok(frame) => {
                     segment.bytes += frame.bytes();
                     segment.next = frame.header.next();
+                    marks.push(segment.next, u64::from(frame.header.records), frame.header.time);
                     if !keys.is_expired(frame.header.time, now) {
                         frame.keys().for_each(|key| keys.insert(key, segment.next, frame.header.time));
                     }

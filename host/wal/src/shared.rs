@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::batch::{Appended, Batch};
 use crate::error::{Error, Result};
 use crate::folder::Folder;
+use crate::marks::Marks;
 use crate::options::Options;
 use crate::stats::Stats;
 
@@ -56,6 +57,8 @@ pub(crate) struct State {
     unseen: bool,
     pub(crate) closing: bool,
     pub(crate) failed: Option<Error>,
+    /// Of batches that are durable and not released.
+    pub(crate) marks: Marks,
     pub(crate) stats: Stats,
     warnings: VecDeque<String>,
 }
@@ -131,6 +134,7 @@ impl Shared {
             unseen: false,
             closing: false,
             failed: None,
+            marks: Marks::default(),
             stats: Stats::default(),
             warnings: VecDeque::new(),
         };
@@ -186,6 +190,7 @@ impl Shared {
         let up_to = up_to.min(state.next());
         if up_to > state.released {
             state.released = up_to;
+            state.marks.release(up_to);
             state.unseen = true;
             drop(state);
             self.work.notify_one();

@@ -53,6 +53,8 @@ pub(crate) struct Pending {
     bytes: u64,
     lines: u64,
     records: u64,
+    /// When the last of them came.
+    time: u64,
 }
 
 /// What of a batch is new.
@@ -120,6 +122,7 @@ impl Writer {
             self.pending.bytes += (body.len() + new.lines.len()) as u64;
             self.pending.lines += new.lines.len() as u64;
             self.pending.records += u64::from(new.records);
+            self.pending.time = now;
             self.pending.frames.push((body, new.lines));
         }
     }
@@ -201,6 +204,9 @@ impl Writer {
                 self.active.next += pending.lines;
                 if let Some(last) = state.segments.back_mut() {
                     *last = self.active;
+                }
+                if pending.records > 0 {
+                    state.marks.push(self.active.next, pending.records, pending.time);
                 }
                 state.stats.batches += pending.frames.len() as u64;
                 state.stats.records += pending.records;

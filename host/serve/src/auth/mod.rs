@@ -157,7 +157,7 @@ impl KeyRing {
 
 impl Caller {
     /// Someone who needs no key.
-    pub(crate) fn anyone() -> Caller {
+    fn anyone() -> Caller {
         Caller { key: None, pending: None }
     }
 
@@ -176,8 +176,11 @@ impl Caller {
         }
     }
 
-    /// Refuses metrics to keys of producers.
-    pub(crate) fn may_read_metrics(&self) -> Result<(), Problem> {
+    /// Refuses metrics to keys of producers. A request without a body is signed as one with an empty body.
+    pub(crate) fn may_read_metrics(self) -> Result<(), Problem> {
+        if let Some(pending) = self.pending {
+            pending.verify(b"")?;
+        }
         match &self.key {
             Some(Key { metrics: false, .. }) => Err(Problem::new(Reason::Forbidden, "the key is not good for metrics")),
             _ => Ok(()),

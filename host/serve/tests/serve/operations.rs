@@ -20,7 +20,7 @@ async fn health_has_reasons() {
     assert_eq!(server.get("/healthz", &[]).await.text, r#"{"status":"ok"}"#);
     assert_eq!(server.request("HEAD", "/readyz", &[], "").await.status, 200);
     *server.memory.health.lock().unwrap() =
-        Health { not_live: vec![], not_ready: vec!["the lake does not answer".into()] };
+        Health { not_ready: vec!["the lake does not answer".into()], ..Health::default() };
     assert_eq!(server.get("/healthz", &[]).await.status, 200);
     let ready = server.get("/readyz", &[]).await;
     assert_eq!((ready.status, &*ready.text), (503, r#"{"status":"failing","reasons":["the lake does not answer"]}"#));
@@ -118,7 +118,7 @@ async fn tls_has_a_certificate_and_may_ask_for_one() {
     settings.tls = Some(tls.clone());
     let server = start(settings.clone()).await;
     assert!(ask(&server, None).await.unwrap().starts_with("HTTP/1.1 200 OK"));
-    server.handle.reload_tls().unwrap();
+    server.handle.reload(Vec::new()).unwrap();
     assert!(ask(&server, None).await.unwrap().starts_with("HTTP/1.1 200 OK"));
     // Plain HTTP gets no answer in it.
     assert!(!server.raw(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.starts_with(b"HTTP"));

@@ -47,11 +47,11 @@ async fn keys_are_rotated_while_the_server_runs() {
         server.post("/v1/ingest/plain", &[LINES, ("authorization", &format!("Bearer {token}"))], "{}").await.status
     };
     assert_eq!((post(TOKEN).await, post(new).await), (202, 401));
-    server.handle.replace_keys(vec![Key::bearer("old", TOKEN), Key::bearer("new", new)]).unwrap();
+    server.handle.reload(vec![Key::bearer("old", TOKEN), Key::bearer("new", new)]).unwrap();
     assert_eq!((post(TOKEN).await, post(new).await), (202, 202));
-    server.handle.replace_keys(vec![Key::bearer("new", new)]).unwrap();
+    server.handle.reload(vec![Key::bearer("new", new)]).unwrap();
     assert_eq!((post(TOKEN).await, post(new).await), (401, 202));
-    assert!(server.handle.replace_keys(vec![Key::bearer("new", "short")]).is_err());
+    assert!(server.handle.reload(vec![Key::bearer("new", "short")]).is_err());
     assert_eq!(post(new).await, 202);
 }
 
@@ -76,9 +76,20 @@ async fn an_open_address_without_authentication_is_refused() {
 
 /// Signs a request as `docs/serve.md` describes it.
 fn sign(secret: &str, timestamp: u64, target: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
+    sign_as("POST", secret, timestamp, target, headers, body)
+}
+
+fn sign_as(
+    method: &str,
+    secret: &str,
+    timestamp: u64,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> String {
     use hmac::{Hmac, KeyInit, Mac};
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-    mac.update(format!("lakeport-v1\nPOST\n{target}\n{timestamp}\n").as_bytes());
+    mac.update(format!("lakeport-v1\n{method}\n{target}\n{timestamp}\n").as_bytes());
     for (name, value) in headers {
         mac.update(format!("{name}:{value}\n").as_bytes());
     }
@@ -125,6 +136,49 @@ async fn a_signed_request_is_taken_and_a_changed_one_is_not() {
         .post(target, &[LINES, ("authorization", &format!("Bearer {TOKEN}"))], "{}")
         .await
         .problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn metrics_and_reasons_are_for_those_whose_signature_matches() {
+    let mut settings = loopback();
+    settings.keys.push(Key::hmac("scraper", TOKEN).with_metrics());
+    settings.keys.push(Key::bearer("sender", "another-token-of-many-bytes"));
+    let server = start(settings).await;
+    *server.memory.health.lock().unwrap() = Health { not_ready: vec!["a path".into()], ..Health::default() };
+    let time = now();
+    let signed = async |target: &str, signature: String| {
+        let time = time.to_string();
+        let headers =
+            [("lakeport-key", "scraper"), ("lakeport-timestamp", &*time), ("lakeport-signature", &*signature)];
+        server.get(target, &headers).await
+    };
+    let good = |target: &str| sign_as("GET", TOKEN, time, target, &[], b"");
+    let forged = || format!("v1={}", "0".repeat(64));
+    assert_eq!(signed("/metrics", good("/metrics")).await.status, 200);
+    signed("/metrics", forged()).await.problem(401, "unauthenticated");
+    signed("/metrics", good("/readyz")).await.problem(401, "unauthenticated");
+    let hidden = r#"{"status":"failing"}"#;
+    assert!(signed("/readyz", good("/readyz")).await.text.contains("a path"));
+    assert_eq!(signed("/readyz", forged()).await.text, hidden);
+    assert_eq!(server.get("/readyz", &[]).await.text, hidden);
+    let sender = [("authorization", "Bearer another-token-of-many-bytes")];
+    let ready = server.get("/readyz", &sender).await;
+    assert_eq!((ready.status, &*ready.text), (503, hidden));
+}
+
+#[tokio::test]
+async fn failed_authentications_are_counted_and_lock_nobody_out() {
+    let mut settings = loopback();
+    settings.keys.push(Key::bearer("sender", TOKEN).with_metrics());
+    let server = start(settings).await;
+    for number in 0..500 {
+        let guess = format!("Bearer a-guess-of-many-bytes-{number}");
+        server.post("/v1/ingest/plain", &[LINES, ("authorization", &guess)], "{}").await.problem(401, "unauthenticated");
+    }
+    let good = format!("Bearer {TOKEN}");
+    assert_eq!(server.post("/v1/ingest/plain", &[LINES, ("authorization", &good)], "{}").await.status, 202);
+    let metrics = server.get("/metrics", &[("authorization", &good)]).await.text;
+    assert!(metrics.contains("lakeport_serve_refusals_total{reason=\"unauthenticated\"} 500\n"), "{metrics}");
 }
 
 #[tokio::test]

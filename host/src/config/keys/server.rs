@@ -59,6 +59,12 @@ pub static SERVER: Group = Group {
             "Origins of CloudEvents' webhooks that may send, such as `eventgrid.azure.net`.",
         ),
         key(
+            "stop-within",
+            Form::Duration,
+            Is("25s"),
+            "How long the server may take to end: half of it for requests, the rest for what was read to be committed.",
+        ),
+        key(
             "metrics",
             Form::Text,
             Means("`listen`"),
@@ -85,6 +91,7 @@ pub static SERVER_KEY: Group = Group {
             "A secret that requests are signed with. A key has either `token` or `hmac`.",
         ),
         key("sources", Form::Kinds, Means("all"), "The sources that this key may send to."),
+        key("metrics", Form::Flag, Is("false"), "Whether this key may read metrics, too."),
     ],
     later: &[],
 };

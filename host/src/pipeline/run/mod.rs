@@ -46,7 +46,7 @@ use crate::lake::Lake;
 use crate::plan::{ExportPlan, Exports, Files, Input, PluginUse};
 use crate::plugin::{Moment, Toolbox};
 use crate::source::{self, Position, ReadOptions, Reader, Source};
-use crate::telemetry::{CommitLog, ExportReport, Live, Pace, human, is_mostly_refused};
+use crate::telemetry::{CommitLog, ExportReport, Live, Owner, Pace, State, human, is_mostly_refused};
 
 pub use self::clock::TOLERANCE;
 pub use self::columns::{Answer, Asking};
@@ -252,13 +252,20 @@ async fn export(
         job.source.published(&job.export, &position);
     }
     let mut feed = Feed::start(reader, final_positions, job.export.flush.bytes)?;
+    job.live.set(State::AtWork, None);
 
     let provenance = Provenance { configuration: configuration_of(&job.export), plugins: job.plugins.clone() };
     let format = encoding_of(&job.export.format, &job.plugins);
     let (ended, spans) = mpsc::channel(1);
     let (published_sender, published) = watch::channel(Published { number: 0, series: Arc::new(series) });
     let log = CommitLog::new(job.export.name.clone(), job.live.clone(), job.options.follow);
-    let commits = Commits { provenance, published: published_sender, report, log };
+    let owner = Owner {
+        export: job.export.name.clone(),
+        partition: job.export.partition.to_string(),
+        writer: job.options.writer.clone(),
+        epoch: 0,
+    };
+    let commits = Commits { provenance, published: published_sender, report, log, live: job.live.clone(), owner };
     let keeper = Keeper::new(partition, spans, commits, hold);
 
     let mut run = Run {

@@ -378,8 +378,9 @@ impl Run<'_> {
         if !processed.is_kept {
             self.dead_letters += dead;
             Live::add(&self.live.dead_letters, dead);
+            Live::add(&self.live.dead_letter_bytes, processed.dead.iter().map(|dead| dead.length).sum());
         }
-        let mut kept = 0;
+        let (mut kept, mut kept_bytes) = (0, 0);
         let mut pieces = Vec::with_capacity(processed.segments.len());
         for (file, header) in processed.headers {
             // Chunks come in order here, so a file's header stands before its first record.
@@ -392,10 +393,13 @@ impl Run<'_> {
             span.ledger.add(&file, rows, bytes.len());
             span.encoded += bytes.len() as u64;
             kept += u64::from(rows);
+            kept_bytes += bytes.len() as u64;
             pieces.push(Piece::Rows(file, bytes));
         }
         Live::add(&self.live.records, processed.records);
         Live::add(&self.live.kept, kept);
+        Live::add(&self.live.kept_bytes, kept_bytes);
+        self.live.read(self.number, processed.records);
         if let Some(limit) = self.plan.max_dead_letters
             && self.dead_letters > limit
         {

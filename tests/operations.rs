@@ -1,0 +1,528 @@
+//! What operators see of `lakeport serve`: metrics, readiness, its description; and that no secret is in any of it.
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::collector::Collector;
+use crate::support::http::Serving;
+use crate::support::lake_folder::{Installation, signal};
+use crate::support::process::wait_until;
+use crate::support::proxy::{Mode, Proxy};
+use crate::support::stores::Store;
+use crate::support::tools::{printed, python, root, tool};
+
+const LINES: (&str, &str) = ("Content-Type", "application/x-ndjson");
+const WAIT: &str = "/v1/ingest/signals?wait=commit";
+
+/// What Prometheus' own parser finds at `/metrics`: samples with their labels as JSON.
+fn metrics(serving: &Serving, folder: &Installation) -> BTreeMap<String, f64> {
+    let url = format!("http://{}/metrics", serving.address);
+    serde_json::from_str(&python(folder.path(), "metrics.py", &[&url])).unwrap()
+}
+
+/// Signals of which one in ten makes the test filter trap.
+fn trapping(ids: std::ops::Range<usize>) -> String {
+    let line = |id: usize| match id % 10 {
+        7 => signal(id, 0).replacen('{', r#"{"trap":true,"#, 1) + "\n",
+        _ => signal(id, 0) + "\n",
+    };
+    ids.map(line).collect()
+}
+
+#[test]
+fn metrics_tell_of_rejections_traps_and_a_store_that_fails() {
+    let store = Store::s3();
+    let proxy = Proxy::before(&store.url());
+    let installation = Installation::new(&format!(
+        "[lakes.main]\n{}\n[plugins.picky]\npath = \"{}\"\n[sources.signals]\nhttp = true\n[sources.files]\nfiles = \"in.ndjson\"\n\
+         [exports.signals]\nsource = \"signals\"\nflush = {{ every = \"100ms\" }}\n\
+         filters = [{{ plugin = \"picky\", mode = \"trap-on-some\" }}]\n\
+         [exports.files]\nsource = \"files\"\nflush = {{ every = \"1h\" }}\n",
+        store.lake(&proxy.url(), "exports"),
+        test_guests::FILTER,
+    ));
+    installation.write("in.ndjson", trapping(0..3));
+    let mut command = installation.command(&["serve", "--listen", "127.0.0.1:0"]);
+    command.env("LAKE_KEY", store.secret());
+    let serving = Serving::start_command(command);
+    assert_eq!(serving.post(WAIT, &[LINES], trapping(0..40).as_bytes()).status, 200);
+    proxy.set(Mode::Unavailable);
+    assert_eq!(serving.ingest("signals", &trapping(40..50)).status, 202);
+    wait_until("a request to the store fails", || proxy.hits() > 0);
+    let away = metrics(&serving, &installation);
+    assert_eq!(away[r#"lakeport_export_lag_records{"export":"signals"}"#], 10.0);
+    assert!(away[r#"lakeport_export_lag_seconds{"export":"signals"}"#] > 0.0);
+    assert!(away[r#"lakeport_export_lag_bytes{"export":"signals","source":"signals"}"#] > 1_000.0);
+    assert_eq!(away[r#"lakeport_export_state{"export":"signals","state":"waiting"}"#], 1.0);
+    // What is accepted is safe, so that records are taken on.
+    assert_eq!(serving.get("/readyz").status, 200);
+    proxy.set(Mode::Pass);
+    assert_eq!(serving.post(WAIT, &[LINES], trapping(50..60).as_bytes()).status, 200);
+
+    let seen = metrics(&serving, &installation);
+    let of = |name: &str| *seen.get(name).unwrap_or_else(|| panic!("no `{name}` in {seen:#?}"));
+    let export = |name: &str| of(&format!(r#"lakeport_export_{name}{{"export":"signals"}}"#));
+    assert_eq!(
+        (export("records_total"), export("kept_records_total"), export("written_records_total")),
+        (60.0, 54.0, 54.0)
+    );
+    assert_eq!((export("dead_letters_total"), export("lag_records"), export("lag_seconds")), (6.0, 0.0, 0.0));
+    assert!(export("read_bytes_total") > 60.0 * 80.0 && export("written_bytes_total") > 54.0 * 80.0);
+    assert!(export("kept_bytes_total") > 54.0 * 80.0 && export("dead_letter_bytes_total") > 6.0 * 80.0);
+    assert!(export("commits_total") >= 3.0 && export("files_total") >= 1.0);
+    assert!(export("restarts_total") >= 0.0);
+    let of_files = |name: &str| of(&format!(r#"lakeport_export_{name}{{"export":"files"}}"#));
+    assert_eq!(
+        (of_files("records_total"), of_files("written_records_total"), of_files("lag_records")),
+        (3.0, 0.0, 3.0)
+    );
+    assert!(of_files("lag_seconds") > 0.0);
+    let commits = of(r#"lakeport_export_commit_duration_seconds_count{"export":"signals","result":"ok"}"#);
+    assert_eq!(commits, export("commits_total"));
+    for (operation, result) in [("create", "ok"), ("stage", "ok"), ("publish", "ok"), ("read", "absent")] {
+        let labels = format!(r#"{{"lake":"main","operation":"{operation}","result":"{result}"}}"#);
+        assert!(of(&format!("lakeport_store_request_duration_seconds_count{labels}")) > 0.0);
+    }
+    let throttled: f64 = seen
+        .iter()
+        .filter(|(name, _)| {
+            name.starts_with("lakeport_store_request_duration_seconds_count") && name.contains("throttled")
+        })
+        .map(|(_, count)| count)
+        .sum();
+    assert!(throttled > 0.0 && of(r#"lakeport_store_retries_total{"export":"signals"}"#) > 0.0);
+    let plugin = |name: &str| of(&format!(r#"lakeport_plugin_{name}{{"export":"signals","plugin":"picky"}}"#));
+    assert!(plugin("traps_total") >= 6.0 && plugin("calls_total") > plugin("traps_total"));
+    assert!(plugin("time_seconds_total") > 0.0 && plugin("memory_peak_bytes") >= 65_536.0);
+    assert!(plugin("records_total") >= 60.0);
+    assert_eq!((plugin("rejected_records_total"), plugin("broken_rules_total")), (0.0, 0.0));
+    assert_eq!(of(r#"lakeport_export_epoch{"export":"signals","partition":"0"}"#), 1.0);
+    let owner = seen.keys().find(|name| name.starts_with("lakeport_export_owner_info{\"export\":\"signals\""));
+    assert!(owner.is_some_and(|owner| owner.contains(r#""owner":""#)), "{owner:?}");
+    assert_eq!(of(r#"lakeport_wal_records_total{"source":"signals"}"#), 60.0);
+    assert!(of(r#"lakeport_wal_bytes{"source":"signals"}"#) > 60.0 * 80.0);
+    assert!(of(r#"lakeport_wal_flush_duration_seconds_count{"source":"signals"}"#) >= 3.0);
+    assert_eq!(of(r#"lakeport_serve_records_total{"source":"signals"}"#), 60.0);
+    documented(&seen);
+    // What is in the log after a restart counts, too.
+    proxy.set(Mode::Unavailable);
+    assert_eq!(serving.ingest("signals", &trapping(60..65)).status, 202);
+    serving.kill();
+    let mut command = installation.command(&["serve", "--listen", "127.0.0.1:0"]);
+    command.env("LAKE_KEY", store.secret());
+    let serving = Serving::start_command(command);
+    let lag = || metrics(&serving, &installation)[r#"lakeport_export_lag_records{"export":"signals"}"#];
+    assert!(lag() >= 5.0);
+    proxy.set(Mode::Pass);
+    wait_until("it is in the lake", || lag() == 0.0);
+}
+
+/// Each metric has its line in docs/metrics.md, and no other has one.
+fn documented(seen: &BTreeMap<String, f64>) {
+    let docs = std::fs::read_to_string(root().join("docs/metrics.md")).unwrap();
+    let listed: Vec<&str> = docs.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let family = |sample: &String| {
+        let name = sample.split('{').next().unwrap();
+        let histogram = |name: &str| {
+            Some(name.strip_suffix("_bucket").or(name.strip_suffix("_sum")).or(name.strip_suffix("_count"))?.to_owned())
+        };
+        histogram(name).filter(|name| name.ends_with("_seconds")).unwrap_or_else(|| name.to_owned())
+    };
+    let found: std::collections::BTreeSet<String> = seen.keys().map(family).collect();
+    for name in &found {
+        assert!(listed.contains(&&**name), "docs/metrics.md does not have `{name}`");
+    }
+    for name in listed {
+        // Those need a client that does wrong, or a collector.
+        let is_rare = ["lakeport_serve_connection_failures_total", "lakeport_serve_refusals_total"].contains(&name)
+            || name.starts_with("lakeport_traces_");
+        assert!(is_rare || found.contains(name), "docs/metrics.md has `{name}`, which there is not");
+    }
+}
+
+#[test]
+fn readiness_names_the_export_that_keeps_records_from_the_lake() {
+    let installation = Installation::new(
+        "[lakes.main]\nurl = \"./lake\"\n[lakes.other]\nurl = \"./other\"\n\
+         [sources.signals]\nhttp = true\n[sources.more]\nhttp = true\n\
+         [exports.signals]\nsource = \"signals\"\n[exports.more]\nsource = \"more\"\nlake = \"other\"\n",
+    );
+    // Another lake's log is no log of this export's kind: the export fails and is not tried again.
+    let first = Serving::start(&installation);
+    wait_until("all exports are open", || first.get("/readyz").status == 200);
+    let ready = first.get("/readyz").json();
+    assert_eq!((&ready["status"], &ready["exports"][0]["state"]), (&"ok".into(), &"at-work".into()), "{ready}");
+    assert_eq!(first.post("/v1/ingest/more?wait=commit", &[LINES], (signal(0, 0) + "\n").as_bytes()).status, 200);
+    assert!(first.stop().success());
+    let configuration = std::fs::read_to_string(installation.path().join("lakeport.toml")).unwrap();
+    installation
+        .write("lakeport.toml", configuration.replace("lake = \"other\"\n", "lake = \"other\"\ntype = \"changes\"\n"));
+    let serving = Serving::start(&installation);
+    let mut failed = Value::Null;
+    wait_until("the export has failed", || {
+        let ready = serving.get("/readyz");
+        failed = ready.json();
+        ready.status == 503 && failed["exports"].as_array().unwrap().iter().all(|export| export["state"] != "opening")
+    });
+    let export = failed["exports"].as_array().unwrap().iter().find(|export| export["name"] == "more").unwrap();
+    assert_eq!((&export["state"], &export["ready"]), (&"failed".into(), &false.into()), "{failed}");
+    let reason = export["reason"].as_str().unwrap();
+    assert!(
+        !reason.is_empty() && failed["reasons"][0].as_str().unwrap().starts_with("export `more` is failed: "),
+        "{failed}"
+    );
+    assert_eq!(serving.get("/healthz").status, 200);
+    // The others are at work.
+    assert_eq!(serving.post(WAIT, &[LINES], (signal(0, 0) + "\n").as_bytes()).status, 200);
+}
+
+#[test]
+fn the_server_is_as_its_description_says() {
+    let installation = Installation::new(
+        "[sources.signals]\nhttp = true\n[sources.events]\nhttp = true\nenvelope = \"cloudevents\"\n\
+         [exports.signals]\nsource = \"signals\"\n[exports.events]\nsource = \"events\"\n",
+    );
+    let serving = Serving::start(&installation);
+    wait_until("it is ready", || serving.get("/readyz").status == 200);
+    let mut command = Command::new(tool("py/bin/python"));
+    let url = format!("http://{}", serving.address);
+    // Not the script, which names the folder that it was installed into.
+    command.args([
+        "-c",
+        "from schemathesis.cli import schemathesis; schemathesis()",
+        "run",
+        &format!("{url}/v1/openapi.json"),
+        "--url",
+        &url,
+    ]);
+    command.args([
+        "--checks",
+        "all",
+        "--max-examples",
+        "25",
+        "--seed",
+        "7",
+        "--no-color",
+        "--phases",
+        "examples,coverage,fuzzing",
+    ]);
+    let began = std::time::Instant::now();
+    println!("{}", printed(installation.path(), command));
+    println!("schemathesis: {:.1} s", began.elapsed().as_secs_f64());
+    assert_eq!(serving.get("/healthz").status, 200);
+    assert!(serving.stop().success());
+}
+
+#[test]
+fn a_stop_ends_within_its_deadline_and_loses_nothing() {
+    let store = Store::s3();
+    let proxy = Proxy::before(&store.url());
+    let installation = Installation::new(&format!(
+        "[lakes.main]\n{}\n[sources.signals]\nhttp = true\n[exports.signals]\nsource = \"signals\"\nflush = {{ every = \"1h\" }}\n",
+        store.lake(&proxy.url(), "exports")
+    ));
+    let start = |within: &str| {
+        let mut command = installation.command(&["serve", "--listen", "127.0.0.1:0", "--stop-within", within]);
+        command.env("LAKE_KEY", store.secret());
+        let serving = Serving::start_command(command);
+        wait_until("it is ready", || serving.get("/readyz").status == 200);
+        serving
+    };
+    let serving = start("2s");
+    assert_eq!(serving.ingest("signals", &trapping(0..10)).status, 202);
+    wait_until("it was read", || {
+        metrics(&serving, &installation)[r#"lakeport_export_records_total{"export":"signals"}"#] == 10.0
+    });
+    proxy.set(Mode::Refuse);
+    let began = std::time::Instant::now();
+    let log = serving.log_after_stop(130);
+    assert!((1..8).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert!(log.contains("not everything that was read is in the lake 2s after the server was told to end"), "{log}");
+    proxy.set(Mode::Pass);
+    // What was acknowledged comes into the lake with the next one, whose stop commits it.
+    let serving = start("20s");
+    wait_until("it was read", || {
+        metrics(&serving, &installation)[r#"lakeport_export_records_total{"export":"signals"}"#] == 10.0
+    });
+    serving.log_after_stop(0);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ids = crate::support::lake_folder::ids_of(crate::support::stores::visible(
+        &runtime.block_on(store.objects("exports")),
+    ));
+    assert_eq!((ids.len(), ids.values().sum::<usize>()), (10, 10));
+}
+
+/// The value of an attribute of a span.
+fn attribute<'a>(span: &'a Value, name: &str) -> &'a Value {
+    let found = span["attributes"].as_array().unwrap().iter().find(|attribute| attribute["key"] == name);
+    let value = found.unwrap_or_else(|| panic!("no `{name}` in {span}"))["value"].as_object().unwrap();
+    value.values().next().unwrap()
+}
+
+#[test]
+fn traces_continue_those_of_clients_and_a_collector_that_is_away_costs_nothing() {
+    let installation = Installation::new(
+        "[sources.signals]\nhttp = true\n[exports.signals]\nsource = \"signals\"\nflush = { every = \"100ms\" }\n",
+    );
+    let collector = Collector::start();
+    let start = |endpoint: String, level: &str| {
+        let mut command = installation.command(&["serve", "--listen", "127.0.0.1:0"]);
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).env("OTEL_SERVICE_NAME", "brewery");
+        command.env("OTEL_EXPORTER_OTLP_HEADERS", "api-key=collector%20key").env("LAKEPORT_TRACES", level);
+        Serving::start_command(command)
+    };
+    let serving = start(format!("http://{}", collector.address), "debug");
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let line = signal(0, 0) + "\n";
+    assert_eq!(serving.post(WAIT, &[LINES, ("traceparent", parent)], line.as_bytes()).status, 200);
+    let unsampled = parent.replace("-01", "-00");
+    assert_eq!(serving.post(WAIT, &[LINES, ("traceparent", &unsampled)], line.as_bytes()).status, 200);
+    assert_eq!(serving.post(WAIT, &[LINES, ("traceparent", "\"; forged")], line.as_bytes()).status, 200);
+    assert_eq!(serving.get("/healthz").status, 200);
+    assert!(serving.stop().success());
+    let spans = collector.spans();
+    let named = |name: &str| spans.iter().filter(|span| span["name"] == name).collect::<Vec<_>>();
+    let requests = named("POST /v1/ingest/{source}");
+    assert_eq!(requests.len(), 2, "one of three is not sampled: {spans:#?}");
+    assert_eq!(requests[0]["traceId"], "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!((&requests[0]["parentSpanId"], &requests[0]["kind"]), (&"b7ad6b7169203331".into(), &2.into()));
+    assert_eq!(attribute(requests[0], "http.response.status_code"), "200");
+    assert!(requests[1]["parentSpanId"].is_null() && requests[1]["traceId"] != requests[0]["traceId"]);
+    let nanos = |span: &Value, end: &str| span[end].as_str().unwrap().parse::<u64>().unwrap();
+    assert!(spans.iter().all(|span| nanos(span, "endTimeUnixNano") >= nanos(span, "startTimeUnixNano")));
+    let commits = named("commit");
+    assert_eq!(attribute(commits[0], "lakeport.export"), "signals");
+    assert!(
+        commits
+            .iter()
+            .map(|span| attribute(span, "lakeport.records.read").as_str().unwrap().parse::<u64>().unwrap())
+            .sum::<u64>()
+            == 3
+    );
+    let stores = named("store request");
+    let in_commit =
+        |span: &&&Value| span["parentSpanId"] == commits[0]["spanId"] && span["traceId"] == commits[0]["traceId"];
+    assert!(stores.iter().any(|span| in_commit(&span) && attribute(span, "lakeport.store.operation") == "publish"));
+    let text = collector.text();
+    assert!(text.starts_with("POST /v1/traces HTTP/1.1") && text.contains("api-key: collector key"), "{text}");
+    assert!(text.contains(r#""service.name","value":{"stringValue":"brewery"}"#), "{text}");
+
+    // Nobody listens there.
+    let away = start(format!("http://127.0.0.1:{}", crate::support::servers::free_port()), "info");
+    for id in 0..50 {
+        assert_eq!(away.ingest("signals", &(signal(id, 0) + "\n")).status, 202);
+    }
+    wait_until("the loss is counted", || metrics(&away, &installation)["lakeport_traces_dropped_total{}"] > 0.0);
+    let log = away.log_after_stop(0);
+    assert_eq!(log.matches("takes no traces").count(), 1, "{log}");
+    assert!(!log.contains("collector key"), "{log}");
+}
+
+#[test]
+fn secrets_are_in_nothing_that_is_shown() {
+    const TOKEN: &str = "canary-token-9d41c07e55aa4f1b";
+    const SIGNING: &str = "canary-signing-1b7e93d2c04f4a6e";
+    const COLLECTOR: &str = "canary-collector-77c1";
+    const LAKE: &str = "canary-lake-secret-3fe07a2c";
+    let store = Store::s3();
+    let proxy = Proxy::before(&store.url());
+    let collector = Collector::start();
+    let configuration = format!(
+        "[lakes.main]\n{}\n[sources.signals]\nhttp = true\n[exports.signals]\nsource = \"signals\"\nflush = {{ every = \"100ms\" }}\n\
+         [server.keys.sender]\ntoken = \"env:TOKEN\"\nmetrics = true\n[server.keys.signer]\nhmac = \"file:signing\"\n",
+        store.lake(&proxy.url(), "exports"),
+    );
+    let mut seen = String::new();
+    for form in ["text", "json"] {
+        let installation = Installation::new(&configuration);
+        installation.write("signing", SIGNING);
+        let command = |arguments: &[&str]| {
+            let mut command = installation.command(arguments);
+            command
+                .env("LAKE_KEY", LAKE)
+                .env("TOKEN", TOKEN)
+                .env("LAKEPORT_LOG", "trace")
+                .env("LAKEPORT_TRACES", "debug");
+            command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
+            command.env("OTEL_EXPORTER_OTLP_HEADERS", format!("api-key={COLLECTOR}"));
+            command
+        };
+        let serving = Serving::start_command(command(&["serve", "--listen", "127.0.0.1:0", "--log", form]));
+        let bearer = format!("Bearer {TOKEN}");
+        let good = ("Authorization", bearer.as_str());
+        assert_eq!(serving.post(WAIT, &[LINES, good], (signal(0, 0) + "\n").as_bytes()).status, 200);
+        proxy.set(Mode::Unavailable);
+        assert_eq!(serving.post("/v1/ingest/signals", &[LINES, good], (signal(1, 0) + "\n").as_bytes()).status, 202);
+        let hits = proxy.hits();
+        wait_until("the store is asked in vain", || proxy.hits() > hits);
+        let wrong: [&[(&str, &str)]; 6] = [
+            &[],
+            &[("Authorization", TOKEN)],
+            &[("Authorization", &format!("Basic {TOKEN}"))],
+            &[good, good],
+            &[("Lakeport-Key", SIGNING), ("Lakeport-Timestamp", TOKEN), ("Lakeport-Signature", SIGNING)],
+            &[
+                ("Lakeport-Key", "signer"),
+                ("Lakeport-Timestamp", "1"),
+                ("Lakeport-Signature", &format!("v1={SIGNING}")),
+            ],
+        ];
+        let targets = ["/v1/ingest/signals".to_owned(), format!("/v1/ingest/signals?token={TOKEN}")];
+        for (headers, target) in wrong.iter().flat_map(|headers| targets.iter().map(move |target| (headers, target))) {
+            let answer = serving.post(target, headers, b"{}");
+            assert!(matches!(answer.status, 400 | 401), "{answer:?}");
+            seen += &format!("{answer:?}{}", String::from_utf8_lossy(&answer.body));
+        }
+        let asking: [&[(&str, &str)]; 2] = [&[], &[good]];
+        for headers in asking {
+            for page in ["/metrics", "/readyz", "/healthz", "/v1/openapi.json"] {
+                let answer = crate::support::http::request(serving.address, "GET", page, headers, b"").unwrap();
+                seen += &format!("{answer:?}{}", String::from_utf8_lossy(&answer.body));
+            }
+        }
+        let unauthenticated = "lakeport_serve_refusals_total{reason=\"unauthenticated\"}";
+        assert!(seen.contains(unauthenticated), "{seen}");
+        // A lake that cannot be had any more is told of without what opens it.
+        let wrong_lake = configuration.replace("exports/product/", "none-such/product/");
+        installation.write("wrong.toml", wrong_lake);
+        for arguments in
+            [["status", "lakeport.toml"], ["check", "lakeport.toml"], ["run", "wrong.toml"], ["status", "wrong.toml"]]
+        {
+            let mut child = command(&arguments);
+            let output = child.output().unwrap();
+            seen += &(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr));
+        }
+        proxy.set(Mode::Pass);
+        serving.signal(libc::SIGHUP);
+        wait_until("the keys are read again", || serving.log().contains("read the keys"));
+        // One that cannot be used is told of, and not shown.
+        installation.write("signing", "canary-s");
+        serving.signal(libc::SIGHUP);
+        wait_until("they stay", || serving.log().contains("the old one stays"));
+        assert_eq!(serving.post(WAIT, &[LINES, good], (signal(2, 0) + "\n").as_bytes()).status, 200);
+        let log = serving.log_after_stop(0);
+        let refusals = log.matches("refused a request").count();
+        assert!((1..=6).contains(&refusals), "each reason once in a while: {refusals}");
+        seen += &log;
+    }
+    // The collector's own header is what authenticates to it.
+    seen += &collector.text().replace(&format!("api-key: {COLLECTOR}"), "");
+    assert!(seen.len() > 10_000 && seen.contains("POST /v1/ingest/{source}"));
+    for secret in [TOKEN, SIGNING, COLLECTOR, LAKE, "canary-s"] {
+        let at = seen
+            .find(secret)
+            .map(|at| seen[..at].chars().rev().take(300).collect::<Vec<_>>().into_iter().rev().collect::<String>());
+        assert_eq!(at, None, "`{secret}` is shown");
+    }
+}
+
+/// A key and a certificate of an authority made for tests.
+fn tls(name: &str) -> std::path::PathBuf {
+    root().join("host/serve/tests/serve/tls").join(name)
+}
+
+#[test]
+fn keys_and_certificates_are_reloaded_and_what_needs_a_restart_is_named() {
+    let configuration = "[server.keys.sender]\ntoken = \"file:token\"\nmetrics = true\n[sources.signals]\nhttp = true\n\
+                         [exports.signals]\nsource = \"signals\"\nflush = { every = \"100ms\" }\n";
+    let installation = Installation::new(configuration);
+    installation.write("token", "first-token-of-many-bytes\n");
+    let serving = Serving::start(&installation);
+    let post = |token: &str| {
+        let bearer = format!("Bearer {token}");
+        serving
+            .post("/v1/ingest/signals", &[LINES, ("Authorization", &bearer)], (signal(0, 0) + "\n").as_bytes())
+            .status
+    };
+    let warnings = |token: &str| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("Authorization", bearer.as_str())];
+        let ready = crate::support::http::request(serving.address, "GET", "/readyz", &headers, b"").unwrap().json();
+        ready["warnings"].to_string()
+    };
+    assert_eq!((post("first-token-of-many-bytes"), post("second-token-of-many-bytes")), (202, 401));
+    // Without a signal: the file has changed.
+    installation.write("token", "second-token-of-many-bytes\n");
+    wait_until("the new token is good", || post("second-token-of-many-bytes") == 202);
+    assert_eq!(post("first-token-of-many-bytes"), 401);
+    assert_eq!(warnings("second-token-of-many-bytes"), "null");
+    // A configuration that cannot be used leaves all as it is, and is told of until it is mended.
+    installation.write("lakeport.toml", configuration.replace("source =", "sauce ="));
+    serving.signal(libc::SIGHUP);
+    wait_until("it is told of", || warnings("second-token-of-many-bytes").contains("the old one stays"));
+    assert!(serving.log().contains("sauce"), "{}", serving.log());
+    assert_eq!(post("second-token-of-many-bytes"), 202);
+    // One with other settings, too: those need a restart, and are named.
+    installation.write("lakeport.toml", configuration.replace("100ms", "200ms") + "[server]\nmax-body = \"1MiB\"\n");
+    wait_until("they are named", || {
+        warnings("second-token-of-many-bytes").contains("`server.max-body`, `exports.signals`")
+    });
+    installation.write("lakeport.toml", configuration);
+    wait_until("all is as it was", || warnings("second-token-of-many-bytes") == "null");
+    assert_eq!(post("second-token-of-many-bytes"), 202);
+    assert!(serving.stop().success());
+    assert_eq!(installation.ids()["0"], 5, "no record was lost");
+}
+
+#[test]
+fn a_new_certificate_is_taken_and_a_wrong_one_is_not() {
+    let installation = Installation::new(
+        "[server]\ncertificate = \"own.pem\"\nprivate-key = \"own.key\"\n[sources.signals]\nhttp = true\n\
+         [exports.signals]\nsource = \"signals\"\n",
+    );
+    let copy = |from: &str, to: &str| std::fs::copy(tls(from), installation.path().join(to)).unwrap();
+    copy("server.pem", "own.pem");
+    copy("server.key", "own.key");
+    let serving = Serving::start(&installation);
+    let subject = || python(installation.path(), "certificate.py", &[serving.address.port().to_string()]);
+    let first = subject();
+    // Half of a pair: it is told of, and connections go on with the old one.
+    copy("client.pem", "own.pem");
+    wait_until("it is told of", || serving.log().contains("do not belong together"));
+    assert_eq!(subject(), first);
+    copy("client.key", "own.key");
+    wait_until("the new one is served", || subject() != first);
+    assert!(serving.stop().success());
+}
+
+#[test]
+fn what_is_deployed_parses_and_its_commands_serve() {
+    let folder = tempfile::tempdir().unwrap();
+    let found: Value = serde_json::from_str(&python(folder.path(), "deploy.py", &[root().join("deploy")])).unwrap();
+    let docs = std::fs::read_to_string(root().join("docs/metrics.md")).unwrap();
+    let metrics = found["metrics"].as_array().unwrap();
+    assert!(metrics.len() > 20, "{found}");
+    for metric in metrics {
+        let metric = metric.as_str().unwrap();
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| metric.strip_suffix(end)).unwrap_or(metric);
+        assert!(
+            docs.contains(&format!("| `{family}` |")) || docs.contains(&format!("| `{metric}` |")),
+            "there is no `{metric}`"
+        );
+    }
+    for command in found["commands"].as_array().unwrap() {
+        let words: Vec<&str> = command["words"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+        let installation = Installation::new(command["configuration"].as_str().unwrap());
+        let manager = UnixDatagram::bind(installation.path().join("notify")).unwrap();
+        manager.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut started = installation.command(&words);
+        started.env("SENSORS_TOKEN", "a-token-of-many-bytes").env("LAKE_KEY_ID", "id").env("LAKE_KEY", "key");
+        started.env("NOTIFY_SOCKET", installation.path().join("notify")).env("WATCHDOG_USEC", "200000");
+        let serving = Serving::start_command(started);
+        let hear = || {
+            let mut bytes = [0; 64];
+            let read = manager.recv(&mut bytes).unwrap();
+            String::from_utf8_lossy(&bytes[..read]).into_owned()
+        };
+        assert_eq!(hear(), "READY=1");
+        assert_eq!((hear(), hear()), ("WATCHDOG=1".to_owned(), "WATCHDOG=1".to_owned()));
+        assert!(serving.log().starts_with('{'), "logs are JSON: {}", serving.log());
+        assert_eq!(serving.get("/healthz").status, 200);
+        serving.signal(libc::SIGTERM);
+        wait_until("the service manager hears of the end", || hear() == "STOPPING=1");
+    }
+}
