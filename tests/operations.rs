@@ -526,3 +526,40 @@ fn what_is_deployed_parses_and_its_commands_serve() {
         wait_until("the service manager hears of the end", || hear() == "STOPPING=1");
     }
 }
+
+#[test]
+fn each_log_line_is_one_and_none_is_a_clients() {
+    const EVIL: &str = "\u{1b}[31m\r\n2026-01-01T00:00:00Z ERROR forged {\"level\":\"ERROR\"}";
+    let encoded: String = EVIL.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let installation = Installation::new(
+        "[plugins.odd]\npath = \"PATH\"\n[sources.signals]\nhttp = true\n[exports.signals]\nsource = \"signals\"\n\
+         filters = [{ plugin = \"odd\", mode = \"forge-log-line\" }]\n"
+            .replace("PATH", test_guests::FILTER)
+            .as_str(),
+    );
+    for form in ["json", "text"] {
+        let mut command = installation.command(&["serve", "--listen", "127.0.0.1:0", "--log", form]);
+        command.env("LAKEPORT_LOG", "debug");
+        let serving = Serving::start_command(command);
+        assert_eq!(serving.post(&format!("/v1/ingest/{encoded}"), &[LINES], b"{}").status, 404);
+        assert_eq!(serving.post(&format!("/v1/ingest/signals?{encoded}=1"), &[LINES], b"{}").status, 400);
+        assert_eq!(serving.post("/v1/ingest/signals", &[LINES], EVIL.as_bytes()).status, 400);
+        let kind = [("Content-Type", "a/\u{9b}31m")];
+        assert_eq!(serving.post("/v1/ingest/signals", &kind, b"{}").status, 415);
+        let traced = [LINES, ("traceparent", "00-\u{9b}31m-forged-01")];
+        let body = format!("{}\n", serde_json::json!({ "id": EVIL, "signalTime": EVIL, "name": EVIL }));
+        assert_eq!(serving.post(WAIT, &traced, body.as_bytes()).status, 200);
+        let log = serving.log_after_stop(0);
+        assert!(log.contains("refused a request") && log.contains("all is well"), "{log}");
+        assert!(!log.contains(['\u{1b}', '\u{9b}', '\r']), "{log:?}");
+        for line in log.lines() {
+            match form {
+                "json" => {
+                    let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                    assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
+                }
+                _ => assert!(line.starts_with("20") && !line.starts_with("2026-01-01T00:00:00Z ERROR"), "{line}"),
+            }
+        }
+    }
+}
