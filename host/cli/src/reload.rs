@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lakeport::error::Result;
+use lakeport::error::{Error, Result};
 use lakeport::plan::{ExportPlan, Plan, Proof, ServerPlan};
 use lakeport_engine::Intake;
 use lakeport_serve::Handle;
@@ -51,7 +51,9 @@ impl Reload {
             };
             let now = match outcome {
                 Ok(pending) => pending,
-                Err(error) => Some(format!("the configuration cannot be used, and the old one stays: {error}")),
+                Err(error) => {
+                    Some(format!("the configuration cannot be used, and the old one stays: {}", one_line(&error)))
+                }
             };
             if now != said || is_asked {
                 if let Some(now) = &now {
@@ -74,6 +76,16 @@ impl Reload {
         (!names.is_empty())
             .then(|| format!("these settings have changed, and are taken at the next start: `{}`", names.join("`, `")))
     }
+}
+
+/// An error, and those that were found with it, for a line of a log.
+fn one_line(error: &Error) -> String {
+    let one = |error: &Error| match &error.help {
+        Some(help) => format!("{} ({help})", error.message),
+        None => error.message.clone(),
+    };
+    let all: Vec<_> = std::iter::once(error).chain(&error.also).map(one).collect();
+    all.join("; ")
 }
 
 /// A hash of what is taken without a restart.
