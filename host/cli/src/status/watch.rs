@@ -228,7 +228,7 @@ fn size() -> (usize, usize) {
 fn keys() -> mpsc::Receiver<u8> {
     let (pressed, keys) = mpsc::channel(16);
     std::thread::spawn(move || {
-        for key in io::stdin().bytes().map_while(io::Result::ok) {
+        for key in io::stdin().lock().bytes().map_while(io::Result::ok) {
             if pressed.blocking_send(key).is_err() {
                 break;
             }
