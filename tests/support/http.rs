@@ -105,12 +105,12 @@ impl Serving {
         let kept = log.clone();
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
+                eprintln!("{line}");
+                *kept.lock().unwrap() += &format!("{line}\n");
                 if let Some((_, address)) = line.split_once("listening on http://") {
                     let end = address.find(|c: char| c != '.' && c != ':' && !c.is_ascii_digit());
                     let _ = told.send(address[..end.unwrap_or(address.len())].parse().unwrap());
                 }
-                eprintln!("{line}");
-                *kept.lock().unwrap() += &(line + "\n");
             }
         });
         match address.recv_timeout(PATIENCE) {

@@ -110,7 +110,7 @@ fn request_span(route: &Route, headers: &HeaderMap, method: &Method) -> Span {
     }
     let (method, route) = (metrics::method_name(method), route.name());
     tracing::info_span!(
-        target: "lakeport::trace",
+        target: "otel",
         "request",
         otel.name = %format_args!("{method} {route}"),
         otel.server = true,

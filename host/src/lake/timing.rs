@@ -42,7 +42,7 @@ impl Lake {
 
 fn request_span(operation: &'static str) -> Span {
     tracing::debug_span!(
-        target: "lakeport::trace",
+        target: "otel",
         "store request",
         lakeport.store.operation = operation,
         lakeport.store.result = Empty

@@ -124,7 +124,7 @@ pub async fn commit_all(mut partition: Partition, mut ended: mpsc::Receiver<Ende
         };
         let began = Instant::now();
         let traced = tracing::info_span!(
-            target: "lakeport::trace",
+            target: "otel",
             "commit",
             lakeport.export = owner.export,
             lakeport.partition = owner.partition,

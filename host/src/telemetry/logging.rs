@@ -28,7 +28,7 @@ pub enum LogFormat {
 }
 
 /// The target of spans that are traced. Logs do not show them.
-const TRACE_TARGET: &str = "lakeport::trace";
+const TRACE_TARGET: &str = "otel";
 
 /// A collector of spans beside the logs.
 pub struct Traced(Box<dyn Layer<Registry> + Send + Sync>);

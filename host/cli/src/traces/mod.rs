@@ -1,6 +1,6 @@
 //! Traces by OTLP over HTTP: where `OTEL_EXPORTER_OTLP_ENDPOINT` says so, and nothing otherwise.
 //!
-//! What is traced are the spans of `tracing` whose target is `lakeport::trace`: requests, commits, and, at level `debug`, requests to stores.
+//! What is traced are the spans of `tracing` whose target is `otel`: requests, commits, and, at level `debug`, requests to stores.
 //! The queue is bounded; what a collector does not take is dropped and counted, and nobody waits for it.
 
 mod export;

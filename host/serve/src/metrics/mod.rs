@@ -131,7 +131,7 @@ impl Metrics {
                 vec![sample("", &[], level(&self.connections))],
             ),
             family(
-                "lakeport_serve_connections_total",
+                "lakeport_serve_accepted_connections_total",
                 Counter,
                 "Connections that were accepted.",
                 vec![sample("", &[], load(&self.accepted))],

@@ -50,7 +50,7 @@ async fn one_connection_serves_many_requests_of_a_plain_client() {
         assert_eq!(taken["position"], (2 * number).to_string());
     }
     drop(client);
-    assert_eq!(server.metric("lakeport_serve_connections_total").await, 2.0);
+    assert_eq!(server.metric("lakeport_serve_accepted_connections_total").await, 2.0);
 }
 
 #[tokio::test]
