@@ -167,7 +167,12 @@ pub(super) struct RetriesExhausted {
 
 impl Lake {
     /// Sends a request, and retries it while it fails for a reason that may pass.
-    pub(super) async fn request<T, F>(&self, operation: &'static str, key: &str, ask: impl Fn() -> F) -> object_store::Result<T>
+    pub(super) async fn request<T, F>(
+        &self,
+        operation: &'static str,
+        key: &str,
+        ask: impl Fn() -> F,
+    ) -> object_store::Result<T>
     where
         F: Future<Output = object_store::Result<T>>,
     {

@@ -79,14 +79,7 @@ fn sign(secret: &str, timestamp: u64, target: &str, headers: &[(&str, &str)], bo
     sign_as("POST", secret, timestamp, target, headers, body)
 }
 
-fn sign_as(
-    method: &str,
-    secret: &str,
-    timestamp: u64,
-    target: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> String {
+fn sign_as(method: &str, secret: &str, timestamp: u64, target: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
     use hmac::{Hmac, KeyInit, Mac};
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(format!("lakeport-v1\n{method}\n{target}\n{timestamp}\n").as_bytes());
@@ -173,7 +166,10 @@ async fn failed_authentications_are_counted_and_lock_nobody_out() {
     let server = start(settings).await;
     for number in 0..500 {
         let guess = format!("Bearer a-guess-of-many-bytes-{number}");
-        server.post("/v1/ingest/plain", &[LINES, ("authorization", &guess)], "{}").await.problem(401, "unauthenticated");
+        server
+            .post("/v1/ingest/plain", &[LINES, ("authorization", &guess)], "{}")
+            .await
+            .problem(401, "unauthenticated");
     }
     let good = format!("Bearer {TOKEN}");
     assert_eq!(server.post("/v1/ingest/plain", &[LINES, ("authorization", &good)], "{}").await.status, 202);
