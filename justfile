@@ -83,7 +83,7 @@ fmt:
 bench *ARGS:
     .tools/py/bin/python bench/run.py "$@"
 
-# Built from source, some minutes once: no registry that `./dev` may use has it ready.
+# Built from source, once and without optimising it: no registry that `./dev` may use has it ready.
 _cargo-deny:
     @.tools/bin/cargo-deny --version 2>/dev/null | grep -qx 'cargo-deny 0.20.2' \
-        || cargo install cargo-deny@0.20.2 --locked --quiet --root .tools
+        || CARGO_PROFILE_DEV_DEBUG=none cargo install cargo-deny@0.20.2 --debug --locked --quiet --root .tools

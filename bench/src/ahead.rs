@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lakeport::clock::{Ahead, Surroundings};
 use lakeport::pipeline::{Options, WhenOwned};
 use lakeport::plugin::{Compiler, Sandbox};
-use lakeport::session::Session;
+use lakeport::session::{Lakes, Session};
 use lakeport::source::Local;
 use lakeport::telemetry::{ExportReport, Live};
 use tokio::sync::watch;
@@ -18,6 +18,7 @@ pub fn export(configuration: &Path, seconds: i64) -> lakeport::Result<Vec<Export
     let session = Session {
         plan: Arc::new(plan),
         sandbox: Sandbox::new(None, Compiler::ThisProcess)?,
+        lakes: Lakes::default(),
         source: Arc::new(Local),
         surroundings: Surroundings { clock: Arc::new(Ahead(seconds)), ..Surroundings::system() },
         options: Options {
