@@ -31,6 +31,8 @@ fn embed() -> Result<(), String> {
     let crates = BUILT_IN.map(|(_, name)| name);
     builder::rerun_if_changed(root, &crates);
 
+    let target = env::var("TARGET").map_err(|error| error.to_string())?;
+    println!("cargo::rustc-env=TARGET={target}");
     let out = PathBuf::from(env::var("OUT_DIR").map_err(|error| error.to_string())?);
     let mut table = String::from("&[\n");
     for ((name, _), component) in BUILT_IN.iter().zip(builder::build(root, &crates)?) {

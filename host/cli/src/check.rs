@@ -18,7 +18,7 @@ use lakeport::lake::Lake;
 use lakeport::pipeline::{self, Options, Sample, Tables, WhenOwned};
 use lakeport::plan::{ExportPlan, Input, PluginUse, SourcePlan};
 use lakeport::plugin::{Compiler, Loaded, Sandbox, Usage};
-use lakeport::session::Session;
+use lakeport::session::{Lakes, Session};
 use lakeport::source::{self, Local, Position, ReadOptions, Source};
 use lakeport::telemetry::human::{bytes, count, printable};
 use lakeport::telemetry::{Align, Table, usage_table};
@@ -164,6 +164,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let session = Session {
         plan: Arc::new(args.config.load()?),
         sandbox: Sandbox::new(None, Compiler::this_program())?,
+        lakes: Lakes::default(),
         source: Arc::new(Local),
         surroundings: Surroundings::system(),
         options: Options {

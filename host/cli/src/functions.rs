@@ -8,7 +8,7 @@ use lakeport::error::{Error, Result};
 use lakeport::pipeline::{Options, WhenOwned};
 use lakeport::plan::Plan;
 use lakeport::plugin::{Compiler, Sandbox};
-use lakeport::session::Session;
+use lakeport::session::{Lakes, Session};
 use lakeport::telemetry::{LogFormat, init_logging};
 use lakeport::wait::until;
 use lakeport_engine::{Deliveries, Functions, Invocations, NoIntake, bindings};
@@ -57,6 +57,7 @@ async fn serve(plan: Arc<Plan>, functions: bindings::Bindings, port: u16) -> Res
     let session = Session {
         plan: plan.clone(),
         sandbox: Sandbox::new(None, Compiler::this_program())?,
+        lakes: Lakes::default(),
         source: Arc::new(deliveries.clone()),
         surroundings: Surroundings::system(),
         options: Options {

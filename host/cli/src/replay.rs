@@ -16,7 +16,7 @@ use lakeport::error::Result;
 use lakeport::pipeline::{Options, Replay, Replayed};
 use lakeport::plan::Plan;
 use lakeport::plugin::{Compiler, Sandbox};
-use lakeport::session::Session;
+use lakeport::session::{Lakes, Session};
 use lakeport::source::Local;
 use lakeport::telemetry::human::{bytes, count, printable};
 use lakeport::telemetry::{Align, ExportReport, Live, LogFormat, Progress, Table, init_logging, summary_json};
@@ -91,6 +91,7 @@ impl Args {
         Ok(Session {
             plan: Arc::new(plan),
             sandbox: Sandbox::new(None, Compiler::this_program())?,
+            lakes: Lakes::default(),
             source: Arc::new(Local),
             surroundings: Surroundings::system(),
             options: Options {

@@ -15,7 +15,7 @@ use lakeport::error::{Error, Kind, Result};
 use lakeport::pipeline::{Options, WhenOwned};
 use lakeport::plan::{ExportPlan, Exports, Input, Plan, SourcePlan};
 use lakeport::plugin::{Compiler, Sandbox};
-use lakeport::session::Session;
+use lakeport::session::{Lakes, Session};
 use lakeport::telemetry::{ExportReport, Live, LogFormat, Progress, init_logging, summary, summary_json};
 use lakeport_engine::Logs;
 
@@ -106,6 +106,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let session = Session {
         plan: Arc::new(plan),
         sandbox: Sandbox::new(None, Compiler::this_program())?,
+        lakes: Lakes::default(),
         source: Arc::new(logs),
         surroundings,
         options: Options {

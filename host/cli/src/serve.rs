@@ -9,7 +9,7 @@ use lakeport::error::{Error, Kind, Result};
 use lakeport::pipeline::Options;
 use lakeport::plan::{Input, Plan, Proof, ServerKey, ServerPlan};
 use lakeport::plugin::{Compiler, Sandbox};
-use lakeport::session::Session;
+use lakeport::session::{Lakes, Session};
 use lakeport::telemetry::{Live, LogFormat, init_telemetry};
 use lakeport::wait::until;
 use lakeport_engine::{Intake, Logs};
@@ -86,6 +86,7 @@ async fn serve(args: &Args, configured: Arc<Plan>, plan: Arc<Plan>, traces: Opti
     let session = Session {
         plan: plan.clone(),
         sandbox: Sandbox::new(None, Compiler::this_program())?,
+        lakes: Lakes::default(),
         source: logs,
         surroundings,
         options: Options {

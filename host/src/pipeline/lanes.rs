@@ -1,7 +1,11 @@
-//! The lanes of an export: threads that take chunks in any order and give results back in the order they were sent.
+//! The lanes of an export: they take chunks in any order and give results back in the order they were sent.
+//!
+//! A lane is opened when there is work that the others have no hand free for, and has a thread while there is work: an export that is
+//! quiet has one lane and no thread.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -13,6 +17,9 @@ use super::run::Takes;
 use crate::error::{Error, Result};
 use crate::source::Chunk;
 
+/// How long a thread waits for more work before it ends.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// Work for a lane.
 enum Task {
     Process(Chunk, Takes, Arc<SpanContext>, oneshot::Sender<Result<Processed>>),
@@ -21,34 +28,49 @@ enum Task {
     FinishFiles(oneshot::Sender<Result<Vec<FileBytes>>>),
 }
 
-/// Running lanes.
+/// Opens a further lane.
+pub type Open = Box<dyn Fn() -> Result<Lane> + Send + Sync>;
+
+/// Lanes at work.
 pub struct Lanes {
-    tasks: mpsc::Sender<Task>,
+    shared: Arc<Shared>,
     /// Results that are awaited, oldest first.
     under_way: VecDeque<oneshot::Receiver<Result<Processed>>>,
     capacity: usize,
     appendable: bool,
 }
 
+struct Shared {
+    state: Mutex<State>,
+    /// Told when there is a task, or no more will come.
+    news: Condvar,
+    open: Open,
+    /// Lanes that there may be.
+    most: usize,
+}
+
+#[derive(Default)]
+struct State {
+    tasks: VecDeque<Task>,
+    /// Lanes without a thread.
+    idle: Vec<Lane>,
+    /// Lanes that there are, or that are being opened.
+    opened: usize,
+    /// Threads that wait for a task.
+    waiting: usize,
+    closed: bool,
+}
+
 impl Lanes {
-    /// Starts a thread for every lane.
-    ///
-    /// # Errors
-    /// Of kind `Internal` where no thread can be started.
-    pub fn start(mut lanes: Vec<Lane>) -> Result<Self> {
-        let appendable = lanes.iter_mut().all(Lane::appendable);
+    /// Lanes of which the first is open; `open` opens up to `most` in all. Where segments must be made in order, by one encoder, it stays
+    /// the only one.
+    pub fn new(mut first: Lane, open: Open, most: usize) -> Lanes {
+        let appendable = first.appendable();
+        let most = if appendable { most.max(1) } else { 1 };
+        let state = State { idle: vec![first], opened: 1, ..State::default() };
+        let shared = Shared { state: Mutex::new(state), news: Condvar::new(), open, most };
         // Enough to keep every lane at work while the oldest result is awaited.
-        let capacity = lanes.len() + 2;
-        let (tasks, receiver) = mpsc::channel();
-        let receiver = Arc::new(Mutex::new(receiver));
-        for lane in lanes {
-            let receiver = receiver.clone();
-            std::thread::Builder::new()
-                .name("lakeport-lane".into())
-                .spawn(move || work(lane, &receiver))
-                .map_err(|e| Error::internal(format!("no thread could be started to process: {e}")))?;
-        }
-        Ok(Lanes { tasks, under_way: VecDeque::new(), capacity, appendable })
+        Lanes { shared: Arc::new(shared), under_way: VecDeque::new(), capacity: most + 2, appendable }
     }
 
     /// Whether the format's files may be extended after they were finished.
@@ -84,7 +106,7 @@ impl Lanes {
     fn give(&mut self, task: impl FnOnce(oneshot::Sender<Result<Processed>>) -> Task) {
         let (reply, result) = oneshot::channel();
         // A lane that is gone shows where its result is awaited.
-        let _ = self.tasks.send(task(reply));
+        self.shared.add(task(reply));
         self.under_way.push_back(result);
     }
 
@@ -102,37 +124,121 @@ impl Lanes {
     /// Of kind `Plugin`.
     pub async fn finish_files(&mut self) -> Result<Vec<FileBytes>> {
         let (reply, result) = oneshot::channel();
-        let _ = self.tasks.send(Task::FinishFiles(reply));
+        self.shared.add(Task::FinishFiles(reply));
         result.await.unwrap_or_else(|_| Err(died()))
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        let idle = {
+            let mut state = self.shared.lock();
+            state.closed = true;
+            state.tasks.clear();
+            std::mem::take(&mut state.idle)
+        };
+        self.shared.news.notify_all();
+        // Plugins are closed where blocking is allowed.
+        std::thread::spawn(move || drop(idle));
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves a task to a thread that waits, to a lane that has none, or to a new lane; else to the first that is free.
+    fn add(self: &Arc<Self>, task: Task) {
+        let mut state = self.lock();
+        state.tasks.push_back(task);
+        if state.tasks.len() <= state.waiting {
+            self.news.notify_one();
+            return;
+        }
+        let lane = state.idle.pop();
+        if lane.is_none() && state.opened == self.most {
+            return;
+        }
+        state.opened += usize::from(lane.is_none());
+        drop(state);
+        let shared = self.clone();
+        let thread = std::thread::Builder::new().name("lakeport-lane".into()).spawn(move || shared.work(lane));
+        if let Err(error) = thread {
+            let mut state = self.lock();
+            state.opened -= 1;
+            // Those that are at work take it; with none, nobody ever would.
+            if state.opened == 0 {
+                let error = Error::internal(format!("no thread could be started to process: {error}"));
+                state.tasks.drain(..).for_each(|task| task.fail(&error));
+            }
+        }
+    }
+
+    /// Does tasks until none has come for a while.
+    fn work(&self, lane: Option<Lane>) {
+        let opened = lane.map_or_else(|| (self.open)(), Ok);
+        let mut lane = match opened {
+            Ok(lane) => lane,
+            Err(error) => {
+                let mut state = self.lock();
+                state.opened -= 1;
+                if let Some(task) = state.tasks.pop_front() {
+                    task.fail(&error);
+                }
+                return;
+            }
+        };
+        while let Some((task, next)) = self.next(lane) {
+            lane = next;
+            task.run(&mut lane);
+        }
+    }
+
+    /// The next task for a lane; `None` where none came for a while, and the lane is idle now, or none will come.
+    fn next(&self, lane: Lane) -> Option<(Task, Lane)> {
+        let mut state = self.lock();
+        if state.tasks.is_empty() && !state.closed {
+            state.waiting += 1;
+            let is_quiet = |state: &mut State| state.tasks.is_empty() && !state.closed;
+            let waited = self.news.wait_timeout_while(state, LINGER, is_quiet);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
+        }
+        match state.tasks.pop_front() {
+            Some(task) => return Some((task, lane)),
+            // Under the same lock: a task that comes now finds the lane.
+            None if !state.closed => state.idle.push(lane),
+            None => {}
+        }
+        None
+    }
+}
+
+impl Task {
+    fn run(self, lane: &mut Lane) {
+        // Whoever does not wait any more has ended the run.
+        match self {
+            Task::Process(chunk, takes, span, reply) => {
+                let processed = lane.process(&chunk, &span);
+                let _ = reply.send(processed.map(|processed| Processed { takes, ..processed }));
+            }
+            Task::WriteDocuments(chunk, span, reply) => drop(reply.send(lane.write_documents(&chunk, &span))),
+            Task::WriteRows(portion, span, reply) => drop(reply.send(lane.write_rows(&portion, &span))),
+            Task::FinishFiles(reply) => drop(reply.send(lane.finish_files())),
+        }
+    }
+
+    fn fail(self, error: &Error) {
+        match self {
+            Task::Process(_, _, _, reply) | Task::WriteDocuments(_, _, reply) | Task::WriteRows(_, _, reply) => {
+                drop(reply.send(Err(error.clone())));
+            }
+            Task::FinishFiles(reply) => drop(reply.send(Err(error.clone()))),
+        }
     }
 }
 
 fn died() -> Error {
     Error::internal("a lane's thread died").with_help("this is a defect: please report it with the lines above")
-}
-
-fn work(mut lane: Lane, tasks: &Mutex<mpsc::Receiver<Task>>) {
-    loop {
-        // One lane waits at the channel while the others work; the lock is held while waiting only.
-        let task = match tasks.lock() {
-            Ok(receiver) => receiver.recv(),
-            Err(_) => return,
-        };
-        match task {
-            Ok(Task::Process(chunk, takes, span, reply)) => {
-                let processed = lane.process(&chunk, &span);
-                let _ = reply.send(processed.map(|processed| Processed { takes, ..processed }));
-            }
-            Ok(Task::WriteDocuments(chunk, span, reply)) => {
-                let _ = reply.send(lane.write_documents(&chunk, &span));
-            }
-            Ok(Task::WriteRows(portion, span, reply)) => {
-                let _ = reply.send(lane.write_rows(&portion, &span));
-            }
-            Ok(Task::FinishFiles(reply)) => {
-                let _ = reply.send(lane.finish_files());
-            }
-            Err(_) => return,
-        }
-    }
 }

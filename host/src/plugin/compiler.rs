@@ -11,7 +11,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::engine;
+use super::embed;
+use super::engine::{self, Cpu};
 use super::instance::bytes;
 use super::log::printable;
 use crate::error::{Error, Result};
@@ -43,21 +44,18 @@ pub enum Compiler {
 impl Compiler {
     /// A child process of the program that runs.
     pub fn this_program() -> Compiler {
-        // The file that runs, whatever lies at its path by now.
-        let running = Path::new("/proc/self/exe");
-        let path = if running.exists() { Ok(running.to_owned()) } else { std::env::current_exe() };
-        Compiler::Child(path.unwrap_or_else(|_| PathBuf::from("lakeport")))
+        Compiler::Child(embed::running().unwrap_or_else(|_| PathBuf::from("lakeport")))
     }
 
-    /// The compiled code of a component that the configuration calls `name`.
+    /// The compiled code of a component that the configuration calls `name`, for `cpu`.
     ///
     /// # Errors
     /// Of kind `Config`, where it cannot be compiled or goes over a limit.
-    pub(super) fn compile(&self, name: &str, component: &[u8], limits: &Limits) -> Result<Vec<u8>> {
+    pub(super) fn compile(&self, name: &str, component: &[u8], limits: &Limits, cpu: Cpu) -> Result<Vec<u8>> {
         match self {
-            Compiler::Child(program) => compile_in_child(program, name, component, limits),
+            Compiler::Child(program) => compile_in_child(program, name, component, limits, cpu),
             Compiler::ThisProcess => {
-                let engine = &engine::shared()?.engine;
+                let engine = engine::compiling(cpu)?;
                 let code = engine::enter(|| engine.precompile_component(component));
                 code.map_err(|error| cannot(name, &format!("{error:#}")))
             }
@@ -69,11 +67,20 @@ fn cannot(name: &str, why: &str) -> Error {
     Error::config(format!("plugin `{name}` cannot be compiled: {}", printable(why.trim(), MESSAGE as usize)))
 }
 
-fn compile_in_child(program: &Path, name: &str, component: &[u8], limits: &Limits) -> Result<Vec<u8>> {
+fn compile_in_child(
+    program: &Path,
+    name: &str,
+    component: &[u8],
+    limits: &Limits,
+    cpu: Cpu,
+) -> Result<Vec<u8>> {
     let broken = |error: io::Error| Error::internal(format!("the compiler of plugin `{name}` cannot be run: {error}"));
     let mut command = Command::new(program);
     command.args(["plugin", "compile-input"]);
     command.arg(limits.compile_memory.to_string()).arg(limits.compile_time.as_secs().saturating_add(1).to_string());
+    if cpu == Cpu::Any {
+        command.arg("--any-cpu");
+    }
     command.env("RAYON_NUM_THREADS", THREADS.to_string()).env_remove("RUST_BACKTRACE");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(broken)?;
@@ -153,14 +160,20 @@ fn explain(name: &str, status: ExitStatus, message: &str, limits: &Limits) -> Er
 }
 
 /// Compiles the component from `input` to `output`, within `memory` bytes and `seconds` for each of its threads: what the child
-/// process does.
+/// process does. The code is for this machine's CPU, or for `any_cpu` of this program's target.
 ///
 /// # Errors
 /// Of kind `Config`: what is wrong with the component.
-pub fn compile_input(memory: u64, seconds: u64, input: &mut dyn Read, output: &mut dyn Write) -> Result<()> {
+pub fn compile_input(
+    memory: u64,
+    seconds: u64,
+    any_cpu: bool,
+    input: &mut dyn Read,
+    output: &mut dyn Write,
+) -> Result<()> {
     let failed = |what: &str, error: io::Error| Error::internal(format!("{what}: {error}"));
     limit(memory, seconds.saturating_mul(THREADS)).map_err(|error| failed("the limits cannot be set", error))?;
-    let engine = engine::compiling()?;
+    let engine = engine::compiling(if any_cpu { Cpu::Any } else { Cpu::This })?;
     let mut component = Vec::new();
     input.read_to_end(&mut component).map_err(|error| failed("the component cannot be read", error))?;
     let code = engine::enter(|| engine.precompile_component(&component));

@@ -56,12 +56,26 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or("without a message").to_owned()
 }
 
+/// What compiled code may use of a CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cpu {
+    /// All that this machine's has.
+    This,
+    /// What every CPU of this program's target has.
+    Any,
+}
+
 /// An engine for compiling alone; what it compiles runs in [`shared`].
 ///
 /// # Errors
 /// Where the machine cannot run WebAssembly at all.
-pub(super) fn compiling() -> Result<Engine> {
-    Engine::new(&config()).map_err(cannot)
+pub(super) fn compiling(cpu: Cpu) -> Result<Engine> {
+    let mut config = config();
+    if cpu == Cpu::Any {
+        // A named target has no features of this machine's CPU.
+        config.target(env!("TARGET")).map_err(cannot)?;
+    }
+    Engine::new(&config).map_err(cannot)
 }
 
 fn cannot(error: wasmtime::Error) -> Error {
@@ -69,7 +83,7 @@ fn cannot(error: wasmtime::Error) -> Error {
 }
 
 fn start() -> Result<Shared> {
-    let engine = compiling()?;
+    let engine = compiling(Cpu::This)?;
     let mut linker = Linker::new(&engine);
     wasi::add_to_linker(&mut linker).map_err(cannot)?;
 

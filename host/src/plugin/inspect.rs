@@ -163,6 +163,18 @@ fn column(request: &ColumnRequest) -> String {
     }
 }
 
+/// The built-in plugins, `configured` ones from a path under their limits, and the components in `files` by their paths.
+pub(super) fn to_compile(files: &[PathBuf], configured: &[Arc<PluginPlan>]) -> Vec<PluginPlan> {
+    let built_in = built_in_names().map(|name| plan(name, &[]));
+    let by_path = configured.iter().filter(|plugin| plugin.origin != PluginOrigin::BuiltIn);
+    let others = files.iter().filter(|path| !configured.iter().any(|plugin| is_at(plugin, path)));
+    let others = others.map(|path| {
+        let origin = PluginOrigin::Path(path.clone());
+        PluginPlan { name: path.display().to_string(), origin, limits: Limits::default() }
+    });
+    built_in.chain(by_path.map(|plugin| PluginPlan::clone(plugin))).chain(others).collect()
+}
+
 /// Compiles components into the sandbox's cache: the built-in ones, those of `configured` plugins under their limits, and those in
 /// `files`.
 ///
@@ -173,15 +185,8 @@ pub fn compile(sandbox: &Sandbox, files: &[PathBuf], configured: &[Arc<PluginPla
         return Err(Error::config("there is no folder to keep compiled plugins in")
             .with_help("set LAKEPORT_CACHE_DIR to a folder that this user may write to"));
     };
-    let built_in = built_in_names().map(|name| plan(name, &[]));
-    let by_path = configured.iter().filter(|plugin| plugin.origin != PluginOrigin::BuiltIn);
-    let others = files.iter().filter(|path| !configured.iter().any(|plugin| is_at(plugin, path)));
-    let others = others.map(|path| {
-        let origin = PluginOrigin::Path(path.clone());
-        PluginPlan { name: path.display().to_string(), origin, limits: Limits::default() }
-    });
-    let plugins = built_in.chain(by_path.map(|plugin| PluginPlan::clone(plugin))).chain(others);
-    plugins
+    to_compile(files, configured)
+        .into_iter()
         .map(|plan| {
             let (loaded, plugin) = (sandbox.load(&plan)?, plan.name);
             let compiled_size = cache.size(loaded.component.engine(), &loaded.sha256).ok_or_else(|| {

@@ -10,7 +10,8 @@ use wasmtime::component::{Component, InstancePre};
 use super::bindings::exports::lakeport::plugin::{catalog, filter, format, info, transform};
 use super::cache::Cache;
 use super::compiler::Compiler;
-use super::engine::{self, Shared};
+use super::embed;
+use super::engine::{self, Cpu, Shared};
 use super::instance::{Instance, Meter, bytes, plugin_error};
 use super::log::printable;
 use super::outline::Outline;
@@ -192,8 +193,11 @@ fn compile(
     if let Some(component) = cache.and_then(|cache| cache.load(engine, &binary.sha256)) {
         return Ok(component);
     }
+    if let Some(component) = embed::load(engine, &binary.sha256) {
+        return Ok(component);
+    }
     tracing::debug!(plugin = name, "compiling");
-    let code = compiler.compile(name, &binary.bytes, limits)?;
+    let code = compiler.compile(name, &binary.bytes, limits, Cpu::This)?;
     if let Some(Err(error)) = cache.map(|cache| cache.store(engine, &binary.sha256, &code)) {
         tracing::warn!(plugin = name, "the compiled plugin cannot be kept for the next run: {error}");
     }

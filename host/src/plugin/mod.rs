@@ -9,6 +9,7 @@ mod cache;
 mod catalog;
 mod compiler;
 mod crossing;
+mod embed;
 mod engine;
 mod filter;
 mod format;
@@ -30,6 +31,7 @@ mod wasi;
 use std::fmt;
 
 pub use compiler::{Compiler, compile_input};
+pub use embed::embed;
 pub use inspect::{Compiled, InspectedFileType, Inspection, Opened, compile, inspect};
 pub use loaded::Loaded;
 pub use sandbox::{Sandbox, SandboxToolbox, built_in_names};

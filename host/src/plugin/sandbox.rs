@@ -123,6 +123,11 @@ impl Sandbox {
         self.0.cache.as_ref()
     }
 
+    /// What compiles components from a path.
+    pub(super) fn compiler(&self) -> &Compiler {
+        &self.0.compiler
+    }
+
     /// A toolbox for one export: what its plugins do is added up there.
     pub fn toolbox(&self) -> SandboxToolbox {
         SandboxToolbox { sandbox: self.clone(), meters: Mutex::default() }

@@ -15,14 +15,15 @@
 //!    says, which the next run removes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::watch;
 
+use super::Session;
 use super::notes::Notes;
-use super::{Session, open_for_run};
 use crate::commit::letters;
 use crate::commit::{
     Author, Commit, Content, Draft, Identity, Object, Outcome, Part, Partition, Publication, Series, SpanEntry, Totals,
@@ -169,20 +170,21 @@ impl Session {
         (tables, live, stop): (Tables, Arc<Live>, watch::Receiver<bool>),
         hold: &HoldSender,
     ) -> Result<(String, Arc<ExportPlan>, Commit)> {
-        let own = open_for_run(&export.lake, &live, &stop).await?;
+        let own = self.open_lake(&export.lake, iter::empty(), &live, &stop).await?;
         self.take_over(&own, export, (hold, stop.clone())).await?;
         let mut session = self.clone();
         session.options.follow = false;
         for attempt in 0..2 {
             let folder = folder(&own, export).await?;
             let beside = &Arc::new(beside(export, &folder));
-            let lake = open_for_run(&beside.lake, &live, &stop).await?;
+            let lake = self.open_lake(&beside.lake, iter::empty(), &live, &stop).await?;
             let notes = Arc::new(Notes::new(&session, beside.clone()));
             if let Some(last) = last(&lake, beside).await?
                 && (last.configuration != pipeline::configuration_of(beside)
                     || last.plugins != self.digests(beside).await?)
             {
                 remove(&lake).await?;
+                self.lakes.forget(&beside.lake).await;
             }
             // Sealed files are put together at the end, whether or not their time is over.
             let all = Arc::new(ExportPlan { files: Files::Rolling, ..ExportPlan::clone(beside) });
@@ -213,6 +215,7 @@ impl Session {
             // Left by a process that had replaced the files, and died before it removed the rest.
             if attempt == 0 {
                 remove(&lake).await?;
+                self.lakes.forget(&beside.lake).await;
             }
         }
         Err(incomplete(&own))
@@ -235,8 +238,8 @@ impl Session {
         report: &mut ExportReport,
         (hold, (live, stop)): (&HoldSender, (Arc<Live>, watch::Receiver<bool>)),
     ) -> Result<()> {
-        let lake = open_for_run(&export.lake, &live, &stop).await?;
-        let beside_lake = open_for_run(&beside.lake, &live, &stop).await?;
+        let lake = self.open_lake(&export.lake, iter::empty(), &live, &stop).await?;
+        let beside_lake = self.open_lake(&beside.lake, iter::empty(), &live, &stop).await?;
         let mut partition = self.take_over(&lake, export, (hold, stop)).await?;
         let before = Before::look_up(&lake, export).await?;
         for key in &before.edited {

@@ -1,6 +1,7 @@
 //! An installation at work: opens the lakes and plugins of a [`Plan`] and runs its exports side by side.
 
 mod again;
+mod lakes;
 mod notes;
 mod replay;
 mod supervise;
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::clock::Surroundings;
 use crate::error::{Error, Result};
-use crate::lake::{Created, Lake};
+use crate::lake::Lake;
 use crate::pipeline::{self, Job, Options, Tables};
 use crate::plan::{ExportPlan, LakePlan, Plan, PluginPlan, PluginUse};
 use crate::plugin::lock::{Lock, Pinned};
@@ -22,6 +23,7 @@ use crate::source::Source;
 use crate::telemetry::{ExportReport, Live};
 use crate::wait::until;
 pub use again::Before;
+pub use lakes::Lakes;
 use notes::Notes;
 
 /// What a session runs with.
@@ -29,6 +31,8 @@ use notes::Notes;
 pub struct Session {
     pub plan: Arc<Plan>,
     pub sandbox: Sandbox,
+    /// The lakes that are open.
+    pub lakes: Lakes,
     /// Where exports' records come from.
     pub source: Arc<dyn Source>,
     pub surroundings: Surroundings,
@@ -90,8 +94,7 @@ impl Session {
                 let lake = Lake::open_for_lookups(&export.lake).await?.for_run(live.retries.clone(), ending);
                 return Ok((plugins, lake));
             }
-            let lake = open_for_run(&export.lake, &live, &ending).await?;
-            keep_plugins(&lake, plugins.values()).await?;
+            let lake = self.open_lake(&export.lake, plugins.values(), &live, &ending).await?;
             Ok((plugins, lake))
         };
         let opened = tokio::select! {
@@ -123,7 +126,22 @@ impl Session {
         };
         let mut report = pipeline::run(job).await;
         report.plugins = toolbox.usage();
+        if report.error.is_some() {
+            self.lakes.forget(&export.lake).await;
+        }
         report
+    }
+
+    /// Opens a lake that keeps `plugins` for a run: its retries are counted and shown in `live`, and its waits end with `stop`.
+    async fn open_lake<'a>(
+        &self,
+        plan: &Arc<LakePlan>,
+        plugins: impl Iterator<Item = &'a Arc<Loaded>>,
+        live: &Live,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<Lake> {
+        let lake = self.lakes.open(plan, plugins, self.surroundings.clock.now()).await?;
+        Ok(lake.for_run(live.retries.clone(), stop.clone()))
     }
 
     /// Compares the plugins that are loaded by path with the lock file beside the configuration, before anything of them is
@@ -192,23 +210,6 @@ impl Session {
         }
         Ok(plugins)
     }
-}
-
-/// Opens a lake for a run: its retries are counted and shown in `live`, and its waits end with `stop`.
-async fn open_for_run(plan: &LakePlan, live: &Live, stop: &watch::Receiver<bool>) -> Result<Lake> {
-    Ok(Lake::open(plan).await?.for_run(live.retries.clone(), stop.clone()))
-}
-
-/// Keeps every plugin that ever wrote to a lake in it, by its digest.
-async fn keep_plugins(lake: &Lake, plugins: impl Iterator<Item = &Arc<Loaded>>) -> Result<()> {
-    for plugin in plugins {
-        let key = format!("{}/plugins/{}.wasm", lake.log_folder(), plugin.digest);
-        if lake.head(&key).await?.is_none() {
-            // Another export may be at it too: the bytes are the same.
-            let (Created::Created | Created::Exists) = lake.create(&key, plugin.bytes.clone()).await?;
-        }
-    }
-    Ok(())
 }
 
 /// An error for a line of a log: its message, and what to do.

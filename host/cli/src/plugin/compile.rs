@@ -1,8 +1,11 @@
 //! `lakeport plugin compile`: compiles components ahead of the first run.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use lakeport::plugin::Compiled;
+use lakeport::error::Result;
+use lakeport::plan::PluginPlan;
+use lakeport::plugin::{self, Compiled, Sandbox};
 use lakeport::telemetry::human::bytes;
 use lakeport::telemetry::{Align, Table};
 
@@ -16,6 +19,22 @@ pub struct Args {
     /// Components, .wasm files
     #[arg(value_name = "COMPONENT", value_hint = clap::ValueHint::FilePath)]
     pub components: Vec<PathBuf>,
+    /// Put the compiled code into this program's file, for every CPU of its target, and not into the cache
+    ///
+    /// Packages and images then start without compiling. PROGRAM is the file of `lakeport`, or of another program that is built from it.
+    #[arg(long, value_name = "PROGRAM", value_hint = clap::ValueHint::ExecutablePath)]
+    pub embed_in: Option<PathBuf>,
+}
+
+/// Compiles what `args` name.
+///
+/// # Errors
+/// As of [`plugin::compile`] and [`plugin::embed`].
+pub fn compile(sandbox: &Sandbox, args: &Args, configured: &[Arc<PluginPlan>]) -> Result<Vec<Compiled>> {
+    match &args.embed_in {
+        Some(program) => plugin::embed(sandbox, program, &args.components, configured),
+        None => plugin::compile(sandbox, &args.components, configured),
+    }
 }
 
 /// The plugins as a table.

@@ -34,6 +34,9 @@ pub struct CompileInput {
     pub memory: u64,
     /// Seconds that each of its threads may take
     pub seconds: u64,
+    /// Use only what every CPU of the target has
+    #[arg(long)]
+    pub any_cpu: bool,
 }
 
 /// The configuration whose plugins and their limits count, of commands that can do without one.
@@ -73,12 +76,12 @@ pub fn run(command: &Command, out: &mut dyn Write) -> Result<()> {
         }
         Command::Compile(args) => {
             let configured = args.configured.plugins()?;
-            compile::render(&plugin::compile(&sandbox()?, &args.components, &configured)?)
+            compile::render(&compile::compile(&sandbox()?, args, &configured)?)
         }
         Command::Accept(args) => accept::render(&accept::accept(&sandbox()?, args)?),
         Command::New(args) => new::render(&plugin::scaffold(&args.into, &args.name, args.kind.into())?),
         Command::CompileInput(args) => {
-            return plugin::compile_input(args.memory, args.seconds, &mut io::stdin().lock(), out);
+            return plugin::compile_input(args.memory, args.seconds, args.any_cpu, &mut io::stdin().lock(), out);
         }
     };
     written(out.write_all(text.as_bytes()))

@@ -15,7 +15,7 @@ use lakeport::error::{Error, Result};
 use lakeport::pipeline::{Options, WhenOwned};
 use lakeport::plugin::lock::Lock;
 use lakeport::plugin::{Compiler, Sandbox};
-use lakeport::session::Session;
+use lakeport::session::{Lakes, Session};
 use lakeport::source::Local;
 use lakeport::telemetry::human::printable;
 
@@ -133,6 +133,7 @@ fn look(configuration: &Path, offline: bool, moved: &Moved<'_>) -> Result<String
     let session = Session {
         plan: Arc::new(plan),
         sandbox: Sandbox::new(None, Compiler::this_program())?,
+        lakes: Lakes::default(),
         source: Arc::new(Local),
         surroundings,
         options,

@@ -33,7 +33,7 @@ use self::table::Table;
 use super::committer::{Commits, Provenance, overtaken};
 use super::feed::Feed;
 use super::lane::Lane;
-use super::lanes::Lanes;
+use super::lanes::{self, Lanes};
 use super::lookup::Tables;
 use super::processed::Stages;
 use super::replay::{Letters, Replay, Shared};
@@ -217,9 +217,10 @@ async fn export(
     let lanes = tokio::task::spawn_blocking(move || {
         // A plugin that seeds a generator of its own when it starts must not repeat another lane's.
         let opened = AtomicU64::new(0);
-        let open = || {
+        let (lanes_plan, lanes_toolbox) = (plan.clone(), toolbox.clone());
+        let open = move || {
             let moment = moment.at(&[opened.fetch_add(1, Ordering::Relaxed)]);
-            Lane::open(plan.clone(), toolbox.clone(), &tables, runtime.clone(), moment)
+            Lane::open(lanes_plan.clone(), lanes_toolbox.clone(), &tables, runtime.clone(), moment)
         };
         let dataset = match &plan.exports {
             Exports::Tables(tables) => {
@@ -228,10 +229,9 @@ async fn export(
             }
             _ => None,
         };
-        Ok::<_, Error>((open_lanes(&plan, open, most)?, dataset))
+        Ok::<_, Error>((open_lanes(&plan, Box::new(open), most)?, dataset))
     });
     let (lanes, dataset) = lanes.await.map_err(|e| died(&e))??;
-    let lanes = Lanes::start(lanes)?;
 
     let read = ReadOptions {
         follow: job.options.follow,
@@ -344,19 +344,15 @@ async fn export(
     Ok(())
 }
 
-/// A lane for each of `most` threads; one where segments must be made in order, by one encoder.
-fn open_lanes(plan: &ExportPlan, open: impl Fn() -> Result<Lane>, most: usize) -> Result<Vec<Lane>> {
-    let mut lanes = vec![open()?];
-    let appendable = lanes[0].appendable();
-    if !appendable && plan.files != Files::Rolling {
+/// Up to `most` lanes, of which the first is open.
+fn open_lanes(plan: &ExportPlan, open: lanes::Open, most: usize) -> Result<Lanes> {
+    let lanes = Lanes::new(open()?, open, most);
+    if !lanes.appendable() && plan.files != Files::Rolling {
         let format = &plan.format.plugin.name;
         return Err(Error::config(format!(
             "format `{format}` is not appendable: its files can neither grow nor be sealed"
         ))
         .with_help(format!("set `files = \"rolling\"` in [exports.{}]", plan.name)));
-    }
-    while appendable && lanes.len() < most {
-        lanes.push(open()?);
     }
     Ok(lanes)
 }
