@@ -67,13 +67,7 @@ fn cannot(name: &str, why: &str) -> Error {
     Error::config(format!("plugin `{name}` cannot be compiled: {}", printable(why.trim(), MESSAGE as usize)))
 }
 
-fn compile_in_child(
-    program: &Path,
-    name: &str,
-    component: &[u8],
-    limits: &Limits,
-    cpu: Cpu,
-) -> Result<Vec<u8>> {
+fn compile_in_child(program: &Path, name: &str, component: &[u8], limits: &Limits, cpu: Cpu) -> Result<Vec<u8>> {
     let broken = |error: io::Error| Error::internal(format!("the compiler of plugin `{name}` cannot be run: {error}"));
     let mut command = Command::new(program);
     command.args(["plugin", "compile-input"]);

@@ -68,7 +68,9 @@ pub(super) fn load(engine: &Engine, digest: &[u8; 32]) -> Option<Component> {
     // the program.
     let component = engine::enter(|| unsafe { Component::deserialize(engine, &code) });
     component
-        .map_err(|error| tracing::warn!("a compiled plugin of this program does not fit, and is compiled anew: {error:#}"))
+        .map_err(|error| {
+            tracing::warn!("a compiled plugin of this program does not fit, and is compiled anew: {error:#}")
+        })
         .ok()
 }
 
