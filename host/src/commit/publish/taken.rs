@@ -16,6 +16,13 @@ impl Publisher<'_> {
             if self.is_overtaken().await? {
                 return Ok(Place::Overtaken);
             }
+            // A stale owner publishes and deletes at the same time: what is at the key then is what somebody made of the file.
+            if self.lake.head(staged).await?.is_none() {
+                return match self.recovers {
+                    true => self.look_after(object).await,
+                    false => self.refuse_lost(object),
+                };
+            }
             if self.has_grown(object).await? {
                 self.warn_of_change(object);
                 return Ok(Place::AsPlanned);
@@ -23,8 +30,16 @@ impl Publisher<'_> {
             // The version first: what somebody writes there after this is not replaced.
             let there = self.lake.head(key).await?.map(|meta| meta.version);
             let aside = numbered(key, number);
-            if there.is_some() && self.lake.set_aside(key, &aside).await? == Publish::Conflict {
-                continue;
+            if there.is_some() {
+                match self.lake.set_aside(key, &aside).await? {
+                    Publish::Published(_) => {
+                        let (url, aside) = (self.lake.url(key), self.lake.url(&aside));
+                        tracing::warn!("`{url}` held bytes that lakeport did not write: they are in `{aside}` now");
+                    }
+                    Publish::Conflict => continue,
+                    // Whoever put it there has taken it away.
+                    Publish::Missing => {}
+                }
             }
             fail::point("set-aside");
             let published = match &there {
@@ -35,8 +50,6 @@ impl Publisher<'_> {
                 _ => self.lake.publish_new(staged, &whole, key).await?,
             };
             if published != Publish::Conflict {
-                let (url, aside) = (self.lake.url(key), self.lake.url(&aside));
-                tracing::warn!("`{url}` held bytes that lakeport did not write: they are in `{aside}` now");
                 return self.refuse_conflict(object, published).await;
             }
         }
@@ -53,7 +66,46 @@ fn numbered(key: &str, number: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::numbered;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use bytes::Bytes;
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::commit::entry::{Content, Publication};
+    use crate::lake::{Created, Lake, Staged};
+
+    const STAGED: &str = "_lakeport/e/0/stage/1/1";
+
+    /// Makes room for rows at `e/a.csv` in a recovery; answers with the keys that there are in the end.
+    async fn make_room(lake: &Lake) -> Vec<String> {
+        let Staged { length, sha256 } = Staged::of(b"rows\n");
+        let (key, content) = ("e/a.csv".into(), Content::Staged(STAGED.into()));
+        let object = Object { key, content, length, sha256, rows: 1, publication: Publication::New };
+        let has_passed_over = &AtomicBool::new(false);
+        let publisher = Publisher { lake, folder: "_lakeport/e/0", nonce: 1, slot: 2, recovers: true, has_passed_over };
+        assert_eq!(publisher.make_room(&object, STAGED).await.unwrap(), Place::AsPlanned);
+        lake.list("e").await.unwrap().into_iter().map(|meta| meta.key).collect()
+    }
+
+    #[tokio::test]
+    async fn a_file_of_somebody_else_gives_way_and_one_that_a_stale_owner_just_published_stays() {
+        for is_published in [false, true] {
+            let lake = Lake::with_store(Arc::new(InMemory::new()), "taken", "_lakeport");
+            let put = async |key, bytes| assert_eq!(lake.create(key, bytes).await.unwrap(), Created::Created);
+            put("e/a.csv", Bytes::from_static(b"theirs\n")).await;
+            if !is_published {
+                put(STAGED, Bytes::from_static(b"rows\n")).await;
+            }
+            let keys = make_room(&lake).await;
+            let at_key = lake.get("e/a.csv").await.unwrap().unwrap().bytes;
+            match is_published {
+                true => assert_eq!((keys, &*at_key), (vec!["e/a.csv".into()], &b"theirs\n"[..])),
+                false => assert_eq!((keys, &*at_key), (vec!["e/a-2.csv".into(), "e/a.csv".into()], &b"rows\n"[..])),
+            }
+        }
+    }
 
     #[test]
     fn a_number_stands_before_the_extension() {
