@@ -17,7 +17,8 @@ setup:
 build *ARGS:
     cargo build --package lakeport-cli "$@"
 
-# In the development profile: its dependencies are optimised, and `test` uses the same ones, so a newcomer builds them once.
+# In the development profile, whose dependencies are optimised. `test` builds some of them once more: for the whole workspace and its
+# tests, cargo turns on more of their features.
 # Export the example signals into examples/signals/lake and show what is there. A second run finds nothing new.
 [group('start')]
 demo: build
