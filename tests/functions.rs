@@ -1,17 +1,13 @@
 //! `lakeport functions`: each event of a hub's partition is in the lake once, whatever the platform delivers.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::Range;
-use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::http::{Response, request};
+use crate::support::functions::{Instance, events};
 use crate::support::lake_folder::Installation;
-use crate::support::process::{signal, wait_until};
 use crate::support::random::Random;
-use crate::support::servers::free_port;
 
 const FLEET: &str = "[sources.telemetry]\nhttp = true\nenvelope = \"iot-hub\"\n\n\
                      [exports.telemetry]\nsource = \"telemetry\"\nflush = { every = \"1h\" }\n\
@@ -26,67 +22,9 @@ fn app(configuration: &str) -> Installation {
     app
 }
 
-/// An instance of the function app at work.
-struct Instance {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Instance {
-    fn start(app: &Installation) -> Instance {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let mut command = app.command(&["functions"]);
-        command.env("FUNCTIONS_CUSTOMHANDLER_PORT", address.port().to_string());
-        let child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
-        wait_until("the handler listens", || TcpStream::connect(address).is_ok());
-        Instance { child, address }
-    }
-
-    fn invoke(&self, body: &Value) -> Response {
-        let headers = [("Content-Type", "application/json"), ("X-Azure-Functions-InvocationId", "an-id")];
-        request(self.address, "POST", "/telemetry", &headers, body.to_string().as_bytes()).unwrap()
-    }
-
-    /// Delivers events, and wants them to be taken.
-    fn deliver(&self, partition: &str, numbers: Range<u64>) {
-        let response = self.invoke(&events(partition, numbers.clone()));
-        assert_eq!(response.status, 200, "{numbers:?}: {response:?}");
-        assert_eq!(response.json(), json!({"Outputs": {}, "Logs": [], "ReturnValue": null}));
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn stop(mut self) {
-        signal(&self.child, libc::SIGTERM);
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// An invocation with events of these sequence numbers, as the Functions host sends it.
-fn events(partition: &str, numbers: Range<u64>) -> Value {
-    let text = |values: Vec<Value>| Value::String(Value::Array(values).to_string());
-    let each = |value: &dyn Fn(u64) -> Value| text(numbers.clone().map(value).collect());
-    json!({
-        "Data": {"events": each(&|n| Value::String(format!(r#"{{"id":"{partition}-{n}"}}"#)))},
-        "Metadata": {
-            "PartitionContext": {"EventHubName": "hub", "ConsumerGroup": "$Default", "PartitionId": partition},
-            "SequenceNumberArray": each(&|n| n.into()),
-            "OffsetArray": each(&|n| Value::String((n * 100).to_string())),
-            "EnqueuedTimeUtcArray": each(&|n| Value::String(format!("2026-11-21T00:00:{:02}.225", n % 60))),
-            "PropertiesArray": each(&|_| json!({})),
-            "SystemPropertiesArray": each(&|_| json!({"iothub-connection-device-id": "d1"})),
-        }
-    })
+/// Delivers events, and wants them to be taken.
+fn deliver(instance: &Instance, partition: &str, numbers: Range<u64>) {
+    instance.succeed("telemetry", &events(partition, numbers));
 }
 
 fn expected(partitions: &[(&str, Range<u64>)]) -> BTreeMap<String, usize> {
@@ -111,9 +49,9 @@ fn found(app: &Installation) -> BTreeMap<String, usize> {
 fn events_are_in_the_lake_when_the_invocation_is_answered() {
     let app = app(FLEET);
     let instance = Instance::start(&app);
-    instance.deliver("3", 17..20);
+    deliver(&instance, "3", 17..20);
     assert_eq!(found(&app), expected(&[("3", 17..20)]));
-    instance.deliver("5", 0..2);
+    deliver(&instance, "5", 0..2);
     assert_eq!(found(&app), expected(&[("3", 17..20), ("5", 0..2)]));
     assert!(app.files().keys().all(|path| path.contains("telemetry/3/") || path.contains("telemetry/5/")));
     instance.stop();
@@ -129,19 +67,19 @@ fn events_are_in_the_lake_when_the_invocation_is_answered() {
 fn what_is_done_is_answered_an_overlap_is_cut_and_a_gap_is_refused() {
     let app = app(FLEET);
     let instance = Instance::start(&app);
-    instance.deliver("3", 10..20);
-    instance.deliver("3", 10..20);
-    instance.deliver("3", 12..15);
-    instance.deliver("3", 15..25);
-    let refused = instance.invoke(&events("3", 30..35));
+    deliver(&instance, "3", 10..20);
+    deliver(&instance, "3", 10..20);
+    deliver(&instance, "3", 12..15);
+    deliver(&instance, "3", 15..25);
+    let refused = instance.call("telemetry", &events("3", 30..35));
     assert_eq!(refused.status, 500, "{refused:?}");
     assert!(String::from_utf8_lossy(&refused.body).contains("event 30 was delivered, and 25 is next"), "{refused:?}");
-    instance.deliver("3", 25..35);
+    deliver(&instance, "3", 25..35);
     assert_eq!(found(&app), expected(&[("3", 10..35)]));
     // Another instance finds all of this in the lake.
     instance.kill();
     let instance = Instance::start(&app);
-    instance.deliver("3", 20..36);
+    deliver(&instance, "3", 20..36);
     assert_eq!(found(&app), expected(&[("3", 10..36)]));
 }
 
@@ -149,17 +87,17 @@ fn what_is_done_is_answered_an_overlap_is_cut_and_a_gap_is_refused() {
 fn a_gap_is_passed_over_where_the_source_says_so_or_the_hub_has_no_events_between() {
     let accepting = app(&FLEET.replace("http = true", "http = true\ngaps = \"accept\""));
     let instance = Instance::start(&accepting);
-    instance.deliver("3", 0..2);
-    instance.deliver("3", 7..9);
+    deliver(&instance, "3", 0..2);
+    deliver(&instance, "3", 7..9);
     assert_eq!(found(&accepting), expected(&[("3", 0..2), ("3", 7..9)]));
     let app = app(FLEET);
     let instance = Instance::start(&app);
-    instance.deliver("3", 0..2);
+    deliver(&instance, "3", 0..2);
     // One delivery with a gap: there are no events between.
     let mut both = events("3", 2..4);
     both["Metadata"]["SequenceNumberArray"] = "[2,9]".into();
-    assert_eq!(instance.invoke(&both).status, 200);
-    instance.deliver("3", 10..11);
+    assert_eq!(instance.call("telemetry", &both).status, 200);
+    deliver(&instance, "3", 10..11);
     assert_eq!(found(&app).len(), 5);
 }
 
@@ -177,7 +115,7 @@ fn two_instances_that_are_given_the_same_events_in_any_order_write_them_once() {
                     // What the platform delivers begins at a checkpoint, which may be old.
                     let first = at - random.within(0..=at.min(10));
                     let end = (first + random.within(1..=25)).min(total);
-                    if instance.invoke(&events("0", first..end)).status == 200 {
+                    if instance.call("telemetry", &events("0", first..end)).status == 200 {
                         at = at.max(end);
                     }
                 }
@@ -191,7 +129,7 @@ fn two_instances_that_are_given_the_same_events_in_any_order_write_them_once() {
 fn several_partitions_without_a_place_of_their_own_are_refused() {
     let app = app(&FLEET.replace("{partition}/", ""));
     let instance = Instance::start(&app);
-    let refused = instance.invoke(&events("3", 0..2));
+    let refused = instance.call("telemetry", &events("3", 0..2));
     assert_eq!(refused.status, 500, "{refused:?}");
     assert!(String::from_utf8_lossy(&refused.body).contains("its path has no `{partition}`"), "{refused:?}");
     assert!(app.files().is_empty());
@@ -210,9 +148,11 @@ fn a_function_without_a_source_and_a_trigger_that_is_not_taken_are_refused_at_th
         "{}",
         start(&unknown)
     );
-    let queue = app(FLEET);
-    queue.write("telemetry/function.json", r#"{"bindings":[{"type":"queueTrigger","name":"q"}]}"#);
-    assert!(start(&queue).contains("the trigger `queueTrigger` is not taken"), "{}", start(&queue));
+    let other = app(FLEET);
+    other.write("telemetry/function.json", r#"{"bindings":[{"type":"kafkaTrigger","name":"q"}]}"#);
+    assert!(start(&other).contains("the trigger `kafkaTrigger` is not taken"), "{}", start(&other));
+    other.write("telemetry/function.json", r#"{"bindings":[{"type":"blobTrigger","name":"b"}]}"#);
+    assert!(start(&other).contains("source `telemetry` has no `lake`"), "{}", start(&other));
     let outside = app(FLEET).run(&["functions"]);
     assert!(String::from_utf8_lossy(&outside.stderr).contains("FUNCTIONS_CUSTOMHANDLER_PORT is ``"));
 }

@@ -123,6 +123,7 @@ async fn conforms(new: Factory<'_>) {
     one_of_many_creators_wins(&lake).await;
     absent_objects_read_as_none(&lake).await;
     a_range_is_read_whole_or_not_at_all(&lake).await;
+    a_version_is_read_until_it_is_replaced(&lake).await;
     keys_are_stored_as_they_are(&lake).await;
     lists_are_sorted_complete_and_of_one_folder(&lake).await;
     staging_keeps_every_byte(&lake).await;
@@ -245,6 +246,18 @@ async fn a_range_is_read_whole_or_not_at_all(lake: &Lake) {
     }
     assert_eq!(lake.get_range("range/absent", 0..10).await.unwrap(), None);
     assert_eq!(lake.get_range("range/absent", 5..5).await.unwrap(), None);
+}
+
+async fn a_version_is_read_until_it_is_replaced(lake: &Lake) {
+    lake.replace("versions", "first one".into()).await.unwrap();
+    let first = lake.head("versions").await.unwrap().unwrap();
+    assert_eq!(lake.get_range_of(&first, 6..9).await.unwrap().unwrap(), "one");
+    lake.replace("versions", "another two".into()).await.unwrap();
+    assert_eq!(lake.get_range_of(&first, 0..5).await.unwrap(), None);
+    let second = lake.head("versions").await.unwrap().unwrap();
+    assert_eq!(lake.get_range_of(&second, 8..11).await.unwrap().unwrap(), "two");
+    lake.delete("versions").await.unwrap();
+    assert_eq!(lake.get_range_of(&second, 0..5).await.unwrap(), None);
 }
 
 async fn keys_are_stored_as_they_are(lake: &Lake) {

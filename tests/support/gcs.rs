@@ -133,6 +133,11 @@ fn answer(request: &Request, bucket: &mut Bucket) -> Response {
     match method.as_str() {
         "GET" if key.is_empty() => list(query, bucket),
         "GET" | "HEAD" => match bucket.objects.get(key) {
+            Some((generation, _))
+                if query.get("generation").is_some_and(|wanted| *wanted != generation.to_string()) =>
+            {
+                xml("404 Not Found", "<Error><Code>NoSuchKey</Code></Error>")
+            }
             Some((generation, bytes)) => get(headers.get("range"), *generation, bytes),
             None => xml("404 Not Found", "<Error><Code>NoSuchKey</Code></Error>"),
         },

@@ -4,6 +4,7 @@ pub mod avro;
 pub mod cdm;
 pub mod collector;
 pub mod containers;
+pub mod functions;
 pub mod gcs;
 pub mod golden;
 pub mod http;

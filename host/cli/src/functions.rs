@@ -11,8 +11,8 @@ use lakeport::plugin::{Compiler, Sandbox};
 use lakeport::session::{Lakes, Session};
 use lakeport::telemetry::{LogFormat, init_logging};
 use lakeport::wait::until;
-use lakeport_engine::{Deliveries, Functions, Invocations, NoIntake, bindings};
-use lakeport_serve::{Server, Settings, system_clock};
+use lakeport_engine::{Deliveries, Direct, Functions, Invocations, bindings};
+use lakeport_serve::{Limits, Server, Settings, system_clock};
 use tokio::sync::watch;
 
 use super::run::{allow_open_files, stop_on_signal};
@@ -52,10 +52,13 @@ pub fn run(args: &Args) -> Result<()> {
     super::runtime()?.block_on(serve(plan, functions, port))
 }
 
+/// Bytes of an invocation's body: base64 of the 100 MB that the host has as its limit.
+const LARGEST_INVOCATION: usize = 140 << 20;
+
 async fn serve(plan: Arc<Plan>, functions: bindings::Bindings, port: u16) -> Result<()> {
     let deliveries = Deliveries::default();
     let session = Session {
-        plan: plan.clone(),
+        plan,
         sandbox: Sandbox::new(None, Compiler::this_program())?,
         lakes: Lakes::default(),
         source: Arc::new(deliveries.clone()),
@@ -73,9 +76,14 @@ async fn serve(plan: Arc<Plan>, functions: bindings::Bindings, port: u16) -> Res
         },
     };
     session.pin(true)?;
-    let functions = Arc::new(Functions::new(plan, functions, Invocations::new(session, deliveries))?);
+    let invocations = Arc::new(Invocations::new(session, deliveries));
+    let functions = Arc::new(Functions::new(functions, invocations.clone())?);
     let settings = Settings::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    let server = Server::bind(settings, Arc::new(NoIntake), system_clock()).await.map_err(unusable)?;
+    // The host brings blobs whole; what it sends it limits itself.
+    let limits = Limits { body_bytes: LARGEST_INVOCATION, held_bytes: 2 * LARGEST_INVOCATION, ..settings.limits };
+    let settings = Settings { limits, ..settings };
+    let intake = Arc::new(Direct::new(invocations.clone()));
+    let server = Server::bind(settings, intake, system_clock()).await.map_err(unusable)?;
     tracing::info!("listening on http://{}", server.address());
     let (stopper, mut stop) = watch::channel(false);
     tokio::spawn(stop_on_signal(stopper));
@@ -85,6 +93,6 @@ async fn serve(plan: Arc<Plan>, functions: bindings::Bindings, port: u16) -> Res
             let _ = until(&mut stop, |stop| *stop).await;
         })
         .await;
-    functions.end().await;
+    invocations.end().await;
     Ok(())
 }

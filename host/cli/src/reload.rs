@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lakeport::error::{Error, Result};
 use lakeport::plan::{ExportPlan, Plan, Proof, ServerPlan};
-use lakeport_engine::Intake;
+use lakeport_engine::Warned;
 use lakeport_serve::Handle;
 use sha2::{Digest, Sha256};
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_secs(2);
 pub struct Reload {
     pub config: Config,
     pub handle: Handle,
-    pub intake: Arc<Intake>,
+    pub intake: Arc<dyn Warned>,
     /// The configuration that the server was started with.
     pub running: Arc<Plan>,
 }

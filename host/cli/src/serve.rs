@@ -6,26 +6,28 @@ use std::time::Duration;
 
 use lakeport::clock::Surroundings;
 use lakeport::error::{Error, Kind, Result};
-use lakeport::pipeline::Options;
+use lakeport::pipeline::{Options, WhenOwned};
 use lakeport::plan::{Input, Plan, Proof, ServerKey, ServerPlan};
 use lakeport::plugin::{Compiler, Sandbox};
 use lakeport::session::{Lakes, Session};
+use lakeport::source::Source;
 use lakeport::telemetry::{Live, LogFormat, init_telemetry};
 use lakeport::wait::until;
-use lakeport_engine::{Intake, Logs};
-use lakeport_serve::{Intake as _, Key, Limits, MetricsAddress, Server, Settings, Timeouts, Tls, system_clock};
+use lakeport_engine::{Deliveries, Direct, Intake, Invocations, Logs, Warned};
+use lakeport_serve::{Key, Limits, MetricsAddress, Server, Settings, Timeouts, Tls, system_clock};
 use tokio::sync::watch;
 
-use super::Config;
 use super::notify::Notifier;
 use super::reload::Reload;
 use super::run::{self, allow_open_files, stop_on_signal};
 use super::traces::{Counts, Traces};
+use super::{Config, variable};
 
 /// Run all exports until Ctrl-C, and take records over HTTP for sources with `http = true`
 ///
 /// Records are sent to `POST /v1/ingest/SOURCE`. The answer comes when they are on the disk, in the write-ahead log; with
-/// `?wait=commit`, when they are in the lake.
+/// `?wait=commit`, or `acknowledge = "lake"` in `[server]`, when they are in the lake. The environment variable PORT stands for the
+/// port of `listen`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -54,7 +56,10 @@ pub fn run(args: &Args) -> Result<()> {
     allow_open_files();
     let mut plan = args.config.load()?;
     let configured = Arc::new(plan.clone());
-    plan.server.listen = args.listen.unwrap_or(plan.server.listen);
+    plan.server.listen = match args.listen {
+        Some(listen) => listen,
+        None => SocketAddr::new(plan.server.listen.ip(), port(plan.server.listen.port())?),
+    };
     if let Some(export) = plan.exports.iter().find(|export| matches!(export.source.input, Input::Stdin { .. })) {
         let message = format!("export `{}` reads standard input, which a server has none of", export.name);
         return Err(
@@ -77,30 +82,75 @@ pub fn run(args: &Args) -> Result<()> {
     ended
 }
 
+/// The port to listen on: that of the environment variable PORT, as platforms for containers set it, else that of the configuration.
+fn port(configured: u16) -> Result<u16> {
+    let Some(port) = variable("PORT") else { return Ok(configured) };
+    port.parse().map_err(|_| {
+        Error::config(format!("the environment variable PORT is `{port}`, expected a port"))
+            .with_help("unset it, or pass the address: `--listen 127.0.0.1:8080`")
+    })
+}
+
 async fn serve(args: &Args, configured: Arc<Plan>, plan: Arc<Plan>, traces: Option<Arc<Counts>>) -> Result<()> {
-    let surroundings = Surroundings::system();
-    let logs = Arc::new(Logs::open(&plan, &plan.exports, &surroundings)?);
+    let options = Options {
+        follow: true,
+        full: Vec::new(),
+        again: Vec::new(),
+        replay: None,
+        when_owned: args.owned.when_owned(),
+        trust_clock: args.owned.trust_clock,
+        lanes: super::lanes(),
+        writer: super::writer(),
+    };
+    let (surroundings, sandbox) = (Surroundings::system(), Sandbox::new(None, Compiler::this_program())?);
     let live: Vec<_> = plan.exports.iter().map(|_| Arc::new(Live::default())).collect();
+    let session = |plan: Arc<Plan>, source: Arc<dyn Source>, options: Options| Session {
+        plan,
+        sandbox: sandbox.clone(),
+        lakes: Lakes::default(),
+        source,
+        surroundings: surroundings.clone(),
+        options,
+    };
+    if plan.server.without_log {
+        let deliveries = Deliveries::default();
+        // Each replica has a partition in turn: who is asked has it.
+        let asked = Options { follow: false, when_owned: WhenOwned::TakeOver, ..options.clone() };
+        let asked = session(plan.clone(), Arc::new(deliveries.clone()), asked);
+        asked.pin(true)?;
+        let invocations = Arc::new(Invocations::new(asked, deliveries.clone()));
+        let (followed, live) = followed(&plan, &live);
+        let intake = Arc::new(Direct::new(invocations.clone()));
+        let session = session(Arc::new(followed), Arc::new(deliveries), options);
+        let writing = tokio::spawn(intake.clone().keep_at_work());
+        let served = serve_with(args, (configured, plan), intake, session, live).await;
+        writing.abort();
+        invocations.end().await;
+        return served;
+    }
+    let logs = Arc::new(Logs::open(&plan, &plan.exports, &surroundings)?);
     let more = move || traces.iter().flat_map(|counts| counts.metrics()).collect();
     let intake = Arc::new(Intake::new(&plan, logs.clone(), &live).with_metrics(more));
-    let session = Session {
-        plan: plan.clone(),
-        sandbox: Sandbox::new(None, Compiler::this_program())?,
-        lakes: Lakes::default(),
-        source: logs,
-        surroundings,
-        options: Options {
-            follow: true,
-            full: Vec::new(),
-            again: Vec::new(),
-            replay: None,
-            when_owned: args.owned.when_owned(),
-            trust_clock: args.owned.trust_clock,
-            lanes: super::lanes(),
-            writer: super::writer(),
-        },
-    };
+    let session = session(plan.clone(), logs, options);
     session.pin(true)?;
+    serve_with(args, (configured, plan), intake, session, live).await
+}
+
+/// The exports that are kept at work though nobody sends them anything: those of files.
+fn followed(plan: &Plan, live: &[Arc<Live>]) -> (Plan, Vec<Arc<Live>>) {
+    let exports = plan.exports.iter().zip(live).filter(|(export, _)| export.source.input != Input::Http);
+    let (exports, live) = exports.map(|(export, live)| (export.clone(), live.clone())).unzip();
+    (Plan { exports, ..plan.clone() }, live)
+}
+
+/// Serves, and keeps the exports of `session` at work, until the process is told to end.
+async fn serve_with<I: lakeport_serve::Intake + Warned>(
+    args: &Args,
+    (configured, plan): (Arc<Plan>, Arc<Plan>),
+    intake: Arc<I>,
+    session: Session,
+    live: Vec<Arc<Live>>,
+) -> Result<()> {
     let server = Server::bind(settings(&plan.server), intake.clone(), system_clock()).await.map_err(unusable)?;
     tracing::info!("listening on http://{}", server.address());
     let notifier = Arc::new(Notifier::from_environment(&super::variable));

@@ -26,6 +26,8 @@ struct Described {
     cardinality: Option<String>,
     #[serde(default)]
     data_type: Option<String>,
+    #[serde(default)]
+    route: Option<String>,
 }
 
 /// Reads the triggers of the functions in `folder`: of every folder in it that has a `function.json`, which is named like its
@@ -47,9 +49,11 @@ pub fn read(folder: &Path) -> Result<Bindings> {
         }
         let text = std::fs::read(&file).map_err(|error| unreadable(&file, &error))?;
         let description: Description = serde_json::from_slice(&text).map_err(|error| unreadable(&file, &error))?;
+        let output = description.bindings.iter().find(|binding| binding.r#type == "http");
+        let output = output.map(|binding| binding.name.clone());
         let trigger = description.bindings.into_iter().find(|binding| binding.r#type.ends_with("Trigger"));
         let trigger = trigger.ok_or_else(|| Error::config(format!("`{}` has no trigger", file.display())))?;
-        bindings.insert(name.to_owned(), binding(trigger, &file)?);
+        bindings.insert(name.to_owned(), Binding { output, ..binding(trigger, &file)? });
     }
     if bindings.is_empty() {
         return Err(Error::config(format!("no function in `{}`", folder.display())).with_help(
@@ -61,13 +65,13 @@ pub fn read(folder: &Path) -> Result<Bindings> {
 
 fn binding(described: Described, file: &Path) -> Result<Binding> {
     let fail = |message: String, help: &str| Error::config(format!("`{}`: {message}", file.display())).with_help(help);
-    let is_many = described.cardinality.as_deref().unwrap_or("many").eq_ignore_ascii_case("many");
+    let is_many = |usual: &str| described.cardinality.as_deref().unwrap_or(usual).eq_ignore_ascii_case("many");
     let data_type = match described.data_type.as_deref() {
         Some(data_type) if data_type.eq_ignore_ascii_case("binary") => DataType::Binary,
         _ => DataType::String,
     };
     let trigger = match described.r#type.as_str() {
-        "eventHubTrigger" if is_many => Trigger::EventHub(data_type),
+        "eventHubTrigger" if is_many("many") => Trigger::EventHub(data_type),
         "eventHubTrigger" => {
             let message = format!("`cardinality` of `{}` is not `many`", described.name);
             return Err(fail(
@@ -76,12 +80,21 @@ fn binding(described: Described, file: &Path) -> Result<Binding> {
             ));
         }
         "timerTrigger" => Trigger::Timer,
+        "queueTrigger" => Trigger::Queue,
+        "serviceBusTrigger" => Trigger::ServiceBus(data_type, is_many("one")),
+        "blobTrigger" => Trigger::Blob,
+        "eventGridTrigger" => Trigger::EventGrid(is_many("one")),
+        "httpTrigger" => Trigger::Http,
         other => {
             let message = format!("the trigger `{other}` is not taken");
-            return Err(fail(message, "`eventHubTrigger` (Event Hubs, IoT Hub) and `timerTrigger` are"));
+            return Err(fail(
+                message,
+                "`eventHubTrigger` (Event Hubs, IoT Hub), `queueTrigger`, `serviceBusTrigger`, `eventGridTrigger`, `blobTrigger`, \
+                 `httpTrigger` and `timerTrigger` are",
+            ));
         }
     };
-    Ok(Binding { name: described.name, trigger })
+    Ok(Binding { route: described.route, ..Binding::new(described.name, trigger) })
 }
 
 #[cfg(test)]
@@ -101,7 +114,7 @@ mod tests {
         let hub = r#"{"bindings":[{"type":"eventHubTrigger","name":"events","direction":"in","cardinality":"many",
                      "dataType":"binary","eventHubName":"h","connection":"HUB"}]}"#;
         let bindings = read(app(hub).path()).unwrap();
-        let expected = Binding { name: "events".into(), trigger: Trigger::EventHub(DataType::Binary) };
+        let expected = Binding::new("events", Trigger::EventHub(DataType::Binary));
         assert_eq!(bindings, [("telemetry".to_owned(), expected)].into());
     }
 
@@ -111,8 +124,8 @@ mod tests {
         let one = of(r#"{"bindings":[{"type":"eventHubTrigger","name":"events","cardinality":"one"}]}"#);
         assert!(one.contains("`cardinality` of `events` is not `many`"), "{one}");
         assert!(
-            of(r#"{"bindings":[{"type":"blobTrigger","name":"b"}]}"#)
-                .contains("the trigger `blobTrigger` is not taken")
+            of(r#"{"bindings":[{"type":"kafkaTrigger","name":"b"}]}"#)
+                .contains("the trigger `kafkaTrigger` is not taken")
         );
         assert!(of(r#"{"bindings":[{"type":"blob","name":"b"}]}"#).contains("has no trigger"));
         assert!(of("{").contains("cannot read"));

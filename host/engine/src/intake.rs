@@ -1,24 +1,31 @@
 //! Where the HTTP server hands records to.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lakeport::plan::{self, ExportPlan, Plan};
+use lakeport::plan::{self, ExportPlan, Input, Plan};
 use lakeport::telemetry::{Condition, Live, State};
 use lakeport_serve::{
     Accepted, Batch, Envelope, ExportHealth, Family, Health, IdempotencyKey, Identity, Refusal, SourceInfo,
 };
 use lakeport_wal::Keys;
 
+use crate::contents::Contents;
 use crate::logs::Logs;
 use crate::metrics::{self, Export};
 
 /// When a sender may try again that was refused for a short time.
-const SOON: Duration = Duration::from_secs(1);
+pub(crate) const SOON: Duration = Duration::from_secs(1);
 /// When one may try again whose records have no room.
 const LATER: Duration = Duration::from_secs(10);
+
+/// Shows a warning at `/readyz`.
+pub trait Warned: Send + Sync {
+    /// Sets what `/readyz` warns of.
+    fn set_warning(&self, warning: Option<String>);
+}
 
 /// Keeps what the server accepts in write-ahead logs.
 pub struct Intake {
@@ -27,21 +34,13 @@ pub struct Intake {
     exports: Vec<Export>,
     more: Box<dyn Fn() -> Vec<Family> + Send + Sync>,
     warning: Mutex<Option<String>>,
-    contents: Mutex<Contents>,
+    contents: Contents,
 }
 
 impl Intake {
     /// An intake of the sources of `plan`; `live` has the counts of each of its exports.
     pub fn new(plan: &Plan, logs: Arc<Logs>, live: &[Arc<Live>]) -> Intake {
-        let mut sources: HashMap<String, SourceInfo> = HashMap::new();
-        for export in plan.exports.iter().filter(|export| logs.get(&export.source.name).is_some()) {
-            let envelope = envelope(export.source.mapping.envelope);
-            let size = usize::try_from(export.max_record_size).unwrap_or(usize::MAX);
-            let info = sources.entry(export.source.name.clone());
-            let info = info.or_insert(SourceInfo { envelope, max_record_size: 0 });
-            // A record that one of the exports takes is none to refuse.
-            info.max_record_size = info.max_record_size.max(size);
-        }
+        let sources = sources_of(plan, |source| logs.get(source).is_some());
         let export = |(export, live): (&ExportPlan, &Arc<Live>)| Export {
             name: export.name.clone(),
             source: export.source.name.clone(),
@@ -55,13 +54,8 @@ impl Intake {
             exports,
             more: Box::new(Vec::new),
             warning: Mutex::default(),
-            contents: Mutex::default(),
+            contents: Contents::default(),
         }
-    }
-
-    /// Sets what `/readyz` warns of.
-    pub fn set_warning(&self, warning: Option<String>) {
-        *self.warning() = warning;
     }
 
     fn warning(&self) -> std::sync::MutexGuard<'_, Option<String>> {
@@ -74,7 +68,29 @@ impl Intake {
     }
 }
 
-fn envelope(envelope: plan::Envelope) -> Envelope {
+impl Warned for Intake {
+    fn set_warning(&self, warning: Option<String>) {
+        *self.warning() = warning;
+    }
+}
+
+/// What the server needs to know of the sources that `takes` names, of those that are sent their records.
+pub(crate) fn sources_of(plan: &Plan, takes: impl Fn(&str) -> bool) -> HashMap<String, SourceInfo> {
+    let mut sources: HashMap<String, SourceInfo> = HashMap::new();
+    let is_sent = |export: &&ExportPlan| export.source.input == Input::Http && takes(&export.source.name);
+    for export in plan.exports.iter().filter(is_sent) {
+        let envelope = envelope(export.source.mapping.envelope);
+        let size = usize::try_from(export.max_record_size).unwrap_or(usize::MAX);
+        let info = sources.entry(export.source.name.clone());
+        let info = info.or_insert(SourceInfo { envelope, max_record_size: 0 });
+        // A record that one of the exports takes is none to refuse.
+        info.max_record_size = info.max_record_size.max(size);
+    }
+    sources
+}
+
+/// What records come in, as far as the server treats it differently.
+pub(crate) fn envelope(envelope: plan::Envelope) -> Envelope {
     match envelope {
         plan::Envelope::Plain => Envelope::Plain,
         plan::Envelope::CloudEvents => Envelope::CloudEvents,
@@ -96,7 +112,7 @@ impl lakeport_serve::Intake for Intake {
         let keys = match batch.identity {
             Identity::None => Keys::None,
             Identity::Request { key, content } => {
-                if self.contents().differs(key, content) {
+                if self.contents.differs(key, content) {
                     return Err(Refusal::KeyReused);
                 }
                 new = Some((key, content));
@@ -107,7 +123,7 @@ impl lakeport_serve::Intake for Intake {
         let ack = log.wal.submit(lakeport_wal::Batch { lines: batch.lines, keys }).map_err(refusal)?;
         let appended = ack.await.map_err(refusal)?;
         if let Some((key, content)) = new {
-            self.contents().insert(key, content);
+            self.contents.insert(key, content);
         }
         Ok(Accepted {
             position: appended.up_to.to_string(),
@@ -156,63 +172,6 @@ impl Intake {
             State::StandingBy | State::Failed | State::Ended => !is_fed,
         };
         ExportHealth { name: export.name.clone(), state: state.name(), reason, is_ready }
-    }
-
-    fn contents(&self) -> std::sync::MutexGuard<'_, Contents> {
-        self.contents.lock().expect("nothing panics while it is held")
-    }
-}
-
-/// Takes no records: all of them come by invocations.
-pub struct NoIntake;
-
-#[async_trait]
-impl lakeport_serve::Intake for NoIntake {
-    fn source(&self, _name: &str) -> Option<SourceInfo> {
-        None
-    }
-
-    async fn append(&self, source: &str, _batch: Batch) -> Result<Accepted, Refusal> {
-        Err(Refusal::Failed(format!("source `{source}` takes invocations only")))
-    }
-
-    async fn committed(&self, source: &str, _position: &str) -> Result<(), Refusal> {
-        Err(Refusal::Failed(format!("source `{source}` takes invocations only")))
-    }
-
-    fn health(&self) -> Health {
-        Health::default()
-    }
-
-    fn metrics(&self) -> Vec<Family> {
-        Vec::new()
-    }
-}
-
-/// What was sent with the last idempotency keys, so that a key that is used for something else is refused.
-#[derive(Default)]
-struct Contents {
-    of: HashMap<IdempotencyKey, [u8; 16]>,
-    order: VecDeque<IdempotencyKey>,
-}
-
-impl Contents {
-    /// The most keys that are remembered here. Of those that are forgotten, a repetition is still recognised by the log.
-    const MOST: usize = 100_000;
-
-    fn differs(&self, key: IdempotencyKey, content: [u8; 16]) -> bool {
-        self.of.get(&key).is_some_and(|known| *known != content)
-    }
-
-    fn insert(&mut self, key: IdempotencyKey, content: [u8; 16]) {
-        if self.of.insert(key, content).is_none() {
-            self.order.push_back(key);
-        }
-        if self.order.len() > Contents::MOST
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.of.remove(&oldest);
-        }
     }
 }
 

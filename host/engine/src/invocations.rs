@@ -1,31 +1,37 @@
 //! Takes what a trigger delivers into the lakes of all exports of a source, before the trigger is answered.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use lakeport::error::{Error, Result};
+use futures::future::try_join_all;
+use lakeport::error::{Error, Kind, Result};
 use lakeport::layout::Token;
-use lakeport::plan::{ExportPlan, Input, Plan, SOLE_PARTITION};
+use lakeport::plan::{ExportPlan, Plan, SOLE_PARTITION};
 use lakeport::session::Session;
+use lakeport::source::MessageId;
 use lakeport::telemetry::{ExportReport, Live};
+use lakeport_serve::Family;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::deliveries::{Deliveries, Delivery, Refused};
+use crate::backoff::Backoff;
+use crate::deliveries::Deliveries;
+use crate::delivery::{Delivery, EventRun, Message, ObjectRef, Refused, Taken};
 
-/// How often a delivery is tried where the run that it was handed to ended before it was in the lake.
-const ATTEMPTS: usize = 2;
-
-/// Runs the partitions that events are delivered to, from the first delivery on until nothing came for a while.
+/// Runs the partitions that are delivered to, from the first delivery on until nothing came for a while.
+///
+/// Several instances may be asked at once: the one that was asked last has the partition, and what the others had not committed
+/// is tried again until the time that the caller gives.
 pub struct Invocations {
-    session: Session,
-    deliveries: Deliveries,
+    pub(crate) session: Session,
+    pub(crate) deliveries: Deliveries,
     /// The runs that are at work, by export and partition.
     runs: Mutex<HashMap<(String, Arc<str>), Run>>,
-    stop: watch::Sender<bool>,
+    pub(crate) stop: watch::Sender<bool>,
 }
 
-type Run = Arc<tokio::sync::Mutex<Option<JoinHandle<ExportReport>>>>;
+pub(crate) type Run = Arc<tokio::sync::Mutex<Option<JoinHandle<ExportReport>>>>;
 
 impl Invocations {
     /// Invocations of the exports of `session`, whose source is `deliveries`.
@@ -33,38 +39,56 @@ impl Invocations {
         Invocations { session, deliveries, runs: Mutex::default(), stop: watch::Sender::new(false) }
     }
 
+    /// What the invocations are made for.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.session.plan
+    }
+
     /// Returns once the events are in the lake of every export of the source `source`; each of them once, whatever was delivered
     /// before.
     ///
     /// # Errors
-    /// Events are missing before these; the error of an export. The trigger must deliver all of them again.
-    pub async fn deliver(&self, source: &str, partition: &str, delivery: &Delivery) -> Result<()> {
-        let exports = self.session.plan.exports.iter().filter(|export| export.source.name == source);
-        let exports: Vec<_> = exports.map(|export| Arc::new(export.of_partition(partition))).collect();
-        if exports.is_empty() {
-            let message = format!("no export reads a source `{source}`");
-            return Err(Error::config(message).with_help("name the function like the source that takes its events"));
-        }
-        for export in &exports {
-            has_place(export)?;
-        }
-        let delivered = exports.iter().map(|export| self.deliver_to(export, delivery));
-        futures::future::try_join_all(delivered).await.map(drop)
+    /// Events are missing before these; the error of an export; the time `until` is over. The trigger must deliver all of them again.
+    pub async fn events(&self, source: &str, partition: &str, events: EventRun, until: Instant) -> Result<Taken> {
+        self.deliver(source, partition, Delivery::Events(events), until).await
     }
 
-    /// Runs the exports of files until their sources are read, and lets what is due be committed.
+    /// Returns once the messages are in the lake of every export of the source `source`. One whose ID is among the last ones of its
+    /// partition, [`lakeport::source::RecentIds::WINDOW`] of them, is there once.
     ///
     /// # Errors
-    /// Those of the first export that failed; the others ran.
-    pub async fn run_due(&self) -> Result<()> {
-        let of_files = |export: &&ExportPlan| matches!(export.source.input, Input::Files(_));
-        let exports = self.session.plan.exports.iter().filter(of_files).cloned();
-        let plan = Plan { exports: exports.collect(), ..Plan::clone(&self.session.plan) };
-        let live: Vec<_> = plan.exports.iter().map(|_| Arc::new(Live::default())).collect();
-        let session = Session { plan: Arc::new(plan), ..self.session.clone() };
-        let reports = session.run(&live, self.stop.subscribe()).await;
-        let failed = reports.into_iter().find_map(|report| Some((report.export, report.error?)));
-        failed.map_or(Ok(()), |(export, error)| Err(error.context(format_args!("export `{export}`"))))
+    /// The error of an export; the time `until` is over. The trigger must deliver all of them again.
+    pub async fn messages(&self, source: &str, messages: Vec<Message>, until: Instant) -> Result<Taken> {
+        let partitions = self.partitions(source)?;
+        let mut divided: BTreeMap<u32, Vec<Message>> = BTreeMap::new();
+        for message in messages {
+            // Without an ID any partition will do.
+            let id = message.id.unwrap_or_else(|| MessageId::of(&[&message.lines]));
+            divided.entry(id.partition(partitions)).or_default().push(message);
+        }
+        let delivered = divided.into_iter().map(|(partition, messages)| async move {
+            self.deliver(source, &partition.to_string(), Delivery::Messages(messages.into()), until).await
+        });
+        let taken = try_join_all(delivered).await?;
+        let positions: Vec<_> = taken.iter().map(|taken| &*taken.position).collect();
+        Ok(Taken { duplicates: taken.iter().map(|taken| taken.duplicates).sum(), position: positions.join(",") })
+    }
+
+    /// Returns once all records of an object are in the lake of every export of the source `source`: of each of its versions once.
+    /// One that is not there any more is passed over, counted and logged.
+    ///
+    /// # Errors
+    /// The object cannot be read; the error of an export; the time `until` is over. The trigger must deliver it again: what was
+    /// read of it is kept.
+    pub async fn object(&self, source: &str, object: ObjectRef, until: Instant) -> Result<Taken> {
+        let id = MessageId::of(&[object.container.as_bytes(), object.name.as_bytes()]);
+        let partition = id.partition(self.partitions(source)?).to_string();
+        self.deliver(source, &partition, Delivery::Object(object), until).await
+    }
+
+    /// Counts of what was delivered, as metrics.
+    pub fn metrics(&self) -> Vec<Family> {
+        self.deliveries.stats().families()
     }
 
     /// Ends all runs, after what was delivered to them is in the lake.
@@ -78,49 +102,109 @@ impl Invocations {
         }
     }
 
-    async fn deliver_to(&self, export: &Arc<ExportPlan>, delivery: &Delivery) -> Result<()> {
-        let mut failed = None;
-        for _ in 0..ATTEMPTS {
-            if let Some(error) = self.start(export).await {
-                failed = Some(error);
-                continue;
-            }
-            match self.deliveries.deliver(export, delivery.clone()).await {
-                Some(Ok(())) => return Ok(()),
-                Some(Err(Refused::Gap { expected })) => {
-                    let (partition, first) = (&export.partition, delivery.first);
-                    let message = format!(
-                        "partition `{partition}` of source `{}`: event {first} was delivered, and {expected} is next",
-                        export.source.name
-                    );
-                    return Err(Error::source(message).with_help(
-                        "nothing was taken: the events between have to be delivered first; where the hub does not have them any \
-                         more, set `gaps = \"accept\"` in the source",
-                    ));
-                }
-                Some(Err(Refused::Busy)) => {
-                    let partition = &export.partition;
-                    let message = format!("too many deliveries of partition `{partition}` wait for the lake");
-                    return Err(Error::source(message).with_help("let the platform deliver them again later"));
-                }
-                Some(Err(Refused::Ended)) | None => {}
-            }
-        }
-        let ended = || Error::source(format!("export `{}` ended before the events were in the lake", export.name));
-        Err(failed.unwrap_or_else(ended))
+    /// How many partitions messages and objects of a source have.
+    fn partitions(&self, source: &str) -> Result<u32> {
+        let export = self.session.plan.exports.iter().find(|export| export.source.name == source);
+        export.map(|export| export.source.partitions).ok_or_else(|| unknown(source))
     }
 
-    /// Lets a run of the partition take deliveries, where none does. Returns why it ended instead.
-    async fn start(&self, export: &Arc<ExportPlan>) -> Option<Error> {
+    /// Delivers to a partition of every export of a source.
+    async fn deliver(&self, source: &str, partition: &str, delivery: Delivery, until: Instant) -> Result<Taken> {
+        let exports = self.session.plan.exports.iter().filter(|export| export.source.name == source);
+        let exports: Vec<_> = exports.map(|export| Arc::new(export.of_partition(partition))).collect();
+        if exports.is_empty() {
+            return Err(unknown(source));
+        }
+        for export in &exports {
+            has_place(export)?;
+        }
+        let taken = try_join_all(exports.iter().map(|export| self.deliver_until(export, &delivery, until))).await?;
+        // What is new to one of them is no duplicate.
+        Ok(taken.into_iter().min_by_key(|taken| taken.duplicates).unwrap_or_default())
+    }
+
+    /// Delivers to one partition of one export, again and again where the reason why it failed may pass.
+    async fn deliver_until(&self, export: &Arc<ExportPlan>, delivery: &Delivery, until: Instant) -> Result<Taken> {
+        let mut backoff = Backoff::default();
+        loop {
+            let tried = timeout_at(until, self.deliver_once(export, delivery)).await;
+            let failure = match tried.unwrap_or_else(|_| Err(Failure::Lasting(too_late(export)))) {
+                Ok(taken) => {
+                    self.deliveries.stats().delivered(taken.duplicates);
+                    return Ok(taken);
+                }
+                Err(failure) => failure,
+            };
+            let pause = backoff.next((self.session.surroundings.chance)());
+            match failure {
+                Failure::Passing(error) if Instant::now() + pause < until => {
+                    self.deliveries.stats().retried();
+                    let (name, partition) = (&export.name, &export.partition);
+                    tracing::info!(export = name, "{error}; delivering to partition `{partition}` again in {pause:?}");
+                    sleep(pause).await;
+                }
+                Failure::Passing(error) | Failure::Lasting(error) => {
+                    self.deliveries.stats().failed();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    async fn deliver_once(&self, export: &Arc<ExportPlan>, delivery: &Delivery) -> std::result::Result<Taken, Failure> {
+        self.start(export).await.map_err(Failure::of)?;
+        let refused = match self.deliveries.deliver(export, delivery.clone()).await {
+            Ok(taken) => return Ok(taken),
+            Err(refused) => refused,
+        };
+        let (name, partition) = (&export.name, &export.partition);
+        Err(match refused {
+            Refused::Gap { expected } => {
+                let source = &export.source.name;
+                let first = match delivery {
+                    Delivery::Events(events) => events.first,
+                    _ => 0,
+                };
+                let message = format!(
+                    "partition `{partition}` of source `{source}`: event {first} was delivered, and {expected} is next"
+                );
+                Failure::Lasting(Error::source(message).with_help(
+                    "nothing was taken: the events between have to be delivered first; where the hub does not have them any more, \
+                     set `gaps = \"accept\"` in the source",
+                ))
+            }
+            Refused::Busy => {
+                let message = format!("too many deliveries of partition `{partition}` wait for the lake");
+                Failure::Passing(Error::source(message).with_help("let the platform deliver them again later"))
+            }
+            Refused::Failed(error) => Failure::of(error),
+            Refused::Ended => Failure::Passing(Error::source(format!(
+                "export `{name}` ended before what was delivered was in the lake"
+            ))),
+        })
+    }
+
+    /// The place of the run of a partition: whoever holds it may start one.
+    pub(crate) fn run_of(&self, export: &ExportPlan) -> Run {
         let key = (export.name.clone(), export.partition.clone());
-        let run = self.runs.lock().expect("nothing panics while it is held").entry(key).or_default().clone();
+        self.runs.lock().expect("nothing panics while it is held").entry(key).or_default().clone()
+    }
+
+    /// Lets a run of the partition take deliveries, where none does.
+    ///
+    /// # Errors
+    /// Why it ended instead, or the one before it.
+    async fn start(&self, export: &Arc<ExportPlan>) -> Result<()> {
+        let run = self.run_of(export);
         let mut run = run.lock().await;
         if self.deliveries.is_open(export) {
-            return None;
+            return Ok(());
         }
-        if let Some(before) = run.take() {
-            // It lets go of the partition first.
-            let _ = before.await;
+        // It lets go of the partition first.
+        if let Some(before) = run.take()
+            && let Some(error) = error_of(before.await).filter(|error| !may_pass(error))
+        {
+            return Err(error);
         }
         let (session, started, stop) = (self.session.clone(), export.clone(), self.stop.subscribe());
         let mut begun =
@@ -128,14 +212,49 @@ impl Invocations {
         tokio::select! {
             () = self.deliveries.opened(export) => {
                 *run = Some(begun);
-                None
+                Ok(())
             }
-            ended = &mut begun => match ended {
-                Ok(report) => Some(report.error.unwrap_or_else(|| Error::source("the export ended".to_owned()))),
-                Err(panic) => Some(Error::internal(format!("the export died: {panic}"))),
-            },
+            ended = &mut begun => {
+                Err(error_of(ended).unwrap_or_else(|| Error::source(format!("export `{}` ended", export.name))))
+            }
         }
     }
+}
+
+/// Why a delivery did not get through.
+enum Failure {
+    /// It may get through when it is tried again.
+    Passing(Error),
+    Lasting(Error),
+}
+
+impl Failure {
+    fn of(error: Error) -> Failure {
+        if may_pass(&error) { Failure::Passing(error) } else { Failure::Lasting(error) }
+    }
+}
+
+/// Whether a failure may pass by itself: a store that is down, another instance that was asked for the same partition.
+fn may_pass(error: &Error) -> bool {
+    matches!(error.kind, Kind::Lake | Kind::Fenced)
+}
+
+/// The error of a run that has ended.
+fn error_of(ended: std::result::Result<ExportReport, tokio::task::JoinError>) -> Option<Error> {
+    match ended {
+        Ok(report) => report.error,
+        Err(panic) => Some(Error::internal(format!("the export died: {panic}"))),
+    }
+}
+
+fn too_late(export: &ExportPlan) -> Error {
+    Error::lake(format!("export `{}` has not committed what was delivered in time", export.name))
+        .with_help("the platform delivers it again; what is in the lake by then is recognised")
+}
+
+fn unknown(source: &str) -> Error {
+    Error::config(format!("no export reads a source `{source}`"))
+        .with_help("name the function like the source that takes what it is given")
 }
 
 /// Refuses a partition whose files would be those of another one.

@@ -3,17 +3,27 @@
 //! What `lakeport serve` accepts goes to a write-ahead log, one for each source, and from there through the pipeline into the lake.
 //! [`Logs`] is the source that the exports read, [`Intake`] the place that the HTTP server hands records to.
 
+mod backoff;
 pub mod bindings;
+mod contents;
 mod deliveries;
+mod delivery;
+mod direct;
+mod due;
 mod functions;
+mod inbox;
 mod intake;
 mod invocations;
 mod logs;
 mod metrics;
+mod objects;
 mod reader;
+mod stats;
 
-pub use deliveries::{Deliveries, Delivery};
+pub use deliveries::Deliveries;
+pub use delivery::{EventRun, Message, ObjectRef, Taken};
+pub use direct::Direct;
 pub use functions::Functions;
-pub use intake::{Intake, NoIntake};
+pub use intake::{Intake, Warned};
 pub use invocations::Invocations;
 pub use logs::Logs;

@@ -136,7 +136,7 @@ impl SourceLog {
 
 /// What the offsets of a log count in. A log that was made anew is another origin.
 fn origin(source: &str, id: LogId) -> Origin {
-    Origin { name: format!("wal:{source}/{id}").into(), inode: 0, hashed: 0, hash: String::new() }
+    Origin::named(format!("wal:{source}/{id}"))
 }
 
 /// The error of a log that cannot be opened or read.

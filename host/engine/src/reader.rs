@@ -78,7 +78,7 @@ impl Reader for LogReader {
             if let Some(lines) = lines {
                 self.unsaid = true;
                 let (first, next, tail) = (lines.first, lines.next(), Tail::of(&lines.data));
-                let extent = Extent { origin: self.log.origin.clone(), first, next, dropped: 0, tail, copy_of: None };
+                let extent = Extent { tail, ..Extent::new(self.log.origin.clone(), first, next) };
                 return Ok(Read::Chunk(Chunk { data: lines.data, extent, framing: Framing::Lines }));
             }
             if std::mem::take(&mut self.unsaid) {

@@ -38,6 +38,7 @@ mod tls;
 
 pub use auth::{Key, Sources};
 pub use error::{Error, Result};
+pub use ingest::key_of;
 pub use intake::{
     Accepted, Batch, Envelope, ExportHealth, Family, FamilyKind, Health, IdempotencyKey, Identity, Intake, Refusal,
     Sample, SourceInfo,

@@ -29,6 +29,8 @@ enum Route {
     Description,
     /// Of a custom handler: an invocation, and whether it is there.
     Function(String),
+    /// Of a custom handler: a request that is forwarded as it came.
+    Forwarded(String),
     Root,
     Unknown,
 }
@@ -46,6 +48,9 @@ impl Route {
             "/metrics" if face.has_metrics() => Route::Metrics,
             "/v1/openapi.json" if face.has_ingest() => Route::Description,
             "/" if face == Face::Functions => Route::Root,
+            path if face == Face::Functions && path.starts_with("/api/") => {
+                Route::Forwarded(path["/api/".len()..].to_owned())
+            }
             path if face == Face::Functions => match path.strip_prefix('/') {
                 Some(name) if !name.contains('/') => Route::Function(name.to_owned()),
                 _ => Route::Unknown,
@@ -71,6 +76,7 @@ impl Route {
             Route::Metrics => "/metrics",
             Route::Description => "/v1/openapi.json",
             Route::Function(_) => "/{function}",
+            Route::Forwarded(_) => "/api/{route}",
             Route::Root => "/",
             Route::Unknown => "",
         }
@@ -160,6 +166,7 @@ async fn answer(
         Route::Description => get(with_type(StatusCode::OK, "application/json", OPENAPI)),
         Route::Root => get(health(Vec::new(), Details::default(), Ok(()))),
         Route::Function(name) if head.method == Method::POST => functions::invoke(shared, name, head, body).await,
+        Route::Forwarded(route) => functions::forward(shared, &route, head, body).await,
         Route::Function(_) => Err(Problem::method_not_allowed("POST")),
         Route::Unknown => Err(Problem::new(Reason::NotFound, "there is nothing at this path")),
     }

@@ -78,6 +78,13 @@ pub fn resolve(name: &str, section: &Section<'_>, known: &Known) -> Result<Expor
     if let Exports::Tables(plan) = &exports {
         tables::check_source(section, plan, source, transforms.is_empty())?;
     }
+    if source.plan.partitions > 1 && !path.has(Token::Partition) {
+        let message = format!("export `{name}` has several partitions, and its path has no `{{partition}}`");
+        let error = section.cx.doc.fail(path_span, message);
+        return Err(error.with_help(
+            "each partition writes files of its own: `path = \"{export}/{partition}/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}\"`",
+        ));
+    }
     if path.has(Token::Kind) && !source.plan.mapping.may_have(Attribute::Kind) && transforms.is_empty() {
         let message = format!("export `{name}` has `{{kind}}` in its path, and its source has no kind");
         let error = section.cx.doc.fail(source.kind.clone(), message);

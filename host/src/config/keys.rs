@@ -168,6 +168,19 @@ pub static SOURCE: Group = Group {
              again; `accept`: warn and go on, where the hub does not have them any more.",
         ),
         key(
+            "partitions",
+            Form::Count,
+            Is("1"),
+            "How many partitions divide messages of queues, requests and objects. Each is written by one instance at a time, and \
+             needs a place for its files: `{partition}` in the path.",
+        ),
+        key(
+            "lake",
+            Form::Text,
+            Means("none: objects are not taken"),
+            "The lake that holds the objects, such as blobs, whose names functions are given; they are read as files.",
+        ),
+        key(
             "envelope",
             choice(&[
                 "plain",

@@ -79,8 +79,8 @@ pub fn parse(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> R
     let table = toml::de::DeTable::parse(text).map_err(|error| cx.doc.syntax_error(&error))?;
     let file = Section::open(&cx, "", 0..0, Some(table.get_ref()), &keys::FILE)?;
     let mut errors = Errors::default();
-    let sources = sources::resolve(&file, &mut errors);
     let lakes = lakes::resolve(&file, &mut errors);
+    let sources = sources::resolve(&file, &lakes, &mut errors);
     let sections = errors.keep(file.sections("exports")).unwrap_or_default();
     let Some(plugins) = errors.keep(plugins::Plugins::resolve(&file)) else {
         return Err(errors.done().expect_err("one was kept"));

@@ -34,6 +34,9 @@ pub fn overlap(a: &ExportPlan, b: &ExportPlan) -> bool {
 
 /// Whether a folder or a pattern of an export's source holds the export's own files.
 pub fn feeds_itself(export: &ExportPlan) -> bool {
+    if let Some(objects) = &export.source.lake {
+        return objects.location.overlaps(&export.lake.location);
+    }
     let (Input::Files(files), Location::Local(lake)) = (&export.source.input, &export.lake.location) else {
         return false;
     };

@@ -21,6 +21,7 @@ pub fn resolve(file: &Section<'_>, sources: &BTreeMap<String, Source>, errors: &
         |name: &str, least| Ok(section.count_within(name, least, u64::from(u32::MAX))?.unwrap_or(least) as usize);
     Ok(ServerPlan {
         listen: address(&section, "listen", section.need("listen")?)?,
+        without_log: section.choice("acknowledge")? == "lake",
         log: section.cx.resolve(section.need("log")?.value),
         log_size: section.size("log-size")?,
         idempotency_window: section.duration("idempotency-window", true)?,

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use toml::de::DeValue;
 
-use super::section::{Errors, Section};
-use super::value;
+use super::section::{At, Errors, Section};
+use super::value::{self, suggest};
 use crate::error::Result;
-use crate::plan::{Envelope, Input, Mapping, Place, SourcePlan, TimeUnit};
+use crate::plan::{Envelope, Input, LakePlan, Mapping, Place, SourcePlan, TimeUnit};
+
+/// Each has a log of its own in the lake, and a run where it is at work.
+const MOST_PARTITIONS: u64 = 256;
 
 /// A source and the places in the file that errors about its use point at.
 pub struct Source {
@@ -27,12 +30,16 @@ pub struct Source {
 }
 
 /// The file's sources; what is wrong with others goes to `errors`.
-pub fn resolve(file: &Section<'_>, errors: &mut Errors) -> BTreeMap<String, Source> {
+pub fn resolve(
+    file: &Section<'_>,
+    lakes: &BTreeMap<String, Arc<LakePlan>>,
+    errors: &mut Errors,
+) -> BTreeMap<String, Source> {
     let sections = errors.keep(file.sections("sources")).unwrap_or_default().into_iter();
-    sections.filter_map(|(name, section)| Some((name.to_owned(), errors.keep(source(name, &section))?))).collect()
+    sections.filter_map(|(name, section)| Some((name.to_owned(), errors.keep(source(name, &section, lakes))?))).collect()
 }
 
-fn source(name: &str, section: &Section<'_>) -> Result<Source> {
+fn source(name: &str, section: &Section<'_>, lakes: &BTreeMap<String, Arc<LakePlan>>) -> Result<Source> {
     let envelope = section.choice("envelope")?;
     let (_, envelope) =
         *Envelope::ALL.iter().find(|(name, _)| *name == envelope).expect("`keys` knows these envelopes");
@@ -62,7 +69,14 @@ fn source(name: &str, section: &Section<'_>) -> Result<Source> {
             return Err(error.with_help("keep one of `files`, `stdin` and `http`, or make several sources"));
         }
     };
-    if (stdin || http) && envelope == Envelope::Avro {
+    for key in ["lake", "partitions"] {
+        if section.has(key) && !http {
+            let error = section.cx.doc.fail(section.key_span(key), format!("`{key}` is for `http = true`"));
+            return Err(error.with_help("take it out"));
+        }
+    }
+    let lake = lake(section, lakes)?;
+    if (stdin || http && lake.is_none()) && envelope == Envelope::Avro {
         let (key, what) = if stdin { ("stdin", "reads standard input") } else { ("http", "takes records over HTTP") };
         let message = format!("`sources.{name}` {what}, and Avro container files cannot be read from there");
         let error = section.cx.doc.fail(section.key_span(key), message);
@@ -70,6 +84,7 @@ fn source(name: &str, section: &Section<'_>) -> Result<Source> {
     }
     let place = |key: &str| place(section, envelope, key);
     let accepts_gaps = section.choice("gaps")? == "accept";
+    let partitions = section.count_within("partitions", 1, MOST_PARTITIONS)?.unwrap_or(1) as u32;
     let mapping = Mapping {
         envelope,
         kind: kind(section, envelope)?,
@@ -87,7 +102,7 @@ fn source(name: &str, section: &Section<'_>) -> Result<Source> {
     };
     let value_span = |key: &str| section.written(key).map_or(section.span.clone(), |(_, span)| span);
     Ok(Source {
-        plan: Arc::new(SourcePlan { name: name.to_owned(), input, mapping, accepts_gaps }),
+        plan: Arc::new(SourcePlan { name: name.to_owned(), input, mapping, accepts_gaps, partitions, lake }),
         time: value_span("time"),
         enqueued_time: value_span("enqueued-time"),
         kind: value_span("kind"),
@@ -100,6 +115,18 @@ fn source(name: &str, section: &Section<'_>) -> Result<Source> {
             "files"
         }),
     })
+}
+
+/// The lake that announced objects are read from.
+fn lake(section: &Section<'_>, lakes: &BTreeMap<String, Arc<LakePlan>>) -> Result<Option<Arc<LakePlan>>> {
+    let Some(At { value, span }) = section.text("lake")? else { return Ok(None) };
+    match lakes.get(value) {
+        Some(lake) => Ok(Some(lake.clone())),
+        None => {
+            let error = section.cx.doc.fail(span, format!("no lake `{value}`"));
+            Err(error.with_help(suggest(value, lakes.keys().map(String::as_str))))
+        }
+    }
 }
 
 /// Where the kind is: as any attribute, or anywhere in the envelope.

@@ -40,7 +40,7 @@ use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -118,6 +118,11 @@ impl Version {
     /// The version of an object that is gone, or that nobody will replace.
     pub fn unknown() -> Version {
         Version(String::new())
+    }
+
+    /// The store's name for it, as it stands.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -349,6 +354,27 @@ impl Lake {
             return Err(Error::lake(message).with_help("the object was cut short: restore it from a backup"));
         }
         Ok(Some(bytes))
+    }
+
+    /// Reads the bytes `range` of the version of an object that `meta` speaks of; `None` where that is not there any more.
+    ///
+    /// # Errors
+    ///
+    /// Of [`crate::Kind::Lake`].
+    pub async fn get_range_of(&self, meta: &Meta, range: Range<u64>) -> Result<Option<Bytes>> {
+        let key = &meta.key;
+        let path = self.path("read", key)?;
+        let version = meta.version.as_str().to_owned();
+        let options = match self.flavor {
+            Flavor::Gcs => GetOptions { version: Some(version), ..GetOptions::default() },
+            _ => GetOptions { if_match: Some(version), ..GetOptions::default() },
+        };
+        let options = GetOptions { range: Some(range.into()), ..options };
+        let read = || async { self.store.get_opts(&path, options.clone()).await?.bytes().await };
+        match self.request("read", key, read).await {
+            Err(object_store::Error::Precondition { .. }) => Ok(None),
+            read => found(read).map_err(|e| self.error("read", key, e)),
+        }
     }
 
     /// Size and version of an object; `None` where there is none.

@@ -213,6 +213,8 @@ fn input_lines() -> String {
 fn plan(files: Files, input: &Path) -> ExportPlan {
     let source = SourcePlan {
         accepts_gaps: false,
+        partitions: 1,
+        lake: None,
         name: "signals".into(),
         input: Input::Files(vec![input.to_str().unwrap().to_owned()]),
         mapping: Mapping { id: Place::Body("/id".into()), ..Mapping::plain() },

@@ -229,6 +229,10 @@ pub struct SourcePlan {
     pub mapping: Mapping,
     /// Events of a partition that were never delivered are passed over, with a warning.
     pub accepts_gaps: bool,
+    /// So many partitions divide what comes in no order: messages, and objects.
+    pub partitions: u32,
+    /// Where the objects are that are announced to the source.
+    pub lake: Option<Arc<LakePlan>>,
 }
 
 /// What is read.
@@ -470,6 +474,43 @@ pub enum Location {
         endpoint: Option<String>,
         credential: GcsCredential,
     },
+}
+
+impl Location {
+    /// Whether one of the two places is within the other.
+    pub fn overlaps(&self, other: &Location) -> bool {
+        let (Some(one), Some(two)) = (self.place(), other.place()) else { return false };
+        one.starts_with(&two) || two.starts_with(&one)
+    }
+
+    /// The folders that lead to it, as a path; `None` where others cannot be in it.
+    fn place(&self) -> Option<PathBuf> {
+        Some(match self {
+            Location::Local(folder) => folder.clone(),
+            Location::Memory(_) => return None,
+            Location::Azure { account, container, prefix, .. } => [&**account, container, prefix].iter().collect(),
+            Location::S3 { bucket, prefix, .. } => ["s3", bucket, prefix].iter().collect(),
+            Location::Gcs { bucket, prefix, .. } => ["gs", bucket, prefix].iter().collect(),
+        })
+    }
+
+    /// The key, below this place, of the object `name` in a container or bucket; `None` where it is not in this place. A local
+    /// folder is the container of its own name.
+    pub fn key_of(&self, container: &str, name: &str) -> Option<String> {
+        let (own, prefix) = match self {
+            Location::Local(folder) => (folder.file_name()?.to_str()?, ""),
+            Location::Memory(name) => (name.as_str(), ""),
+            Location::Azure { container, prefix, .. } => (container.as_str(), prefix.as_str()),
+            Location::S3 { bucket, prefix, .. } | Location::Gcs { bucket, prefix, .. } => {
+                (bucket.as_str(), prefix.as_str())
+            }
+        };
+        let below = match prefix {
+            "" => name,
+            prefix => name.strip_prefix(prefix)?.strip_prefix('/')?,
+        };
+        (own == container && !below.is_empty()).then(|| below.to_owned())
+    }
 }
 
 /// How Azure is told who asks. Never the instance-metadata service unless [`AzureCredential::ManagedIdentity`] says so.

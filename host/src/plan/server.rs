@@ -11,6 +11,8 @@ use super::Secret;
 pub struct ServerPlan {
     /// Where requests are taken.
     pub listen: SocketAddr,
+    /// Requests are answered once their records are in the lakes; there are no write-ahead logs.
+    pub without_log: bool,
     /// The folder of the write-ahead logs, one below it for each source.
     pub log: PathBuf,
     /// Bytes that the log of one source may have.

@@ -106,9 +106,9 @@ impl Beginning {
     }
 }
 
-/// A file's decompressed bytes, in order.
-pub struct Content {
-    stream: Stream,
+/// A file's decompressed bytes, in order; or those of something else that can be read from anywhere.
+pub struct Content<F = File> {
+    stream: Stream<F>,
     /// Why the compressed bytes could not be read on; what came before them is good.
     pub damage: Option<Damage>,
 }
@@ -130,18 +130,18 @@ impl fmt::Display for Damage {
     }
 }
 
-enum Stream {
-    Plain(File),
-    Gzip(Box<MultiGzDecoder<BufReader<File>>>),
-    Zstd(Box<zstd::Decoder<'static, BufReader<File>>>),
+enum Stream<F> {
+    Plain(F),
+    Gzip(Box<MultiGzDecoder<BufReader<F>>>),
+    Zstd(Box<zstd::Decoder<'static, BufReader<F>>>),
 }
 
 /// Compressed bytes read at once.
 const BUFFER: usize = 256 << 10;
 
-impl Content {
+impl<F: Read + Seek> Content<F> {
     /// What `file` holds, from its first byte on.
-    pub fn new(mut file: File) -> io::Result<(Content, Encoding)> {
+    pub fn new(mut file: F) -> io::Result<(Content<F>, Encoding)> {
         let mut head = Vec::new();
         (&mut file).take(4).read_to_end(&mut head)?;
         file.seek(SeekFrom::Start(0))?;
@@ -157,7 +157,7 @@ impl Content {
     }
 
     /// The file itself.
-    pub fn file(&self) -> &File {
+    pub fn file(&self) -> &F {
         match &self.stream {
             Stream::Plain(file) => file,
             Stream::Gzip(gzip) => gzip.get_ref().get_ref(),
@@ -189,7 +189,7 @@ impl Content {
     }
 }
 
-impl Read for Content {
+impl<F: Read> Read for Content<F> {
     /// Ends where compressed bytes are cut off or damaged, and says so in `damage`.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.damage.is_some() {

@@ -7,7 +7,9 @@ pub mod avro;
 pub mod content;
 mod cutter;
 mod files;
+mod ids;
 mod lines;
+pub mod object;
 mod spool;
 mod stdin;
 
@@ -25,6 +27,7 @@ use crate::telemetry::Live;
 
 use self::avro::Header;
 pub(crate) use self::cutter::Fault;
+pub use self::ids::{MessageId, RecentIds};
 use self::lines::LONGEST_LINE;
 
 /// How a source is read.
@@ -226,12 +229,18 @@ pub struct Extent {
     /// The file that the origin is a copy of, where a rotation made it: said once, by an extent of no bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy_of: Option<Arc<str>>,
+    /// The name of an origin that was read to its end and never goes on: its cursor goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<Arc<str>>,
+    /// IDs by which what the run was made of is recognised; the position keeps the last ones.
+    #[serde(skip)]
+    pub ids: Arc<[MessageId]>,
 }
 
 impl Extent {
     /// The run `[first, next)`, of which nothing was dropped and whose last bytes are not known.
     pub fn new(origin: Arc<Origin>, first: u64, next: u64) -> Extent {
-        Extent { origin, first, next, dropped: 0, tail: None, copy_of: None }
+        Extent { origin, first, next, dropped: 0, tail: None, copy_of: None, ends: None, ids: Arc::default() }
     }
 }
 
@@ -284,26 +293,33 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
-/// What offsets count in: the bytes of one file as it was when it was read, of one run of standard input or of one write-ahead log;
-/// or the events of one partition of a stream, by their sequence numbers.
+/// What offsets count in: the bytes of one file or object as it was when it was read, of one run of standard input or of one
+/// write-ahead log; the events of one partition of a stream, by their sequence numbers; or records of messages, or objects, in the
+/// order in which they were taken.
 ///
 /// A file is recognised by its path and the hash of its first bytes; by its inode and that hash where it was renamed. A file
 /// that was truncated or replaced has other first bytes, or fewer, and is a new origin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Origin {
-    /// Absolute path, `stdin:{run}`, `wal:{source}/{log}` or `partition:{source}/{partition}`.
+    /// Absolute path, `stdin:{run}`, `wal:{source}/{log}`, `object:{URL}`; or `partition:`, `messages:` or `objects:` and
+    /// `{source}/{partition}`.
     pub name: Arc<str>,
     /// 0 where there is none.
     pub inode: u64,
     /// How many first bytes `hash` covers: up to 1,024, of an Avro container file its whole header; never more than were
     /// exported.
     pub hashed: u32,
-    /// XXH3-64 of them, decompressed, in hexadecimal.
+    /// XXH3-64 of them, decompressed, in hexadecimal; of an object, its version: an ETag or a generation.
     pub hash: String,
 }
 
 impl Origin {
+    /// An origin that is recognised by its name alone.
+    pub fn named(name: impl Into<Arc<str>>) -> Origin {
+        Origin { name: name.into(), inode: 0, hashed: 0, hash: String::new() }
+    }
+
     /// Whether it is the same file, perhaps under another name, or grown since.
     pub fn is_same(&self, other: &Origin) -> bool {
         let same_start = self.hashed == other.hashed && self.hash == other.hash;
@@ -333,12 +349,17 @@ pub struct Cursor {
     /// Another file of the source is the copy of this one, and goes on in its place; this one may come back.
     #[serde(default, skip_serializing_if = "is_false")]
     pub copied: bool,
+    /// IDs of the last messages before `next`, of an origin whose messages have some.
+    #[serde(default, skip_serializing_if = "RecentIds::is_empty")]
+    pub ids: RecentIds,
 }
 
 impl Cursor {
-    /// The cursor behind `extent`.
-    fn after(extent: &Extent) -> Cursor {
-        Cursor { origin: extent.origin.clone(), next: extent.next, tail: extent.tail.clone(), copied: false }
+    /// The cursor behind `extent`, where `before` are the IDs before it.
+    fn after(extent: &Extent, before: RecentIds) -> Cursor {
+        let (origin, next, tail, mut ids) = (extent.origin.clone(), extent.next, extent.tail.clone(), before);
+        ids.push(&extent.ids);
+        Cursor { origin, next, tail, copied: false, ids }
     }
 
     /// Whether its file is gone, and no other file of the source holds what was exported of it.
@@ -358,6 +379,11 @@ pub const MAX_CURSORS: usize = 10_000;
 const DROPPED: usize = MAX_CURSORS / 10;
 
 impl Position {
+    /// The cursor of the origin of this name.
+    pub fn cursor(&self, name: &str) -> Option<&Cursor> {
+        self.cursors.iter().find(|cursor| *cursor.origin.name == *name)
+    }
+
     /// Moves on past `extent`. Its cursor takes the place of the one of the same name, and of the one that the origin had under
     /// another name (the same inode, at `extent.first`). Cursors are ordered by when they moved. Those of files that are gone stay,
     /// for they may come back, until there are more than [`MAX_CURSORS`]: then the oldest of them go, and of files that exist none.
@@ -365,7 +391,8 @@ impl Position {
         let origin = &extent.origin;
         // Almost always the newest: look from the end.
         let named = self.cursors.iter().rposition(|known| known.origin.name == origin.name);
-        let in_place = named.map(|at| self.cursors.remove(at)).is_some_and(|known| known.origin.inode == origin.inode);
+        let named = named.map(|at| self.cursors.remove(at));
+        let in_place = named.as_ref().is_some_and(|known| known.origin.inode == origin.inode);
         if !in_place && origin.inode != 0 && extent.first > 0 {
             let renamed = |known: &Cursor| known.origin.inode == origin.inode && known.next == extent.first;
             self.cursors.iter().rposition(renamed).map(|at| self.cursors.remove(at));
@@ -373,7 +400,10 @@ impl Position {
         for original in self.cursors.iter_mut().filter(|known| extent.copy_of.as_ref() == Some(&known.origin.name)) {
             original.copied |= original.next == extent.next && original.tail == extent.tail;
         }
-        self.cursors.push(Cursor::after(extent));
+        self.cursors.push(Cursor::after(extent, named.map(|known| known.ids).unwrap_or_default()));
+        if let Some(ended) = &extent.ends {
+            self.cursors.retain(|known| known.origin.name != *ended);
+        }
         if self.cursors.len() > MAX_CURSORS {
             self.drop_gone();
         }

@@ -35,7 +35,7 @@ impl Stdin {
     pub fn new(stream: impl io::Read + Send + 'static, run: &str, longest: usize) -> Self {
         let (sender, blocks) = sync_channel(BLOCKS);
         thread::spawn(move || pump(stream, &sender));
-        let origin = Origin { name: format!("stdin:{run}").into(), inode: 0, hashed: 0, hash: String::new() };
+        let origin = Origin::named(format!("stdin:{run}"));
         let (beginning, lines) = (Beginning::default(), Lines::new(0, longest));
         Stdin { blocks, beginning, lines, origin: Arc::new(origin), ended: false, unsaid: false }
     }

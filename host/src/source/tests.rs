@@ -87,3 +87,24 @@ fn a_chunk_in_pieces_is_the_chunk() {
         assert!(pieces[..pieces.len() - 1].iter().all(|piece| piece.data.ends_with(b"\n")));
     }
 }
+
+#[test]
+fn ids_go_with_their_cursor_and_an_origin_that_ends_leaves_none() {
+    let id = |n: u8| MessageId::of(&[&[n]]);
+    let mut position = Position::default();
+    position.advance(&Extent { ids: [id(1), id(2)].into(), ..extent("messages:s/0", 0, 0, 2) });
+    position.advance(&Extent { ids: [id(3)].into(), ..extent("messages:s/0", 0, 2, 3) });
+    position.advance(&extent("object:https://x/a", 0, 0, 100));
+    let ids = |position: &Position| position.cursor("messages:s/0").unwrap().ids.iter().collect::<Vec<_>>();
+    assert_eq!(ids(&position), [id(1), id(2), id(3)]);
+    let text = serde_json::to_string(&position).unwrap();
+    assert_eq!(serde_json::from_str::<Position>(&text).unwrap(), position);
+    position.advance(&Extent { ends: Some("object:https://x/a".into()), ..extent("objects:s/0", 0, 0, 1) });
+    let names: Vec<_> = position.cursors.iter().map(|cursor| &*cursor.origin.name).collect();
+    assert_eq!(names, ["messages:s/0", "objects:s/0"]);
+    // As positions were written before there were IDs.
+    let before = r#"{"cursors":[{"origin":{"name":"/a","inode":1,"hashed":0,"hash":""},"next":5}]}"#;
+    let before: Position = serde_json::from_str(before).unwrap();
+    assert!(before.cursors[0].ids.is_empty());
+    assert!(!serde_json::to_string(&before).unwrap().contains("ids"));
+}

@@ -102,7 +102,7 @@ impl Offset {
 }
 
 /// Parses an array that may be absent, and whose elements may be null.
-fn optional<T: for<'de> Deserialize<'de>>(
+pub(super) fn optional<T: for<'de> Deserialize<'de>>(
     metadata: &Members,
     name: &str,
     count: usize,
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     fn parse(data_type: DataType, body: &str) -> Result<Events, InvalidInvocation> {
-        let binding = Binding { name: "events".into(), trigger: Trigger::EventHub(data_type) };
+        let binding = Binding::new("events", Trigger::EventHub(data_type));
         match Invocation::parse(&binding, body.as_bytes())? {
             Invocation::Events(events) => Ok(events),
             other => panic!("{other:?}"),

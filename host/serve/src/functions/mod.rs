@@ -12,11 +12,13 @@
 mod answer;
 mod events;
 mod handler;
+mod request;
 mod trigger;
 mod value;
 
 use std::fmt;
 
+use bytes::Bytes;
 use serde::Deserialize;
 
 use self::value::Members;
@@ -24,8 +26,8 @@ use self::value::Members;
 pub use answer::{Reply, done, failed, http_response};
 pub use events::{Event, Events};
 pub use handler::Functions;
-pub(crate) use handler::invoke;
-pub use trigger::{Blob, Http, Queue, Timer};
+pub(crate) use handler::{forward, invoke};
+pub use trigger::{Blob, Http, Queue, QueueMessage, Timer};
 
 /// A function's trigger, as its `function.json` describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +35,17 @@ pub struct Binding {
     /// `name` of the trigger: where its value is in `Data`.
     pub name: String,
     pub trigger: Trigger,
+    /// Of an HTTP trigger: `name` of the binding of the answer.
+    pub output: Option<String>,
+    /// Of an HTTP trigger: its path below `/api/`, where that is not the function's name.
+    pub route: Option<String>,
+}
+
+impl Binding {
+    /// A trigger of this name.
+    pub fn new(name: impl Into<String>, trigger: Trigger) -> Binding {
+        Binding { name: name.into(), trigger, output: None, route: None }
+    }
 }
 
 /// What starts a function.
@@ -42,12 +55,16 @@ pub enum Trigger {
     EventHub(DataType),
     /// `timerTrigger`
     Timer,
-    /// `httpTrigger` without `enableForwardingHttpRequest`.
+    /// `eventGridTrigger`, and whether its `"cardinality"` is `"many"`.
+    EventGrid(bool),
+    /// `httpTrigger`
     Http,
     /// `queueTrigger`
     Queue,
+    /// `serviceBusTrigger`, and whether its `"cardinality"` is `"many"`.
+    ServiceBus(DataType, bool),
     /// `blobTrigger`
-    Blob(DataType),
+    Blob,
 }
 
 /// `dataType` of a trigger.
@@ -67,6 +84,8 @@ pub enum Invocation {
     Http(Http),
     Queue(Queue),
     Blob(Blob),
+    /// Events of Event Grid, each in JSON.
+    Grid(Vec<Bytes>),
 }
 
 impl Invocation {
@@ -88,9 +107,13 @@ impl Invocation {
         match binding.trigger {
             Trigger::EventHub(data_type) => Events::parse(data_type, data, &body.metadata).map(Invocation::Events),
             Trigger::Timer => Timer::parse(data).map(Invocation::Timer),
+            Trigger::EventGrid(is_many) => trigger::grid_events(is_many, data).map(Invocation::Grid),
             Trigger::Http => Http::parse(data).map(Invocation::Http),
             Trigger::Queue => Queue::parse(data, &body.metadata).map(Invocation::Queue),
-            Trigger::Blob(data_type) => Blob::parse(data_type, data, &body.metadata).map(Invocation::Blob),
+            Trigger::ServiceBus(data_type, is_many) => {
+                Queue::of_service_bus((data_type, is_many), data, &body.metadata).map(Invocation::Queue)
+            }
+            Trigger::Blob => Blob::parse(&body.metadata).map(Invocation::Blob),
         }
     }
 }
@@ -122,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_body_of_another_form_is_named() {
-        let binding = Binding { name: "events".into(), trigger: Trigger::Timer };
+        let binding = Binding::new("events", Trigger::Timer);
         let parse = |body: &str| Invocation::parse(&binding, body.as_bytes()).unwrap_err().to_string();
         assert!(parse("").starts_with("the body is not `{\"Data\""), "{}", parse(""));
         assert!(parse("{}").contains("missing field `Data`"));

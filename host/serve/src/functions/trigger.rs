@@ -1,12 +1,14 @@
 //! Timers, HTTP requests, messages of a queue, blobs.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use super::events::body_bytes;
+use super::events::{body_bytes, optional};
 use super::value::{Members, instant, json, parse, text};
 use super::{DataType, InvalidInvocation};
 
@@ -34,25 +36,28 @@ pub struct Http {
     pub body: Bytes,
 }
 
-/// A message of a storage queue.
+/// Messages of a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queue {
-    pub text: String,
-    /// What the host says, unless the message is a JSON object with a member of this name: not to be trusted.
-    pub id: Option<String>,
-    /// As [`Queue::id`].
-    pub dequeue_count: Option<u32>,
+    pub messages: Vec<QueueMessage>,
 }
 
-/// A blob that is new or was changed.
+/// A message of a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueMessage {
+    pub body: Bytes,
+    /// What the queue calls it, each time that it is delivered; `None` where what the sender wrote stands in the place of that.
+    pub id: Option<String>,
+}
+
+/// A blob that is new or was changed. Its content is read from its store.
+///
+/// What the host says may stand for what an uploader wrote: a blob that is a JSON object may have members of these names. Its store
+/// knows what is true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blob {
-    pub content: Bytes,
-    /// `container/name`. What the host says, unless the blob is a JSON object with a member `BlobTrigger`: not to be trusted.
-    pub path: Option<String>,
-    /// As [`Blob::path`].
-    pub uri: Option<String>,
-    /// As [`Blob::path`].
+    pub container: String,
+    pub name: String,
     pub etag: Option<String>,
 }
 
@@ -97,32 +102,102 @@ impl Http {
     }
 }
 
+/// The events of Event Grid, each in JSON: one, or an array of them.
+pub(super) fn grid_events(is_many: bool, data: &str) -> Result<Vec<Bytes>, InvalidInvocation> {
+    let data = json(data);
+    if !is_many {
+        return Ok(vec![data.into_owned().into()]);
+    }
+    let events: Vec<&RawValue> = serde_json::from_str(&data).map_err(|error| {
+        InvalidInvocation(format!("the events are no array, expected one with `\"cardinality\": \"many\"`: {error}"))
+    })?;
+    Ok(events.into_iter().map(|event| json(event.get()).into_owned().into()).collect())
+}
+
 impl Queue {
+    /// A message of a storage queue.
     pub(super) fn parse(data: &str, metadata: &Members) -> Result<Queue, InvalidInvocation> {
-        Ok(Queue {
-            text: text(data),
-            id: metadata.get("Id").map(text),
-            // What is no number came from the message.
-            dequeue_count: metadata.get("DequeueCount").and_then(|count| parse("DequeueCount", count).ok()),
-        })
+        let body = text(data);
+        let id = unless_shadowed(&body, metadata, "Id");
+        Ok(Queue { messages: vec![QueueMessage { body: body.into(), id }] })
+    }
+
+    /// A message of a Service Bus queue or subscription, or several.
+    ///
+    /// The broker numbers messages; a queue that was deleted and made anew begins again, at another time.
+    pub(super) fn of_service_bus(
+        (data_type, is_many): (DataType, bool),
+        data: &str,
+        metadata: &Members,
+    ) -> Result<Queue, InvalidInvocation> {
+        if !is_many {
+            let body = body_bytes(data_type, &serde_json::to_string(&text(data)).expect("a text is JSON"))?;
+            let trusted = |name| unless_shadowed(&String::from_utf8_lossy(&body), metadata, name);
+            let id = service_bus_id(trusted("SequenceNumber"), trusted("EnqueuedTimeUtc"));
+            return Ok(Queue { messages: vec![QueueMessage { body, id }] });
+        }
+        let bodies = json(data);
+        let bodies: Vec<&RawValue> = serde_json::from_str(&bodies).map_err(|error| {
+            InvalidInvocation(format!(
+                "the messages are no array, expected one with `\"cardinality\": \"many\"`: {error}"
+            ))
+        })?;
+        let numbers = optional::<Box<RawValue>>(metadata, "SequenceNumberArray", bodies.len())?;
+        let times = optional::<Box<RawValue>>(metadata, "EnqueuedTimeUtcArray", bodies.len())?;
+        let text_of = |value: Option<Box<RawValue>>| value.map(|value| text(value.get()));
+        let messages = bodies.into_iter().zip(numbers.into_iter().zip(times)).map(|(body, (number, time))| {
+            let body = body_bytes(data_type, body.get())?;
+            Ok(QueueMessage { body, id: service_bus_id(text_of(number), text_of(time)) })
+        });
+        Ok(Queue { messages: messages.collect::<Result<_, _>>()? })
     }
 }
 
+fn service_bus_id(number: Option<String>, time: Option<String>) -> Option<String> {
+    number.map(|number| format!("{number} {}", time.unwrap_or_default()))
+}
+
+/// What the host says of a message. It puts the members of a body that is a JSON object over what it says, whatever the case of their
+/// names: what a sender wrote must not make two messages look like one.
+fn unless_shadowed(body: &str, metadata: &Members, name: &str) -> Option<String> {
+    let said = metadata.get(name).map(text)?;
+    let members = serde_json::from_str::<Members>(body).unwrap_or_default();
+    let mut like_it = members.names().filter(|member| member.eq_ignore_ascii_case(name));
+    let is_shadowed = like_it.any(|member| members.get(member).map(text).as_ref() == Some(&said));
+    (!is_shadowed).then_some(said)
+}
+
 impl Blob {
-    pub(super) fn parse(data_type: DataType, data: &str, metadata: &Members) -> Result<Blob, InvalidInvocation> {
+    pub(super) fn parse(metadata: &Members) -> Result<Blob, InvalidInvocation> {
         let properties = metadata.get("Properties").map(json);
         let properties: Option<Members> = properties.as_deref().and_then(|json| serde_json::from_str(json).ok());
-        let content = match data_type {
-            DataType::String => text(data).into(),
-            DataType::Binary => body_bytes(data_type, &serde_json::to_string(&text(data)).expect("a text is JSON"))?,
+        let path = metadata.get("BlobTrigger").map(text);
+        let of_uri = metadata.get("Uri").map(text).and_then(|uri| path_of(&uri));
+        let path = match (path, of_uri) {
+            (Some(path), Some(of_uri)) if !format!("/{of_uri}").ends_with(&format!("/{path}")) => {
+                return Err(InvalidInvocation(format!(
+                    "`BlobTrigger` is `{}`, and `Uri` is that of `{}`, expected the same blob",
+                    path.escape_debug(),
+                    of_uri.escape_debug()
+                )));
+            }
+            (Some(path), _) | (None, Some(path)) => path,
+            (None, None) => return Err(InvalidInvocation("`Metadata` has neither `BlobTrigger` nor `Uri`".to_owned())),
         };
-        Ok(Blob {
-            content,
-            path: metadata.get("BlobTrigger").map(text),
-            uri: metadata.get("Uri").map(text),
-            etag: properties.and_then(|properties| properties.get("ETag").map(text)),
-        })
+        let (container, name) = path.split_once('/').filter(|(_, name)| !name.is_empty()).ok_or_else(|| {
+            InvalidInvocation(format!("`BlobTrigger` is `{}`, expected `container/name`", path.escape_debug()))
+        })?;
+        let etag = properties.and_then(|properties| properties.get("ETag").map(text));
+        Ok(Blob { container: container.to_owned(), name: name.to_owned(), etag })
     }
+}
+
+/// The decoded path of a blob's URL, without the slash before it.
+fn path_of(uri: &str) -> Option<String> {
+    let (_, rest) = uri.split_once("://")?;
+    let (_, path) = rest.split_once('/')?;
+    let path = path.split(['?', '#']).next()?;
+    percent_encoding::percent_decode_str(path).decode_utf8().ok().map(Cow::into_owned)
 }
 
 #[cfg(test)]
@@ -131,7 +206,7 @@ mod tests {
     use super::*;
 
     fn parse(trigger: Trigger, body: &str) -> Result<Invocation, InvalidInvocation> {
-        Invocation::parse(&Binding { name: "t".into(), trigger }, body.as_bytes())
+        Invocation::parse(&Binding::new("t", trigger), body.as_bytes())
     }
 
     #[test]
@@ -177,34 +252,60 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_text_and_what_it_says_of_itself_does_not_fail() {
+    fn a_message_is_text_and_what_it_says_of_itself_is_no_id() {
         let queue = |body: &str| match parse(Trigger::Queue, body) {
-            Ok(Invocation::Queue(queue)) => queue,
+            Ok(Invocation::Queue(queue)) => queue.messages.into_iter().next().unwrap(),
             other => panic!("{other:?}"),
         };
         let plain = queue(r#"{"Data":{"t":"{\"a\":1}"},"Metadata":{"DequeueCount":"2","Id":"\"800a\"","a":1}}"#);
-        assert_eq!((&*plain.text, plain.dequeue_count, plain.id.as_deref()), (r#"{"a":1}"#, Some(2), Some("800a")));
-        let number = queue(r#"{"Data":{"t":"\"hello\""},"Metadata":{"DequeueCount":1,"Id":"800a"}}"#);
-        assert_eq!((&*number.text, number.dequeue_count, number.id.as_deref()), ("hello", Some(1), Some("800a")));
-        let shadowed = queue(r#"{"Data":{"t":"{}"},"Metadata":{"DequeueCount":{"x":1}}}"#);
-        assert_eq!((shadowed.dequeue_count, shadowed.id), (None, None));
+        assert_eq!((&plain.body[..], plain.id.as_deref()), (&br#"{"a":1}"#[..], Some("800a")));
+        let number = queue(r#"{"Data":{"t":"\"hello\""},"Metadata":{"DequeueCount":1,"Id":800}}"#);
+        assert_eq!((&number.body[..], number.id.as_deref()), (&b"hello"[..], Some("800")));
+        for name in ["Id", "id", "ID"] {
+            let body = format!(r#"{{"Data":{{"t":"{{\"{name}\":\"5\"}}"}},"Metadata":{{"DequeueCount":1,"Id":"5"}}}}"#);
+            assert_eq!(queue(&body).id, None, "{name}");
+        }
+        // A host that keeps them apart.
+        let apart = queue(r#"{"Data":{"t":"{\"id\":\"5\"}"},"Metadata":{"DequeueCount":1,"Id":"800a"}}"#);
+        assert_eq!(apart.id.as_deref(), Some("800a"));
     }
 
     #[test]
-    fn a_blob_has_its_content_path_and_etag() {
-        let blob = |data_type, body: &str| match parse(Trigger::Blob(data_type), body) {
-            Ok(Invocation::Blob(blob)) => blob,
+    fn messages_of_a_service_bus_are_known_by_number_and_time() {
+        let queue = |data_type, is_many, body: &str| match parse(Trigger::ServiceBus(data_type, is_many), body) {
+            Ok(Invocation::Queue(queue)) => queue.messages,
             other => panic!("{other:?}"),
         };
-        let metadata = r#"{"BlobTrigger":"\"in/a.jsonl\"","Uri":"\"https://x/in/a.jsonl\"","Properties":"{\"ETag\":\"0x8D\",\"Length\":3}"}"#;
-        let text = blob(DataType::String, &format!(r#"{{"Data":{{"t":"{{}}\n{{}}"}},"Metadata":{metadata}}}"#));
+        let one = r#"{"Data":{"t":"{\"a\":1}"},"Metadata":{"MessageId":"m","SequenceNumber":"17","DeliveryCount":"1","EnqueuedTimeUtc":"\"2026-11-21T00:00:08.225\""}}"#;
+        let [message] = &queue(DataType::String, false, one)[..] else { panic!("one message") };
         assert_eq!(
-            (&text.content[..], text.path.as_deref(), text.etag.as_deref()),
-            (&b"{}\n{}"[..], Some("in/a.jsonl"), Some("0x8D"))
+            (&message.body[..], message.id.as_deref()),
+            (&br#"{"a":1}"#[..], Some("17 2026-11-21T00:00:08.225"))
         );
-        for data in [r#""e30K""#, r#""\"e30K\"""#] {
-            let binary = blob(DataType::Binary, &format!(r#"{{"Data":{{"t":{data}}},"Metadata":{metadata}}}"#));
-            assert_eq!((&binary.content[..], binary.uri.as_deref()), (&b"{}\n"[..], Some("https://x/in/a.jsonl")));
-        }
+        let shadowed = one.replace(r#"{\"a\":1}"#, r#"{\"sequenceNumber\":17}"#);
+        assert_eq!(queue(DataType::String, false, &shadowed)[0].id, None);
+        let many = r#"{"Data":{"t":"[\"e30=\",\"e30=\"]"},"Metadata":{"SequenceNumberArray":"[17,18]","EnqueuedTimeUtcArray":["a","b"]}}"#;
+        let messages = queue(DataType::Binary, true, many);
+        let ids: Vec<_> = messages.iter().map(|message| (&message.body[..], message.id.as_deref().unwrap())).collect();
+        assert_eq!(ids, [(&b"{}"[..], "17 a"), (b"{}", "18 b")]);
+    }
+
+    #[test]
+    fn a_blob_has_its_container_name_and_etag() {
+        let blob =
+            |metadata: &str| match parse(Trigger::Blob, &format!(r#"{{"Data":{{"t":"{{}}"}},"Metadata":{metadata}}}"#))
+            {
+                Ok(Invocation::Blob(blob)) => Ok(blob),
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => Err(error.0),
+            };
+        let expected = Blob { container: "in".into(), name: "a b/ü.jsonl".into(), etag: Some("0x8D".into()) };
+        let whole = r#"{"BlobTrigger":"\"in/a b/ü.jsonl\"","Uri":"\"https://x/in/a%20b/%C3%BC.jsonl\"","Properties":"{\"ETag\":\"0x8D\",\"Length\":3}"}"#;
+        assert_eq!(blob(whole), Ok(expected.clone()));
+        assert_eq!(blob(&whole.replace("https://x/", "http://127.0.0.1:10000/account/")), Ok(expected.clone()));
+        assert_eq!(blob(&whole.replace("BlobTrigger", "Other")), Ok(expected));
+        assert!(blob(&whole.replace("/in/", "/other/")).unwrap_err().contains("expected the same blob"));
+        assert!(blob("{}").unwrap_err().contains("neither"));
+        assert!(blob(r#"{"BlobTrigger":"in"}"#).unwrap_err().contains("expected `container/name`"));
     }
 }

@@ -13,8 +13,8 @@ mod webhook;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::StatusCode;
 use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 use hyper::body::Incoming;
 use serde::Serialize;
 
@@ -25,7 +25,7 @@ use self::records::{Parsed, Rules};
 use crate::answer::{Answer, Problem, Reason, RecordErrors, empty, json};
 use crate::auth::Caller;
 use crate::budget::Charge;
-use crate::intake::{Accepted, Batch, Refusal};
+use crate::intake::{Accepted, Batch, Envelope, IdempotencyKey, Refusal, SourceInfo};
 use crate::server::Shared;
 
 pub(crate) use body::read as read_body;
@@ -42,6 +42,31 @@ struct Taken<'a> {
     rejected: Option<&'a RecordErrors>,
 }
 
+/// What a request asks for, as its target and its headers say.
+pub(crate) struct Asked {
+    source: SourceInfo,
+    query: Query,
+    encoding: Encoding,
+    content: Content,
+    idempotency: Option<String>,
+}
+
+impl Asked {
+    /// Reads what a request for the source `name` asks for, and refuses what can be refused without its body.
+    pub(crate) fn of(shared: &Shared, name: &str, query: &str, headers: &HeaderMap) -> Result<Asked, Problem> {
+        let source = shared.intake.source(name).ok_or_else(|| {
+            Problem::new(Reason::NotFound, "there is no source of this name that takes records over HTTP")
+        })?;
+        Ok(Asked {
+            query: Query::parse(query)?,
+            encoding: Encoding::of(headers)?,
+            content: Content::of(headers, source.envelope)?,
+            idempotency: identity::header(headers)?,
+            source,
+        })
+    }
+}
+
 /// Takes the records of a request. Everything that can be refused by the headers is refused before the body is read.
 pub(crate) async fn ingest(
     shared: &Arc<Shared>,
@@ -51,20 +76,25 @@ pub(crate) async fn ingest(
     body: Incoming,
 ) -> Result<Answer, Problem> {
     caller.may_send_to(name)?;
-    let source = shared.intake.source(name).ok_or_else(|| {
-        Problem::new(Reason::NotFound, "there is no source of this name that takes records over HTTP")
-    })?;
-    let query = Query::parse(head.uri.query().unwrap_or_default())?;
-    let encoding = Encoding::of(&head.headers)?;
-    let content = Content::of(&head.headers, source.envelope)?;
-    let idempotency = identity::header(&head.headers)?;
-
+    let asked = Asked::of(shared, name, head.uri.query().unwrap_or_default(), &head.headers)?;
     let mut charge = shared.budget.charge();
     let raw = body::read(body, &shared.settings, &mut charge).await?;
     shared.metrics.body_bytes(raw.len());
     if let Some(pending) = caller.pending {
         pending.verify(&raw)?;
     }
+    take(shared, name, asked, raw, charge).await
+}
+
+/// Takes the records of a body.
+pub(crate) async fn take(
+    shared: &Arc<Shared>,
+    name: &str,
+    asked: Asked,
+    raw: Bytes,
+    charge: Charge,
+) -> Result<Answer, Problem> {
+    let Asked { source, query, encoding, content, idempotency } = asked;
     let most = shared.settings.limits.records;
     let rules = Rules { name: name.to_owned(), source, content, idempotency, most, partial: query.partial };
     let (parsed, charge) = match decode(shared, encoding, rules, raw, charge).await? {
@@ -85,6 +115,17 @@ pub(crate) async fn ingest(
     let Accepted { position, records, duplicates, .. } = &accepted;
     let rejected = parsed.rejected.as_ref();
     Ok(json(status, &Taken { position, records: *records, duplicates: *duplicates, rejected }))
+}
+
+/// The key by which a record of a source is recognised, where its envelope has one: a CloudEvent's `source` and `id`, or `topic` and
+/// `id` of an event of Event Grid.
+pub fn key_of(source: &str, envelope: Envelope, record: &[u8]) -> Option<IdempotencyKey> {
+    let text = std::str::from_utf8(record).ok()?;
+    match envelope {
+        Envelope::CloudEvents => event::cloud_event(source, text).ok(),
+        Envelope::EventGrid => event::grid_event(source, text).ok(),
+        Envelope::Plain | Envelope::Other => None,
+    }
 }
 
 /// What a body is, once it is read.

@@ -152,7 +152,11 @@ struct Hub(Mutex<Vec<u64>>);
 impl Functions for Hub {
     fn binding(&self, function: &str) -> Option<Binding> {
         let trigger = Trigger::EventHub(DataType::String);
-        (function == "telemetry").then(|| Binding { name: "events".into(), trigger })
+        (function == "telemetry").then(|| Binding::new("events", trigger))
+    }
+
+    fn function_at(&self, _: &str) -> Option<String> {
+        None
     }
 
     async fn invoke(&self, _: &str, id: &str, invocation: Invocation) -> Outcome {

@@ -13,6 +13,13 @@ pub static SERVER: Group = Group {
             "The address and port that take requests. One that other machines can reach needs `keys`.",
         ),
         key(
+            "acknowledge",
+            Form::Choice(&["log", "lake"]),
+            Is("log"),
+            "Where records are when a request is answered. `log`: in the write-ahead log, on a local disk; `lake`: in the lakes of all \
+             exports, without a disk.",
+        ),
+        key(
             "log",
             Form::Text,
             Is("lakeport-wal"),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::copies::Rotated;
-use crate::source::{Cursor, Extent, Origin, Position};
+use crate::source::{Cursor, Extent, Origin, Position, RecentIds};
 
 /// A file's first bytes are looked at up to here; those of an Avro container file up to its header's end, where that is later.
 pub const HEAD: usize = 1024;
@@ -93,7 +93,7 @@ impl Known {
 
     /// Moves on past `extent`, as [`Position::advance`] does.
     pub fn advance(&mut self, extent: &Extent) {
-        self.insert(Cursor::after(extent));
+        self.insert(Cursor::after(extent, RecentIds::default()));
     }
 
     /// How far the file of this name, inode and first bytes was exported under this name. `size`: its length, where that counts

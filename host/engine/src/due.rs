@@ -1,0 +1,137 @@
+//! What is due by the time: exports of files, and what partitions are to write though nothing is delivered to them any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lakeport::commit::{any_due, read_last, read_partitions};
+use lakeport::error::{Error, Kind, Result};
+use lakeport::lake::Lake;
+use lakeport::pipeline::{Options, WhenOwned};
+use lakeport::plan::{ExportPlan, Exports, Files, Input, Plan};
+use lakeport::session::Session;
+use lakeport::source::{Position, Read, ReadOptions, Reader, Source};
+use lakeport::telemetry::Live;
+
+use crate::invocations::Invocations;
+
+impl Invocations {
+    /// Runs the exports of files until their sources are read. Of the others, writes the files and snapshots of periods that are
+    /// over; partitions that another instance is at work on are left to that.
+    ///
+    /// # Errors
+    /// That of the first export that failed; the others ran.
+    pub async fn run_due(&self) -> Result<()> {
+        self.run_files().await.and(self.write_due().await)
+    }
+
+    /// Writes the files and snapshots of periods that are over, of exports that are sent their records.
+    ///
+    /// # Errors
+    /// That of the first export that failed; the others were written.
+    pub async fn write_due(&self) -> Result<()> {
+        let mut result = Ok(());
+        for export in self.session.plan.exports.iter().filter(|export| export.source.input == Input::Http) {
+            let written = self.write_due_of(export).await;
+            result = result.and(written.map_err(|error| error.context(format_args!("export `{}`", export.name))));
+        }
+        result
+    }
+
+    /// Opens the lakes of exports that are sent their records, and loads their plugins.
+    ///
+    /// # Errors
+    /// Those of the first export for which that failed.
+    pub async fn open(&self) -> Result<()> {
+        for export in self.session.plan.exports.iter().filter(|export| export.source.input == Input::Http) {
+            Lake::open(&export.lake).await?;
+            let (session, export) = (self.session.clone(), export.clone());
+            // A plugin that prints while it is opened needs a thread on which blocking is allowed.
+            let loaded = tokio::task::spawn_blocking(move || session.load(&export).map(drop)).await;
+            loaded.map_err(|panic| Error::internal(format!("loading plugins died: {panic}")))??;
+        }
+        Ok(())
+    }
+
+    async fn run_files(&self) -> Result<()> {
+        let of_files = |export: &&ExportPlan| matches!(export.source.input, Input::Files(_));
+        let exports = self.session.plan.exports.iter().filter(of_files).cloned();
+        let plan = Plan { exports: exports.collect(), ..Plan::clone(&self.session.plan) };
+        let live: Vec<_> = plan.exports.iter().map(|_| Arc::new(Live::default())).collect();
+        let session = Session { plan: Arc::new(plan), ..self.session.clone() };
+        let reports = session.run(&live, self.stop.subscribe()).await;
+        let failed = reports.into_iter().find_map(|report| Some((report.export, report.error?)));
+        failed.map_or(Ok(()), |(export, error)| Err(error.context(format_args!("export `{export}`"))))
+    }
+
+    async fn write_due_of(&self, export: &ExportPlan) -> Result<()> {
+        if export.exports == Exports::Events && !matches!(export.files, Files::Sealed { .. }) {
+            // Everything that it has is visible.
+            return Ok(());
+        }
+        let lake = Lake::open_read_only(&export.lake).await?;
+        let mut result = Ok(());
+        for partition in read_partitions(&lake, &export.name).await? {
+            let export = Arc::new(export.of_partition(&partition));
+            let written = match self.may_be_due(&lake, &export).await {
+                Ok(true) => self.write_due_of_partition(&export).await,
+                Ok(false) => Ok(()),
+                Err(error) => Err(error),
+            };
+            result = result.and(written);
+        }
+        result
+    }
+
+    /// Whether a partition has something to write. Of documents and tables only a run of it can say.
+    async fn may_be_due(&self, lake: &Lake, export: &ExportPlan) -> Result<bool> {
+        let Some((_, last)) = read_last(lake, &export.name, &export.partition).await? else { return Ok(false) };
+        let now = self.session.surroundings.clock.now();
+        Ok(export.exports != Exports::Events || any_due(&last.series, export.files, now))
+    }
+
+    async fn write_due_of_partition(&self, export: &Arc<ExportPlan>) -> Result<()> {
+        let run = self.run_of(export);
+        let mut run = run.lock().await;
+        // A run that takes deliveries writes what is due by itself.
+        if self.deliveries.is_open(export) {
+            return Ok(());
+        }
+        if let Some(before) = run.take() {
+            let _ = before.await;
+        }
+        let options = Options { when_owned: WhenOwned::Refuse, ..self.session.options.clone() };
+        let session = Session { source: Arc::new(Nothing), options, ..self.session.clone() };
+        let report = session.run_partition(export.clone(), Arc::new(Live::default()), self.stop.subscribe()).await;
+        match report.error {
+            Some(error) if error.kind == Kind::Fenced => {
+                tracing::debug!(export = export.name, partition = &*export.partition, "left to its owner: {error}");
+                Ok(())
+            }
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A source that has nothing more.
+struct Nothing;
+
+impl Source for Nothing {
+    fn open(&self, _export: &ExportPlan, _from: &Position, _options: ReadOptions) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(Nothing))
+    }
+}
+
+impl Reader for Nothing {
+    fn read(&mut self, _wait: Duration) -> Result<Read> {
+        Ok(Read::End)
+    }
+
+    fn committed(&mut self, _position: &Position) -> Result<()> {
+        Ok(())
+    }
+
+    fn warnings(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
