@@ -36,7 +36,9 @@ pub fn resolve(
     errors: &mut Errors,
 ) -> BTreeMap<String, Source> {
     let sections = errors.keep(file.sections("sources")).unwrap_or_default().into_iter();
-    sections.filter_map(|(name, section)| Some((name.to_owned(), errors.keep(source(name, &section, lakes))?))).collect()
+    sections
+        .filter_map(|(name, section)| Some((name.to_owned(), errors.keep(source(name, &section, lakes))?)))
+        .collect()
 }
 
 fn source(name: &str, section: &Section<'_>, lakes: &BTreeMap<String, Arc<LakePlan>>) -> Result<Source> {
