@@ -17,7 +17,7 @@ use lakeport::clock::Surroundings;
 use lakeport::commit::letters::{self, Letter, Selection};
 use lakeport::commit::{partition_folder, read_last, read_partitions};
 use lakeport::error::{Error, Result};
-use lakeport::lake::Lake;
+use lakeport::lake::{Lake, Meta};
 use lakeport::record::DeadLetter;
 use lakeport::telemetry::human::{count, printable};
 use lakeport::telemetry::{Align, Table};
@@ -98,12 +98,15 @@ fn show(args: &Args, out: &mut dyn Write) -> Result<()> {
                 let last = read_last(&lake, &export.name, &partition).await?;
                 let obsolete: BTreeSet<String> = last.into_iter().flat_map(|(_, commit)| commit.obsolete).collect();
                 let objects = lake.list(&folder).await?.into_iter();
-                for object in objects.filter(|object| !obsolete.contains(&object.key)) {
+                let is_current = |object: &Meta| !obsolete.contains(&object.key) && letters::is_letters(&folder, &object.key);
+                for object in objects.filter(is_current) {
                     let bytes = lake.get(&object.key).await?.map(|object| object.bytes).unwrap_or_default();
+                    let mut no_letters = 0;
                     for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                        let letter: Letter = serde_json::from_slice(line).map_err(|e| {
-                            Error::lake(format!("`{}` holds a line that is no dead letter: {e}", lake.url(&object.key)))
-                        })?;
+                        let Ok(letter) = serde_json::from_slice::<Letter>(line) else {
+                            no_letters += 1;
+                            continue;
+                        };
                         if !selection.takes(&letter) {
                             continue;
                         }
@@ -111,6 +114,10 @@ fn show(args: &Args, out: &mut dyn Write) -> Result<()> {
                             true => *counts.entry((export.name.clone(), letter.reason)).or_default() += 1,
                             false => written(write(out, args.form(), &export.name, &letter.time, &letter.record()))?,
                         }
+                    }
+                    if no_letters > 0 {
+                        let url = lake.url(&object.key);
+                        eprintln!("warning: `{url}` holds {no_letters} lines that are no dead letters: somebody has edited them");
                     }
                 }
             }

@@ -10,7 +10,7 @@ use lakeport::plan::{ExportPlan, Plan, Proof, ServerPlan};
 use lakeport_engine::Warned;
 use lakeport_serve::Handle;
 use sha2::{Digest, Sha256};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 
 use super::Config;
 use super::serve::{keys, unusable};
@@ -25,28 +25,35 @@ pub struct Reload {
     pub intake: Arc<dyn Warned>,
     /// The configuration that the server was started with.
     pub running: Arc<Plan>,
+    /// Told to read them again.
+    pub hangup: Signal,
 }
 
 impl Reload {
     /// Reloads for as long as the server runs.
-    pub async fn run(self) {
-        let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    pub async fn run(mut self) {
         let mut taken = fingerprint(&self.running.server);
         // What was said last, so that nothing is said twice.
         let mut said = self.pending(&self.running);
         loop {
             let is_asked = tokio::select! {
-                asked = hangup.recv() => asked.is_some(),
+                asked = self.hangup.recv() => asked.is_some(),
                 () = tokio::time::sleep(LOOK) => false,
             };
             // A file that is being written may be wrong for a moment: it is looked at again.
             let outcome = match self.config.load() {
-                Ok(plan) if is_asked || fingerprint(&plan.server) != taken => self.take(&plan).map(|()| {
-                    taken = fingerprint(&plan.server);
-                    tracing::info!("read the keys and the files of TLS again");
-                    self.pending(&plan)
-                }),
-                Ok(plan) => Ok(self.pending(&plan)),
+                Ok(plan) => {
+                    // Before the files are read: what changes meanwhile is read again.
+                    let seen = fingerprint(&plan.server);
+                    match is_asked || seen != taken {
+                        true => self.take(&plan).map(|()| {
+                            taken = seen;
+                            tracing::info!("read the keys and the files of TLS again");
+                            self.pending(&plan)
+                        }),
+                        false => Ok(self.pending(&plan)),
+                    }
+                }
                 Err(error) => Err(error),
             };
             let now = match outcome {

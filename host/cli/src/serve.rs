@@ -15,6 +15,7 @@ use lakeport::telemetry::{Live, LogFormat, init_telemetry};
 use lakeport::wait::until;
 use lakeport_engine::{Deliveries, Direct, Intake, Invocations, Logs, Warned};
 use lakeport_serve::{Key, Limits, MetricsAddress, Server, Settings, Timeouts, Tls, system_clock};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::notify::Notifier;
@@ -92,6 +93,9 @@ fn port(configured: u16) -> Result<u16> {
 }
 
 async fn serve(args: &Args, configured: Arc<Plan>, plan: Arc<Plan>, traces: Option<Arc<Counts>>) -> Result<()> {
+    // From here on: before that, the signal ends the process.
+    let hangup = signal(SignalKind::hangup())
+        .map_err(|error| Error::internal(format!("cannot take the signal SIGHUP: {error}")))?;
     let options = Options {
         follow: true,
         full: Vec::new(),
@@ -104,10 +108,11 @@ async fn serve(args: &Args, configured: Arc<Plan>, plan: Arc<Plan>, traces: Opti
     };
     let (surroundings, sandbox) = (Surroundings::system(), Sandbox::new(None, Compiler::this_program())?);
     let live: Vec<_> = plan.exports.iter().map(|_| Arc::new(Live::default())).collect();
+    let (lakes, within) = (Lakes::default(), plan.server.stop_within);
     let session = |plan: Arc<Plan>, source: Arc<dyn Source>, options: Options| Session {
         plan,
         sandbox: sandbox.clone(),
-        lakes: Lakes::default(),
+        lakes: lakes.clone(),
         source,
         surroundings: surroundings.clone(),
         options,
@@ -123,9 +128,14 @@ async fn serve(args: &Args, configured: Arc<Plan>, plan: Arc<Plan>, traces: Opti
         let intake = Arc::new(Direct::new(invocations.clone()));
         let session = session(Arc::new(followed), Arc::new(deliveries), options);
         let writing = tokio::spawn(intake.clone().keep_at_work());
-        let served = serve_with(args, (configured, plan), intake, session, live).await;
+        let served = serve_with(args, (configured, plan), intake, session, live, hangup).await;
         writing.abort();
-        invocations.end().await;
+        // Where the time to stop is over, the runs are told and not waited for: nothing that they have was answered.
+        let is_late = matches!(&served, Err(error) if error.kind == Kind::Interrupted);
+        let ended = tokio::time::timeout(if is_late { Duration::ZERO } else { within }, invocations.end()).await;
+        if ended.is_err() && !is_late {
+            return Err(too_late(within));
+        }
         return served;
     }
     let logs = Arc::new(Logs::open(&plan, &plan.exports, &surroundings)?);
@@ -133,7 +143,7 @@ async fn serve(args: &Args, configured: Arc<Plan>, plan: Arc<Plan>, traces: Opti
     let intake = Arc::new(Intake::new(&plan, logs.clone(), &live).with_metrics(more));
     let session = session(plan.clone(), logs, options);
     session.pin(true)?;
-    serve_with(args, (configured, plan), intake, session, live).await
+    serve_with(args, (configured, plan), intake, session, live, hangup).await
 }
 
 /// The exports that are kept at work though nobody sends them anything: those of files.
@@ -150,6 +160,7 @@ async fn serve_with<I: lakeport_serve::Intake + Warned>(
     intake: Arc<I>,
     session: Session,
     live: Vec<Arc<Live>>,
+    hangup: Signal,
 ) -> Result<()> {
     let server = Server::bind(settings(&plan.server), intake.clone(), system_clock()).await.map_err(unusable)?;
     tracing::info!("listening on http://{}", server.address());
@@ -158,7 +169,7 @@ async fn serve_with<I: lakeport_serve::Intake + Warned>(
     let (alive, health) = (notifier.clone(), intake.clone());
     tokio::spawn(async move { alive.keep_alive(|| health.health().not_live.is_empty()).await });
     let (config, handle, running) = (args.config.clone(), server.handle(), configured);
-    tokio::spawn(Reload { config, handle, intake: intake.clone(), running }.run());
+    tokio::spawn(Reload { config, handle, intake: intake.clone(), running, hangup }.run());
     let (stopper, stop) = watch::channel(false);
     tokio::spawn(stop_on_signal(stopper));
     let (end_exports, ended) = watch::channel(false);

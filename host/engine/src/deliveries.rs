@@ -22,8 +22,24 @@ const WAITING: usize = 256;
 
 /// A delivery on its way to a reader.
 pub(crate) struct Handed {
-    pub(crate) delivery: Delivery,
+    delivery: Arc<Mutex<Option<Delivery>>>,
     pub(crate) done: Done,
+}
+
+impl Handed {
+    /// The delivery; `None` where nobody waits for it any more.
+    pub(crate) fn take(&self) -> Option<Delivery> {
+        self.delivery.lock().expect("nothing panics while it is held").take()
+    }
+}
+
+/// Takes a delivery back that no reader has taken, once nobody waits for it any more: its bytes are held by nobody then.
+struct Withdraw(Arc<Mutex<Option<Delivery>>>);
+
+impl Drop for Withdraw {
+    fn drop(&mut self) {
+        drop(self.0.lock().map(|mut delivery| delivery.take()));
+    }
 }
 
 /// Told what became of a delivery.
@@ -106,6 +122,8 @@ impl Deliveries {
     pub(crate) async fn deliver(&self, export: &ExportPlan, delivery: Delivery) -> std::result::Result<Taken, Refused> {
         let Some(inbox) = self.inbox(&key(export)) else { return Err(Refused::Ended) };
         let (done, answer) = oneshot::channel();
+        let delivery = Arc::new(Mutex::new(Some(delivery)));
+        let _withdraw = Withdraw(delivery.clone());
         match inbox.try_send(Handed { delivery, done }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(Refused::Busy),
@@ -116,9 +134,17 @@ impl Deliveries {
     }
 
     /// Tells `done` once everything of an origin before `up_to` is in the lake.
-    pub(crate) fn when_published(&self, key: &Key, (origin, up_to): (&Arc<Origin>, u64), taken: Taken, done: Done) {
+    /// Where the reader `number` is no longer the partition's, `done` is dropped.
+    pub(crate) fn when_published(
+        &self,
+        (key, number): (&Key, u64),
+        (origin, up_to): (&Arc<Origin>, u64),
+        taken: Taken,
+        done: Done,
+    ) {
         let mut partitions = self.partitions();
-        let partition = partitions.entry(key.clone()).or_default();
+        let is_own = |partition: &&mut Partition| partition.inbox.as_ref().is_some_and(|(own, _)| *own == number);
+        let Some(partition) = partitions.get_mut(key).filter(is_own) else { return };
         match partition.has(origin, up_to) {
             // Who does not wait any more is delivered to again, and told at once.
             true => _ = done.send(Ok(taken)),
@@ -150,7 +176,9 @@ impl Source for Deliveries {
         let number = self.0.readers.fetch_add(1, Ordering::Relaxed);
         let key = key(export);
         let inbox = Inbox::new(self.clone(), (key.clone(), number), receiver, export, from, options.longest);
-        self.partitions().entry(key).or_default().inbox = Some((number, sender));
+        // Who waits for a reader before this one hears that it has ended: this one counts anew.
+        let partition = Partition { inbox: Some((number, sender)), ..Partition::default() };
+        self.partitions().insert(key, partition);
         self.0.opened.notify_waiters();
         Ok(Box::new(inbox))
     }
@@ -165,5 +193,37 @@ impl Source for Deliveries {
         for Waiting { taken, done, .. } in waiting.extract_if(.., is_there) {
             let _ = done.send(Ok(taken));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_that_was_replaced_answers_nobody() {
+        let (deliveries, origin) = (Deliveries::default(), Arc::new(Origin::named("messages:s/0".to_owned())));
+        let key: Key = ("e".to_owned(), "0".into());
+        let (sender, _receiver) = sync_channel(1);
+        deliveries.partitions().insert(key.clone(), Partition { inbox: Some((1, sender)), ..Partition::default() });
+        let wait = |number| {
+            let (done, answer) = oneshot::channel();
+            deliveries.when_published((&key, number), (&origin, 5), Taken::default(), done);
+            answer
+        };
+        assert!(wait(0).await.is_err(), "another reader has the partition");
+        let mut waits = wait(1);
+        assert!(waits.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
+        deliveries.close(&key, 1);
+        assert!(waits.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_nobody_waits_for_is_held_by_nobody() {
+        let delivery = Arc::new(Mutex::new(Some(Delivery::Messages(Arc::default()))));
+        let (done, answer) = oneshot::channel();
+        let handed = Handed { delivery: delivery.clone(), done };
+        drop((Withdraw(delivery), answer));
+        assert!(handed.take().is_none());
     }
 }

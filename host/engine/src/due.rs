@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakeport::commit::{any_due, read_last, read_partitions};
-use lakeport::error::{Error, Kind, Result};
+use lakeport::error::{Kind, Result};
 use lakeport::lake::Lake;
 use lakeport::pipeline::{Options, WhenOwned};
 use lakeport::plan::{ExportPlan, Exports, Files, Input, Plan};
@@ -43,11 +43,7 @@ impl Invocations {
     /// Those of the first export for which that failed.
     pub async fn open(&self) -> Result<()> {
         for export in self.session.plan.exports.iter().filter(|export| export.source.input == Input::Http) {
-            Lake::open(&export.lake).await?;
-            let (session, export) = (self.session.clone(), export.clone());
-            // A plugin that prints while it is opened needs a thread on which blocking is allowed.
-            let loaded = tokio::task::spawn_blocking(move || session.load(&export).map(drop)).await;
-            loaded.map_err(|panic| Error::internal(format!("loading plugins died: {panic}")))??;
+            self.session.open(export).await?;
         }
         Ok(())
     }

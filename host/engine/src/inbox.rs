@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use lakeport::error::Result;
+use lakeport::error::{Error, Result};
 use lakeport::plan::ExportPlan;
 use lakeport::source::{Chunk, Extent, Framing, MessageId, Origin, Position, Read, Reader, RecentIds, Tail};
 
@@ -77,7 +77,9 @@ impl Inbox {
     }
 
     /// Begins with a delivery. Whoever delivered it waits for the lake; there is no chunk where nothing in it is new.
-    fn take(&mut self, Handed { delivery, done }: Handed) -> Option<Chunk> {
+    fn take(&mut self, handed: Handed) -> Option<Chunk> {
+        let delivery = handed.take()?;
+        let done = handed.done;
         match delivery {
             Delivery::Events(events) => self.take_events(events, done),
             Delivery::Messages(messages) => self.take_messages(&messages, done),
@@ -99,7 +101,11 @@ impl Inbox {
 
     fn take_events(&mut self, events: EventRun, done: Done) -> Option<Chunk> {
         let EventRun { first, follows, lines, starts } = events;
-        let end = first + starts.len() as u64;
+        let Some(end) = first.checked_add(starts.len() as u64) else {
+            let error = Error::source(format!("`{}`: event {first} has no number after it", self.events.name));
+            let _ = done.send(Err(Refused::Failed(error)));
+            return None;
+        };
         let mut next = self.next_event.unwrap_or(first);
         if first > next {
             if follows.is_none_or(|before| before >= next) {
@@ -113,8 +119,14 @@ impl Inbox {
             }
             next = first;
         }
-        self.deliveries.when_published(&self.key, (&self.events, end), Taken::default(), done);
+        let known = end.min(next) - first;
+        if known > 0 {
+            self.deliveries.stats().known_events(known);
+        }
+        self.deliveries.when_published((&self.key, self.number), (&self.events, end), Taken::default(), done);
         if end <= next {
+            let name = &self.events.name;
+            tracing::info!("`{name}`: events {first} to {} came again, and {next} is next", end - 1);
             return None;
         }
         // No more events than have a place in memory.
@@ -150,7 +162,10 @@ impl Inbox {
         // What came before may be a duplicate that is not in the lake yet.
         let position = format!("{}/{}", self.key.1, self.next_message);
         let up_to = (&self.messages, self.next_message);
-        self.deliveries.when_published(&self.key, up_to, Taken { duplicates, position }, done);
+        self.deliveries.when_published((&self.key, self.number), up_to, Taken { duplicates, position }, done);
+        if !ids.is_empty() {
+            self.known.trim(ids.len());
+        }
         if starts.is_empty() {
             return None;
         }
@@ -188,7 +203,8 @@ impl Inbox {
 
     /// Tells `done` once everything of all objects that were done with is in the lake.
     fn await_objects(&self, done: Done) {
-        self.deliveries.when_published(&self.key, self.objects.done_with(), Taken::default(), done);
+        let done_with = self.objects.done_with();
+        self.deliveries.when_published((&self.key, self.number), done_with, Taken::default(), done);
     }
 }
 
@@ -276,11 +292,36 @@ impl Known {
         if is_new {
             self.order.push_back(id);
         }
-        if self.order.len() > Known::MOST
+        is_new
+    }
+
+    /// Forgets the oldest IDs, but not those of the last delivery, which had `last` new ones.
+    pub(crate) fn trim(&mut self, last: usize) {
+        while self.order.len() > Known::MOST.max(last)
             && let Some(oldest) = self.order.pop_front()
         {
             self.ids.remove(&oldest);
         }
-        is_new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_that_is_larger_than_the_window_is_recognised_whole() {
+        let ids: Vec<MessageId> = (0..5 * Known::MOST as u128).map(|id| MessageId(id.to_le_bytes())).collect();
+        let mut known = Known::new(None);
+        assert!(ids.iter().all(|id| known.insert(*id)));
+        known.trim(ids.len());
+        for _ in 0..2 {
+            assert!(!ids.iter().any(|id| known.insert(*id)), "it came again");
+        }
+        // The next one pushes it out.
+        assert!(known.insert(MessageId([255; 16])));
+        known.trim(1);
+        assert_eq!((known.order.len(), known.ids.len()), (Known::MOST, Known::MOST));
+        assert!(!known.has(&ids[0]) && known.has(&ids[ids.len() - 1]));
     }
 }

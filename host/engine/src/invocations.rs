@@ -197,25 +197,27 @@ impl Invocations {
     async fn start(&self, export: &Arc<ExportPlan>) -> Result<()> {
         let run = self.run_of(export);
         let mut run = run.lock().await;
-        if self.deliveries.is_open(export) {
-            return Ok(());
-        }
-        // It lets go of the partition first.
-        if let Some(before) = run.take()
-            && let Some(error) = error_of(before.await).filter(|error| !may_pass(error))
-        {
-            return Err(error);
-        }
-        let (session, started, stop) = (self.session.clone(), export.clone(), self.stop.subscribe());
-        let mut begun =
-            tokio::spawn(async move { session.run_partition(started, Arc::new(Live::default()), stop).await });
-        tokio::select! {
-            () = self.deliveries.opened(export) => {
-                *run = Some(begun);
-                Ok(())
+        loop {
+            if self.deliveries.is_open(export) {
+                return Ok(());
             }
-            ended = &mut begun => {
-                Err(error_of(ended).unwrap_or_else(|| Error::source(format!("export `{}` ended", export.name))))
+            let is_own = run.is_none();
+            // Kept before anything is awaited: who is cancelled leaves the run to the next one, which begins no second.
+            let begun = run.get_or_insert_with(|| {
+                let (session, started, stop) = (self.session.clone(), export.clone(), self.stop.subscribe());
+                tokio::spawn(async move { session.run_partition(started, Arc::new(Live::default()), stop).await })
+            });
+            let ended = tokio::select! {
+                () = self.deliveries.opened(export) => return Ok(()),
+                ended = &mut *begun => ended,
+            };
+            // It let go of the partition first.
+            *run = None;
+            match error_of(ended) {
+                Some(error) if is_own || !may_pass(&error) => return Err(error),
+                None if is_own => return Err(Error::source(format!("export `{}` ended", export.name))),
+                // One that was begun before has ended.
+                _ => {}
             }
         }
     }

@@ -193,6 +193,7 @@ impl Objects {
         self.begun.remove(&reading.origin.name);
         if let Some(id) = id {
             self.known.insert(id);
+            self.known.trim(1);
         }
         let first = self.next;
         self.next += 1;

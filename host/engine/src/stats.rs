@@ -9,6 +9,7 @@ use lakeport_serve::{Family, FamilyKind, Sample};
 pub struct Stats {
     deliveries: AtomicU64,
     duplicates: AtomicU64,
+    known_events: AtomicU64,
     retries: AtomicU64,
     gaps: AtomicU64,
     objects_gone: AtomicU64,
@@ -20,6 +21,11 @@ impl Stats {
     pub fn delivered(&self, duplicates: usize) {
         add(&self.deliveries, 1);
         add(&self.duplicates, duplicates as u64);
+    }
+
+    /// So many events of a hub were delivered that the log has already.
+    pub fn known_events(&self, count: u64) {
+        add(&self.known_events, count);
     }
 
     /// A delivery is tried again within its invocation.
@@ -52,6 +58,11 @@ impl Stats {
         vec![
             counter("lakeport_deliveries_total", "Deliveries that are in the lake of an export.", &self.deliveries),
             counter("lakeport_delivery_duplicates_total", "Messages that were in the lake already.", &self.duplicates),
+            counter(
+                "lakeport_delivery_known_events_total",
+                "Events of hubs whose sequence numbers were in the log already.",
+                &self.known_events,
+            ),
             counter("lakeport_delivery_retries_total", "Deliveries that were tried again at once.", &self.retries),
             counter("lakeport_delivery_failures_total", "Deliveries that were not taken.", &self.failures),
             counter("lakeport_delivery_gaps_total", "Deliveries before which events were missing.", &self.gaps),

@@ -123,7 +123,27 @@ pub fn folder(partition: &str) -> String {
     format!("{partition}/dead-letters")
 }
 
+/// Whether `key` is an object of letters that Lakeport wrote into `folder`, by its name: copies that somebody made are none.
+pub fn is_letters(folder: &str, key: &str) -> bool {
+    let name = key.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
+    name.is_some_and(|name| name.ends_with(".ndjson") && !name.starts_with('.') && !name.contains('/'))
+}
+
 /// The folder of those that were replayed.
 pub fn replayed_folder(partition: &str) -> String {
     format!("{partition}/replayed-letters")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_that_somebody_made_are_no_letters() {
+        let inside = folder("l/e/0");
+        assert!(is_letters(&inside, &format!("{inside}/2026-11-30T100000.000000Z.ndjson")));
+        for name in ["/x.ndjson~", "/x.ndjson.bak", "/old/x.ndjson", "/.x.ndjson", "x.ndjson", ""] {
+            assert!(!is_letters(&inside, &format!("{inside}{name}")), "{name}");
+        }
+    }
 }

@@ -139,7 +139,9 @@ impl Drop for Lanes {
         };
         self.shared.news.notify_all();
         // Plugins are closed where blocking is allowed.
-        std::thread::spawn(move || drop(idle));
+        if !idle.is_empty() {
+            let _ = std::thread::Builder::new().spawn(move || drop(idle));
+        }
     }
 }
 
@@ -168,7 +170,7 @@ impl Shared {
             let mut state = self.lock();
             state.opened -= 1;
             // Those that are at work take it; with none, nobody ever would.
-            if state.opened == 0 {
+            if state.opened == state.idle.len() {
                 let error = Error::internal(format!("no thread could be started to process: {error}"));
                 state.tasks.drain(..).for_each(|task| task.fail(&error));
             }

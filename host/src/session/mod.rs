@@ -13,7 +13,7 @@ use futures::future::join_all;
 use tokio::sync::watch;
 
 use crate::clock::Surroundings;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
 use crate::pipeline::{self, Job, Options, Tables};
 use crate::plan::{ExportPlan, LakePlan, Plan, PluginPlan, PluginUse};
@@ -126,10 +126,22 @@ impl Session {
         };
         let mut report = pipeline::run(job).await;
         report.plugins = toolbox.usage();
-        if report.error.is_some() {
+        if report.error.as_ref().is_some_and(|error| error.kind == Kind::Lake) {
             self.lakes.forget(&export.lake).await;
         }
         report
+    }
+
+    /// Opens the lake of an export and loads its plugins, so that its runs find both.
+    ///
+    /// # Errors
+    /// As of [`Lake::open`] and [`Session::load`].
+    pub async fn open(&self, export: &ExportPlan) -> Result<()> {
+        let (session, loading) = (self.clone(), export.clone());
+        // A plugin that prints while it is opened needs a thread on which blocking is allowed.
+        let plugins = tokio::task::spawn_blocking(move || session.load(&loading)).await;
+        let plugins = plugins.map_err(|panic| Error::internal(format!("loading plugins died: {panic}")))??;
+        self.lakes.open(&export.lake, plugins.values(), self.surroundings.clock.now()).await.map(drop)
     }
 
     /// Opens a lake that keeps `plugins` for a run: its retries are counted and shown in `live`, and its waits end with `stop`.

@@ -413,7 +413,10 @@ impl Position {
     fn drop_gone(&mut self) {
         let mut left = DROPPED;
         let mut keeps = |cursor: &Cursor| {
-            let keeps = left == 0 || !is_gone(&cursor.origin.name);
+            // What tells deliveries apart is no file.
+            let is_delivered =
+                ["messages:", "objects:", "partition:"].iter().any(|of| cursor.origin.name.starts_with(of));
+            let keeps = left == 0 || is_delivered || !is_gone(&cursor.origin.name);
             left -= usize::from(!keeps);
             keeps
         };

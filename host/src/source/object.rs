@@ -187,6 +187,12 @@ impl Read for Ranges {
             let range = self.at..self.meta.size.min(self.at + RANGE);
             let read = self.runtime.block_on(self.lake.get_range_of(&self.meta, range));
             self.failure = match read {
+                Ok(Some(bytes)) if bytes.is_empty() => {
+                    let (url, at, size) = (self.url(), self.at, self.meta.size);
+                    Some(Failure::Failed(Error::lake(format!(
+                        "the store gave nothing of `{url}` from byte {at}, of {size}"
+                    ))))
+                }
                 Ok(Some(bytes)) => {
                     self.buffer = bytes;
                     None

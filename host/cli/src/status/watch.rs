@@ -143,6 +143,8 @@ fn cut(text: &str, most: usize) -> String {
 /// Lines of at most `width` characters; a longer one goes on in the next, indented.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
+    // Each further line has an indent of two.
+    let width = width.max(3);
     for line in text.lines() {
         let mut rest: Vec<char> = line.chars().collect();
         while rest.len() > width {
@@ -259,6 +261,14 @@ mod tests {
         let state = ExportState { state, since: String::new(), by: "host:1".into(), reason: reason.map(str::to_owned) };
         let last = LastCommit { number: 1, epoch: 1, time: "2026-11-30T10:00:00Z".into() };
         ExportStatus { state: Some(state), records, last_commit: Some(last), ..ExportStatus::new(name, "main") }
+    }
+
+    #[test]
+    fn a_terminal_may_be_as_narrow_as_it_likes() {
+        for width in 0..5 {
+            let lines = wrapped("0123456789", width);
+            assert!(lines.iter().all(|line| line.chars().count() <= width.max(3)), "{lines:?}");
+        }
     }
 
     #[test]

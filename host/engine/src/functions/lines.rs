@@ -8,7 +8,7 @@ use crate::delivery::EventRun;
 
 /// The runs of events whose sequence numbers follow each other.
 pub(super) fn contiguous(events: &[Event]) -> impl Iterator<Item = &[Event]> {
-    events.chunk_by(|one, next| one.sequence + 1 == next.sequence)
+    events.chunk_by(|one, next| one.sequence.checked_add(1) == Some(next.sequence))
 }
 
 /// Events as lines of the source's envelope.

@@ -123,7 +123,12 @@ impl LetterObject {
         let is_changed = self.lines.iter().any(|(line, role)| match role {
             Role::Goes(number) if is_tried(*number) => match answers(*number) {
                 [dead] => {
-                    !parsed(line).is_some_and(|letter| letter.reason == dead.reason && letter.share == dead.share)
+                    // A part of what a line holds may be refused for the reason of the whole.
+                    !parsed(line).is_some_and(|letter| {
+                        letter.reason == dead.reason
+                            && letter.share == dead.share
+                            && letter.record().length == dead.length
+                    })
                 }
                 _ => true,
             },
@@ -345,6 +350,14 @@ mod tests {
         assert_eq!((object.tried(), numbers), (5, vec![(0, 2), (2, 4), (4, 5)]));
         let second = chunks[1].data.iter().position(|byte| *byte == b'\n').unwrap() + 1;
         assert_eq!(chunks[1].offset_of(second), 3);
+    }
+
+    #[test]
+    fn a_part_that_is_refused_for_the_reason_of_the_whole_leaves_only_that_part() {
+        let (object, ..) = read(&[line(0, "[{},[]]", json!({}))], Envelope::EventGrid);
+        let mut out = Outcome::default();
+        object.settle(1, vec![refused(0, "r", "[]")], time(), &mut out);
+        assert!(left(&mut out).iter().all(|(_, text, _)| !text.contains("[{},[]]")), "the event was exported");
     }
 
     #[test]

@@ -66,7 +66,12 @@ impl Letters {
         envelope: Envelope,
         shared: Arc<Shared>,
     ) -> Result<Letters> {
-        let objects = lake.list(&letters::folder(folder)).await?;
+        let inside = letters::folder(folder);
+        let listed = lake.list(&inside).await?.into_iter();
+        let (objects, others): (Vec<_>, Vec<_>) = listed.partition(|meta| letters::is_letters(&inside, &meta.key));
+        let is_none =
+            |meta: &Meta| format!("`{}` is no object of dead letters, and is left as it is", lake.url(&meta.key));
+        let warnings = others.iter().map(is_none).collect();
         let (reading, naming) = (lake.clone(), lake.clone());
         let read = move |meta: Meta| {
             let lake = reading.clone();
@@ -86,7 +91,7 @@ impl Letters {
             shared,
             chunks: VecDeque::new(),
             url: Box::new(move |key| naming.url(key)),
-            warnings: Vec::new(),
+            warnings,
         })
     }
 
