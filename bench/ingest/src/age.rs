@@ -1,4 +1,4 @@
-//! How old a record is when a reader of the lake can read it.
+//! Measures the age of records when a reader of the lake can read them.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -61,7 +61,7 @@ fn line(number: usize) -> String {
     format!("{{\"id\":\"age-{number}\",\"time\":{now},\"number\":{number}}}\n")
 }
 
-/// What a file has got since it was last read.
+/// Reads what was appended to a file since the last time.
 fn more(path: &Path, read: &mut u64) -> String {
     let mut text = String::new();
     let Ok(mut file) = File::open(path) else { return text };

@@ -46,7 +46,7 @@ impl Client {
     }
 }
 
-/// What clients saw.
+/// The requests that clients sent in a while, as they measured them.
 pub struct Rate {
     pub requests_per_second: f64,
     /// Sorted.

@@ -30,7 +30,7 @@ fn append(mut file: File, waiting: &Receiver<Waiting>) {
         }
         file.write_all(&group).expect("write");
         file.sync_data().expect("fdatasync");
-        answers.into_iter().for_each(|answer| drop(answer.send(())));
+        answers.into_iter().for_each(|answer| _ = answer.send(()));
     }
 }
 
