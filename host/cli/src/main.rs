@@ -4,6 +4,8 @@
 //! everything else to standard error. Only `main` ends the process.
 
 mod again;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod allocator;
 mod ask;
 mod check;
 mod completions;
