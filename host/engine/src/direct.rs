@@ -58,7 +58,7 @@ impl Direct {
         self.set_not_ready(Vec::new());
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            if let Err(error) = self.invocations.write_due().await {
+            if let Err(error) = self.invocations.write_due(None).await {
                 tracing::error!("what is due could not be written: {error}");
             }
         }
@@ -124,7 +124,7 @@ fn messages(batch: &Batch) -> Vec<Message> {
         Identity::Records(keys) => keys.get(index).copied().map(MessageId),
     };
     let lines = batch.iter().map(|line| batch.lines.slice_ref(line));
-    lines.enumerate().map(|(index, lines): (usize, Bytes)| Message { id: id(index), lines }).collect()
+    lines.enumerate().map(|(index, lines): (usize, Bytes)| Message { id: id(index), group: None, lines }).collect()
 }
 
 fn refusal(source: &str, error: Error) -> Refusal {

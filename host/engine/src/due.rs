@@ -6,32 +6,59 @@ use std::time::Duration;
 use lakeport::commit::{any_due, read_last, read_partitions};
 use lakeport::error::{Kind, Result};
 use lakeport::lake::Lake;
-use lakeport::pipeline::{Options, WhenOwned};
+use lakeport::pipeline::{Options, WhenOwned, interrupted};
 use lakeport::plan::{ExportPlan, Exports, Files, Input, Plan};
 use lakeport::session::Session;
 use lakeport::source::{Position, Read, ReadOptions, Reader, Source};
 use lakeport::telemetry::Live;
+use lakeport::wait;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use crate::invocations::Invocations;
 
 impl Invocations {
-    /// Runs the exports of files until their sources are read. Of the others, writes the files and snapshots of periods that are
-    /// over; partitions that another instance is at work on are left to that.
+    /// Of exports that are sent their records, writes the files and snapshots of periods that are over; partitions that another
+    /// instance is at work on are left to that. Then runs the exports of files until their sources are read. At `until`, what was
+    /// read is committed, and the runs end.
     ///
     /// # Errors
-    /// That of the first export that failed; the others ran.
-    pub async fn run_due(&self) -> Result<()> {
-        self.run_files().await.and(self.write_due().await)
+    /// That of the first export that failed; the others ran. Of kind `Interrupted` where the time did not do.
+    pub async fn run_due(&self, until: Option<Instant>) -> Result<()> {
+        self.in_time(until, async |stop| self.write_all(&stop).await.and(self.run_files(stop).await)).await
     }
 
-    /// Writes the files and snapshots of periods that are over, of exports that are sent their records.
+    /// Writes the files and snapshots of periods that are over, of exports that are sent their records; until `until`.
     ///
     /// # Errors
-    /// That of the first export that failed; the others were written.
-    pub async fn write_due(&self) -> Result<()> {
+    /// That of the first export that failed; the others were written. Of kind `Interrupted` where the time did not do.
+    pub async fn write_due(&self, until: Option<Instant>) -> Result<()> {
+        self.in_time(until, async |stop| self.write_all(&stop).await).await
+    }
+
+    /// Does `work`, and tells it to stop at `until`, or where all runs are to end.
+    async fn in_time<T>(&self, until: Option<Instant>, work: impl AsyncFnOnce(watch::Receiver<bool>) -> T) -> T {
+        let (stopper, stop) = watch::channel(false);
+        let is_over = async {
+            match until {
+                Some(until) => sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
+        let (mut ends, mut work) = (self.stop.subscribe(), std::pin::pin!(work(stop)));
+        tokio::select! {
+            done = &mut work => return done,
+            () = is_over => {}
+            _ = wait::until(&mut ends, |ends| *ends) => {}
+        }
+        stopper.send_replace(true);
+        work.await
+    }
+
+    async fn write_all(&self, stop: &watch::Receiver<bool>) -> Result<()> {
         let mut result = Ok(());
         for export in self.session.plan.exports.iter().filter(|export| export.source.input == Input::Http) {
-            let written = self.write_due_of(export).await;
+            let written = self.write_due_of(export, stop).await;
             result = result.and(written.map_err(|error| error.context(format_args!("export `{}`", export.name))));
         }
         result
@@ -48,18 +75,18 @@ impl Invocations {
         Ok(())
     }
 
-    async fn run_files(&self) -> Result<()> {
+    async fn run_files(&self, stop: watch::Receiver<bool>) -> Result<()> {
         let of_files = |export: &&ExportPlan| matches!(export.source.input, Input::Files(_));
         let exports = self.session.plan.exports.iter().filter(of_files).cloned();
         let plan = Plan { exports: exports.collect(), ..Plan::clone(&self.session.plan) };
         let live: Vec<_> = plan.exports.iter().map(|_| Arc::new(Live::default())).collect();
         let session = Session { plan: Arc::new(plan), ..self.session.clone() };
-        let reports = session.run(&live, self.stop.subscribe()).await;
+        let reports = session.run(&live, stop).await;
         let failed = reports.into_iter().find_map(|report| Some((report.export, report.error?)));
         failed.map_or(Ok(()), |(export, error)| Err(error.context(format_args!("export `{export}`"))))
     }
 
-    async fn write_due_of(&self, export: &ExportPlan) -> Result<()> {
+    async fn write_due_of(&self, export: &ExportPlan, stop: &watch::Receiver<bool>) -> Result<()> {
         if export.exports == Exports::Events && !matches!(export.files, Files::Sealed { .. }) {
             // Everything that it has is visible.
             return Ok(());
@@ -67,9 +94,12 @@ impl Invocations {
         let lake = Lake::open_read_only(&export.lake).await?;
         let mut result = Ok(());
         for partition in read_partitions(&lake, &export.name).await? {
+            if *stop.borrow() {
+                return result.and(Err(interrupted()));
+            }
             let export = Arc::new(export.of_partition(&partition));
             let written = match self.may_be_due(&lake, &export).await {
-                Ok(true) => self.write_due_of_partition(&export).await,
+                Ok(true) => self.write_due_of_partition(&export, stop).await,
                 Ok(false) => Ok(()),
                 Err(error) => Err(error),
             };
@@ -85,7 +115,7 @@ impl Invocations {
         Ok(export.exports != Exports::Events || any_due(&last.series, export.files, now))
     }
 
-    async fn write_due_of_partition(&self, export: &Arc<ExportPlan>) -> Result<()> {
+    async fn write_due_of_partition(&self, export: &Arc<ExportPlan>, stop: &watch::Receiver<bool>) -> Result<()> {
         let run = self.run_of(export);
         let mut run = run.lock().await;
         // A run that takes deliveries writes what is due by itself.
@@ -97,7 +127,7 @@ impl Invocations {
         }
         let options = Options { when_owned: WhenOwned::Refuse, ..self.session.options.clone() };
         let session = Session { source: Arc::new(Nothing), options, ..self.session.clone() };
-        let report = session.run_partition(export.clone(), Arc::new(Live::default()), self.stop.subscribe()).await;
+        let report = session.run_partition(export.clone(), Arc::new(Live::default()), stop.clone()).await;
         match report.error {
             Some(error) if error.kind == Kind::Fenced => {
                 tracing::debug!(export = export.name, partition = &*export.partition, "left to its owner: {error}");

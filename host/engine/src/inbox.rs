@@ -1,6 +1,7 @@
 //! Reads what is delivered to one partition.
 //!
-//! - Events have sequence numbers: what is known is cut off, and a gap is refused, so that what is missing comes first.
+//! - Events have sequence numbers: what is known is cut off. Where the numbers count the events, a gap is refused, so that what is
+//!   missing comes first.
 //! - Messages come in no order and are recognised by their IDs, of which the position holds the last ones.
 //! - An object is read to its end; then it is recognised by its URL and version, as a message is by its ID.
 
@@ -9,13 +10,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use lakeport::error::{Error, Result};
+use bytes::{BufMut, BytesMut};
+use lakeport::error::Result;
 use lakeport::plan::ExportPlan;
 use lakeport::source::{Chunk, Extent, Framing, MessageId, Origin, Position, Read, Reader, RecentIds, Tail};
 
 use crate::deliveries::{Deliveries, Done, Handed, Key};
 use crate::delivery::{Delivery, EventRun, Message, Refused, Taken};
+use crate::events::Events;
 use crate::objects::{Begun, Objects, Step};
 
 /// A partition that nothing was delivered for this long is let go of.
@@ -29,10 +31,7 @@ pub(crate) struct Inbox {
     key: Key,
     number: u64,
     inbox: Receiver<Handed>,
-    events: Arc<Origin>,
-    /// The next sequence number; `None` where there never was one.
-    next_event: Option<u64>,
-    accepts_gaps: bool,
+    events: Events,
     messages: Arc<Origin>,
     next_message: u64,
     known: Known,
@@ -55,11 +54,10 @@ impl Inbox {
         longest: usize,
     ) -> Inbox {
         let place = format!("{}/{}", export.source.name, export.partition);
-        let events = Arc::new(Origin::named(format!("partition:{place}")));
         let messages = Arc::new(Origin::named(format!("messages:{place}")));
         let read = from.cursor(&messages.name);
         Inbox {
-            next_event: from.cursor(&events.name).map(|cursor| cursor.next),
+            events: Events::new(&place, from, export.source.accepts_gaps),
             next_message: read.map_or(0, |cursor| cursor.next),
             known: Known::new(read.map(|cursor| &cursor.ids)),
             objects: Objects::new(export, &place, from, longest),
@@ -67,8 +65,6 @@ impl Inbox {
             key,
             number,
             inbox,
-            events,
-            accepts_gaps: export.source.accepts_gaps,
             messages,
             reading: None,
             uncommitted: 0,
@@ -99,42 +95,18 @@ impl Inbox {
         }
     }
 
-    fn take_events(&mut self, events: EventRun, done: Done) -> Option<Chunk> {
-        let EventRun { first, follows, lines, starts } = events;
-        let Some(end) = first.checked_add(starts.len() as u64) else {
-            let error = Error::source(format!("`{}`: event {first} has no number after it", self.events.name));
-            let _ = done.send(Err(Refused::Failed(error)));
-            return None;
-        };
-        let mut next = self.next_event.unwrap_or(first);
-        if first > next {
-            if follows.is_none_or(|before| before >= next) {
-                self.deliveries.stats().gap();
-                if !self.accepts_gaps {
-                    let _ = done.send(Err(Refused::Gap { expected: next }));
-                    return None;
-                }
-                let name = &self.events.name;
-                tracing::warn!("`{name}`: events {next} to {} were never delivered, and gaps are accepted", first - 1);
+    fn take_events(&mut self, run: EventRun, done: Done) -> Option<Chunk> {
+        match self.events.take(run, self.deliveries.stats()) {
+            Ok(placed) => {
+                let up_to = (self.events.origin(), placed.up_to);
+                self.deliveries.when_published((&self.key, self.number), up_to, Taken::default(), done);
+                placed.chunk
             }
-            next = first;
+            Err(refused) => {
+                let _ = done.send(Err(refused));
+                None
+            }
         }
-        let known = end.min(next) - first;
-        if known > 0 {
-            self.deliveries.stats().known_events(known);
-        }
-        self.deliveries.when_published((&self.key, self.number), (&self.events, end), Taken::default(), done);
-        if end <= next {
-            let name = &self.events.name;
-            tracing::info!("`{name}`: events {first} to {} came again, and {next} is next", end - 1);
-            return None;
-        }
-        // No more events than have a place in memory.
-        let known = (next - first) as usize;
-        let cut = starts[known];
-        let starts = starts[known..].iter().map(|start| start - cut).collect();
-        self.next_event = Some(end);
-        Some(numbered(Extent::new(self.events.clone(), next, end), lines.slice(cut as usize..), starts))
     }
 
     fn take_messages(&mut self, messages: &[Message], done: Done) -> Option<Chunk> {
@@ -170,7 +142,9 @@ impl Inbox {
             return None;
         }
         let extent = Extent { ids: ids.into(), ..Extent::new(self.messages.clone(), first, self.next_message) };
-        Some(numbered(extent, lines.freeze(), starts.into()))
+        let data = lines.freeze();
+        let extent = Extent { tail: Tail::of(&data), ..extent };
+        Some(Chunk { data, extent, framing: Framing::Numbered(starts.into()) })
     }
 
     /// The next chunk of the object that is being read, where there is one.
@@ -206,12 +180,6 @@ impl Inbox {
         let done_with = self.objects.done_with();
         self.deliveries.when_published((&self.key, self.number), done_with, Taken::default(), done);
     }
-}
-
-/// A chunk of lines that have numbers.
-fn numbered(extent: Extent, data: Bytes, starts: Arc<[u32]>) -> Chunk {
-    let extent = Extent { tail: Tail::of(&data), ..extent };
-    Chunk { data, extent, framing: Framing::Numbered(starts) }
 }
 
 impl Reader for Inbox {

@@ -62,8 +62,8 @@ impl Invocations {
         let partitions = self.partitions(source)?;
         let mut divided: BTreeMap<u32, Vec<Message>> = BTreeMap::new();
         for message in messages {
-            // Without an ID any partition will do.
-            let id = message.id.unwrap_or_else(|| MessageId::of(&[&message.lines]));
+            // Without any of them any partition will do.
+            let id = message.group.or(message.id).unwrap_or_else(|| MessageId::of(&[&message.lines]));
             divided.entry(id.partition(partitions)).or_default().push(message);
         }
         let delivered = divided.into_iter().map(|(partition, messages)| async move {
@@ -157,14 +157,10 @@ impl Invocations {
             Ok(taken) => return Ok(taken),
             Err(refused) => refused,
         };
-        let (name, partition) = (&export.name, &export.partition);
+        let (name, partition, source) = (&export.name, &export.partition, &export.source.name);
         Err(match refused {
             Refused::Gap { expected } => {
-                let source = &export.source.name;
-                let first = match delivery {
-                    Delivery::Events(events) => events.first,
-                    _ => 0,
-                };
+                let first = first_of(delivery);
                 let message = format!(
                     "partition `{partition}` of source `{source}`: event {first} was delivered, and {expected} is next"
                 );
@@ -172,6 +168,22 @@ impl Invocations {
                     "nothing was taken: the events between have to be delivered first; where the hub does not have them any more, \
                      set `gaps = \"accept\"` in the source",
                 ))
+            }
+            Refused::OutOfOrder { taken } => {
+                let first = first_of(delivery);
+                let message = format!(
+                    "partition `{partition}` of source `{source}`: events from {first} on were delivered around event {taken}, which \
+                     had been taken and is not among them: they come out of order"
+                );
+                Failure::Lasting(Error::source(message).with_help(
+                    "deliver one batch of a partition at a time: set `ParallelizationFactor` of a Kinesis stream's trigger to 1; where the \
+                     trigger's filter was changed, `gaps = \"accept\"` in the source goes on after that event",
+                ))
+            }
+            Refused::OtherStream { known } => {
+                let message =
+                    format!("partition `{partition}` of source `{source}` holds events of the stream `{known}`");
+                Failure::Lasting(Error::source(message).with_help("give each stream a source of its own"))
             }
             Refused::Busy => {
                 let message = format!("too many deliveries of partition `{partition}` wait for the lake");
@@ -233,6 +245,14 @@ enum Failure {
 impl Failure {
     fn of(error: Error) -> Failure {
         if may_pass(&error) { Failure::Passing(error) } else { Failure::Lasting(error) }
+    }
+}
+
+/// The number of the first event of a delivery, for people.
+fn first_of(delivery: &Delivery) -> String {
+    match delivery {
+        Delivery::Events(events) => events.numbers.first(),
+        Delivery::Messages(_) | Delivery::Object(_) => String::new(),
     }
 }
 

@@ -235,13 +235,28 @@ pub struct Extent {
     /// IDs by which what the run was made of is recognised; the position keeps the last ones.
     #[serde(skip)]
     pub ids: Arc<[MessageId]>,
+    /// The last event before `next`, as its stream numbers it; the position keeps it.
+    #[serde(skip)]
+    pub mark: Option<Mark>,
 }
 
 impl Extent {
     /// The run `[first, next)`, of which nothing was dropped and whose last bytes are not known.
     pub fn new(origin: Arc<Origin>, first: u64, next: u64) -> Extent {
-        Extent { origin, first, next, dropped: 0, tail: None, copy_of: None, ends: None, ids: Arc::default() }
+        let ids = Arc::default();
+        Extent { origin, first, next, dropped: 0, tail: None, copy_of: None, ends: None, ids, mark: None }
     }
+}
+
+/// An event of a stream whose numbers are no count: they ascend, and what lies between two of them means nothing. Offsets then count
+/// the events that were taken, and the mark of the last one tells where the stream goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Mark {
+    /// The stream's name for the whole world, such as its ARN.
+    pub stream: Arc<str>,
+    /// The event's number, a decimal of many digits.
+    pub sequence: Arc<str>,
 }
 
 /// The last bytes before an offset of an origin: they tell a file that grew from another one that begins alike.
@@ -294,8 +309,8 @@ fn is_zero(n: &u64) -> bool {
 }
 
 /// What offsets count in: the bytes of one file or object as it was when it was read, of one run of standard input or of one
-/// write-ahead log; the events of one partition of a stream, by their sequence numbers; or records of messages, or objects, in the
-/// order in which they were taken.
+/// write-ahead log; the events of one partition of a stream, by their sequence numbers or, where these are no count, in the order in
+/// which they were taken; or records of messages, or objects, in that order.
 ///
 /// A file is recognised by its path and the hash of its first bytes; by its inode and that hash where it was renamed. A file
 /// that was truncated or replaced has other first bytes, or fewer, and is a new origin.
@@ -352,6 +367,9 @@ pub struct Cursor {
     /// IDs of the last messages before `next`, of an origin whose messages have some.
     #[serde(default, skip_serializing_if = "RecentIds::is_empty")]
     pub ids: RecentIds,
+    /// The last event before `next`, where offsets are not the stream's own numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
 }
 
 impl Cursor {
@@ -359,7 +377,7 @@ impl Cursor {
     fn after(extent: &Extent, before: RecentIds) -> Cursor {
         let (origin, next, tail, mut ids) = (extent.origin.clone(), extent.next, extent.tail.clone(), before);
         ids.push(&extent.ids);
-        Cursor { origin, next, tail, copied: false, ids }
+        Cursor { origin, next, tail, copied: false, ids, mark: extent.mark.clone() }
     }
 
     /// Whether its file is gone, and no other file of the source holds what was exported of it.

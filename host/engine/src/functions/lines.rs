@@ -5,47 +5,42 @@ use lakeport::plan::Envelope;
 use lakeport_serve::functions::Event;
 
 use crate::delivery::EventRun;
+use crate::lines::{Lines, put_line};
+use crate::numbers::Numbers;
 
 /// The runs of events whose sequence numbers follow each other.
 pub(super) fn contiguous(events: &[Event]) -> impl Iterator<Item = &[Event]> {
     events.chunk_by(|one, next| one.sequence.checked_add(1) == Some(next.sequence))
 }
 
-/// Events as lines of the source's envelope.
-pub(super) fn event_run(events: &[Event], envelope: Envelope) -> EventRun {
-    let mut lines = BytesMut::new();
-    let mut starts = Vec::with_capacity(events.len());
+/// Events as lines of the source's envelope; `follows` is the number of the event before them, where that is known.
+pub(super) fn event_run(events: &[Event], follows: Option<u64>, envelope: Envelope) -> EventRun {
+    let mut lines = Lines::default();
     for event in events {
-        // A batch of a hub has a few megabytes.
-        starts.push(lines.len() as u32);
         match envelope {
-            Envelope::IotHub => message(event, &mut lines),
-            _ => one_line(&event.body, &mut lines),
+            Envelope::IotHub => lines.push_with(|line| put_message(event, line)),
+            _ => lines.push(&event.body),
         }
-        lines.put_u8(b'\n');
     }
-    EventRun {
-        first: events.first().map_or(0, |event| event.sequence),
-        follows: None,
-        lines: lines.freeze(),
-        starts: starts.into(),
-    }
+    let (lines, starts) = lines.finish();
+    let first = events.first().map_or(0, |event| event.sequence);
+    EventRun { numbers: Numbers::Counted { first, follows }, lines, starts }
 }
 
 /// An event as IoT Hub writes a message into a file.
-fn message(event: &Event, line: &mut BytesMut) {
+fn put_message(event: &Event, line: &mut BytesMut) {
     let time = event.enqueued.map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true));
     line.put_slice(b"{");
     if let Some(time) = time {
         line.put_slice(format!("\"EnqueuedTimeUtc\":\"{time}\",").as_bytes());
     }
     line.put_slice(b"\"Properties\":");
-    one_line(event.properties.get().as_bytes(), line);
+    put_line(event.properties.get().as_bytes(), line);
     line.put_slice(b",\"SystemProperties\":");
-    one_line(event.system_properties.get().as_bytes(), line);
+    put_line(event.system_properties.get().as_bytes(), line);
     line.put_slice(b",\"Body\":");
     match serde_json::from_slice::<&serde_json::value::RawValue>(&event.body) {
-        Ok(body) => one_line(body.get().as_bytes(), line),
+        Ok(body) => put_line(body.get().as_bytes(), line),
         // As IoT Hub does with bodies that it does not know to be JSON.
         Err(_) => {
             let body = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &event.body);
@@ -53,11 +48,6 @@ fn message(event: &Event, line: &mut BytesMut) {
         }
     }
     line.put_slice(b"}");
-}
-
-/// Appends bytes as part of one line: line ends stand between tokens of JSON only, where a space means the same.
-pub(super) fn one_line(bytes: &[u8], line: &mut BytesMut) {
-    line.extend(bytes.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
 }
 
 /// Lines of events, for tests.
@@ -97,8 +87,9 @@ mod tests {
             "[17,18]",
             r#"[{"iothub-connection-device-id":"d1"},{"iothub-connection-device-id":"d2"}]"#,
         );
-        let delivery = event_run(&events.events, Envelope::IotHub);
-        assert_eq!((delivery.first, &delivery.starts[..]), (17, &[0, lines(&delivery)[0].len() as u32 + 1][..]));
+        let delivery = event_run(&events.events, None, Envelope::IotHub);
+        assert!(matches!(delivery.numbers, Numbers::Counted { first: 17, follows: None }));
+        assert_eq!(delivery.starts[..], [0, lines(&delivery)[0].len() as u32 + 1]);
         let first: serde_json::Value = serde_json::from_slice(lines(&delivery)[0]).unwrap();
         assert_eq!(first["EnqueuedTimeUtc"], "2026-11-21T00:00:08.225Z");
         assert_eq!(

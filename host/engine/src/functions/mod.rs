@@ -8,18 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
 use lakeport::error::{Error, Result};
 use lakeport::plan::{Input, Plan, SourcePlan};
-use lakeport::source::MessageId;
 use lakeport_serve::functions::{Binding, Blob, Events, Invocation, QueueMessage, Reply, Trigger, done, failed};
-use lakeport_serve::key_of;
 use tokio::time::Instant;
 
 use self::announced::{Announced, BLOB_CREATED};
-use self::lines::{contiguous, event_run, one_line};
-use crate::delivery::{EventRun, Message, ObjectRef};
-use crate::intake::envelope as envelope_of;
+use self::lines::{contiguous, event_run};
+use crate::delivery::{Message, ObjectRef};
 use crate::invocations::Invocations;
 
 /// An invocation ends after this long, whatever it waits for: before the platform's own limit, five minutes where `host.json` says
@@ -86,7 +82,7 @@ impl Functions {
         let until = Instant::now() + LIMIT;
         match invocation {
             Invocation::Events(events) => self.events(function, &events, until).await,
-            Invocation::Timer(_) => self.invocations.run_due().await,
+            Invocation::Timer(_) => self.invocations.run_due(None).await,
             Invocation::Queue(queue) => self.messages(function, queue.messages, until).await,
             Invocation::Grid(events) => {
                 let messages = events.into_iter().map(|body| QueueMessage { body, id: None });
@@ -103,9 +99,9 @@ impl Functions {
         let source = source(&self.plan, function)?;
         let mut follows = None;
         for run in contiguous(&events.events) {
-            let delivery = EventRun { follows, ..event_run(run, source.mapping.envelope) };
+            let events_of_run = event_run(run, follows, source.mapping.envelope);
             follows = run.last().map(|event| event.sequence);
-            self.invocations.events(function, &events.partition, delivery, until).await?;
+            self.invocations.events(function, &events.partition, events_of_run, until).await?;
         }
         Ok(())
     }
@@ -118,7 +114,10 @@ impl Functions {
             }
             return Ok(());
         }
-        let messages = messages.into_iter().map(|message| as_message(source, message));
+        let messages = messages.into_iter().map(|QueueMessage { body, id }| {
+            let id = id.as_ref().map(|id| id.as_bytes());
+            Message::of_queue(source, id, &body)
+        });
         self.invocations.messages(function, messages.collect(), until).await.map(drop)
     }
 
@@ -139,21 +138,6 @@ impl Functions {
             }
         }
     }
-}
-
-/// A message of a queue: one record, known as its envelope says, else by what the queue calls it.
-fn as_message(source: &SourcePlan, QueueMessage { body, id }: QueueMessage) -> Message {
-    let lines = line(&body);
-    let key = key_of(&source.name, envelope_of(source.mapping.envelope), &lines);
-    let id = id.map(|id| MessageId::of(&[b"queue", source.name.as_bytes(), id.as_bytes()]));
-    Message { id: key.map(MessageId).or(id), lines }
-}
-
-/// A body as one line.
-fn line(body: &[u8]) -> Bytes {
-    let mut line = BytesMut::with_capacity(body.len());
-    one_line(body, &mut line);
-    line.freeze()
 }
 
 /// The source that takes what a function is given.
