@@ -1,0 +1,57 @@
+//! The time that an invocation has.
+
+use std::time::Duration;
+
+use lakeport::clock::Clock;
+use tokio::time::Instant;
+
+/// The longest time that is kept for the answer.
+const ANSWER: Duration = Duration::from_secs(1);
+/// The longest time that is kept for what a run has read to be committed.
+const COMMIT: Duration = Duration::from_secs(20);
+
+/// When an invocation has to end.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline {
+    begun: Instant,
+    time: Duration,
+}
+
+impl Deadline {
+    /// The platform ends the function at `end`, in milliseconds since 1970.
+    pub fn until(end: u64, clock: &dyn Clock) -> Deadline {
+        let now = u64::try_from(clock.now()).unwrap_or(0);
+        Deadline { begun: Instant::now(), time: Duration::from_micros(end.saturating_mul(1_000).saturating_sub(now)) }
+    }
+
+    /// When to answer: a tenth of the time before the end, at most a second.
+    pub fn answer(&self) -> Instant {
+        self.begun + self.time - ANSWER.min(self.time / 10)
+    }
+
+    /// When to take no more work: a quarter of the time before the end, at most 20 seconds.
+    pub fn commit(&self) -> Instant {
+        self.begun + self.time - COMMIT.min(self.time / 4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lakeport::clock::SystemClock;
+
+    use super::*;
+
+    #[test]
+    fn time_is_kept_for_the_answer_and_for_commits() {
+        let left = |seconds| {
+            let deadline = Deadline { begun: Instant::now(), time: Duration::from_secs(seconds) };
+            let end = deadline.begun + deadline.time;
+            (end - deadline.answer(), end - deadline.commit())
+        };
+        assert_eq!(left(2), (Duration::from_millis(200), Duration::from_millis(500)));
+        assert_eq!(left(900), (Duration::from_secs(1), Duration::from_secs(20)));
+        // One that is over at once.
+        let over = Deadline::until(0, &SystemClock);
+        assert!(over.answer() <= Instant::now() && over.commit() <= Instant::now());
+    }
+}
