@@ -60,7 +60,7 @@ fn varint(message: &mut &[u8]) -> Option<u64> {
 
 /// An aggregated record, for tests.
 #[cfg(test)]
-fn aggregated(records: &[&[u8]]) -> Vec<u8> {
+pub fn aggregated(records: &[&[u8]]) -> Vec<u8> {
     fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
         let mut field = vec![number << 3 | 2];
         let mut length = bytes.len();

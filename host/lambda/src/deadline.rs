@@ -10,6 +10,9 @@ const ANSWER: Duration = Duration::from_secs(1);
 /// The longest time that is kept for what a run has read to be committed.
 const COMMIT: Duration = Duration::from_secs(20);
 
+/// The longest time that an invocation may have, in milliseconds, with room to spare.
+const LONGEST: u64 = 24 * 3_600_000;
+
 /// When an invocation has to end.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
@@ -18,10 +21,11 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// The platform ends the function at `end`, in milliseconds since 1970.
+    /// The platform ends the function at `end`, in milliseconds since 1970. `cargo lambda` says how much time there is instead.
     pub fn until(end: u64, clock: &dyn Clock) -> Deadline {
-        let now = u64::try_from(clock.now()).unwrap_or(0);
-        Deadline { begun: Instant::now(), time: Duration::from_micros(end.saturating_mul(1_000).saturating_sub(now)) }
+        let now = u64::try_from(clock.now() / 1_000).unwrap_or(0);
+        let time = if end < LONGEST { end } else { end.saturating_sub(now) };
+        Deadline { begun: Instant::now(), time: Duration::from_millis(time.min(LONGEST)) }
     }
 
     /// When to answer: a tenth of the time before the end, at most a second.
@@ -50,8 +54,16 @@ mod tests {
         };
         assert_eq!(left(2), (Duration::from_millis(200), Duration::from_millis(500)));
         assert_eq!(left(900), (Duration::from_secs(1), Duration::from_secs(20)));
+        let until = |end: u64| Deadline::until(end, &SystemClock);
         // One that is over at once.
-        let over = Deadline::until(0, &SystemClock);
+        let over = until(1_700_000_000_000);
         assert!(over.answer() <= Instant::now() && over.commit() <= Instant::now());
+        // Ten minutes, as `cargo lambda` says it; and a clock that is far off.
+        assert_eq!(
+            (until(600_000).time, until(u64::MAX).time),
+            (Duration::from_secs(600), Duration::from_secs(86_400))
+        );
+        let now = SystemClock.now() as u64 / 1_000;
+        assert!((55..=60).contains(&until(now + 60_000).time.as_secs()));
     }
 }

@@ -127,6 +127,27 @@ mod tests {
     }
 
     #[test]
+    fn records_that_came_as_one_have_its_number() {
+        let records = [
+            record("s", "9", &aggregate::aggregated(&[b"{\"a\":1}", b"{\"b\":2}"])),
+            record("s", "10", b"{}"),
+            // Not a whole one: it is one record, which will be refused.
+            record("s", "11", &aggregate::aggregated(&[b"{}"])[..20]),
+        ];
+        let events = Batch::all(&records).unwrap()[0].events().unwrap();
+        assert!(events.lines.starts_with(b"{\"a\":1}\n{\"b\":2}\n{}\n\xf3\x89\x9a\xc2"));
+        let Numbers::Ascending { stream, numbers } = events.numbers else { panic!("{:?}", events.numbers) };
+        let numbers: Vec<_> = numbers.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            (&*stream, numbers),
+            (
+                "arn:aws:kinesis:us-east-2:123456789012:stream/telemetry",
+                ["9", "9", "10", "11"].map(str::to_owned).to_vec()
+            )
+        );
+    }
+
+    #[test]
     fn what_cannot_be_placed_is_refused() {
         let error = |records: &[Record]| Batch::all(records).unwrap()[0].events().unwrap_err().to_string();
         let backwards = error(&[record("s", "10", b"{}"), record("s", "9", b"{}")]);
