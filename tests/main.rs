@@ -30,6 +30,7 @@ mod moved_files;
 mod operations;
 mod outages;
 mod owners;
+mod period;
 mod plugin_sandbox;
 mod postgres;
 mod properties;

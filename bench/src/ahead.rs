@@ -25,6 +25,7 @@ pub fn export(configuration: &Path, seconds: i64) -> lakeport::Result<Vec<Export
             follow: false,
             full: Vec::new(),
             again: Vec::new(),
+            period: None,
             replay: None,
             when_owned: WhenOwned::default(),
             trust_clock: false,

@@ -41,6 +41,7 @@ pub fn export(configuration: &Path) -> lakeport::Result<ExportReport> {
                 follow: false,
                 full: Vec::new(),
                 again: Vec::new(),
+                period: None,
                 replay: None,
                 when_owned: WhenOwned::default(),
                 trust_clock: false,

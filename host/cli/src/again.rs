@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::ask;
 use lakeport::error::{Error, Result};
 use lakeport::lake::Lake;
+use lakeport::layout::Period;
 use lakeport::plan::ExportPlan;
 use lakeport::session::Before;
 use lakeport::telemetry::human::{bytes, count, printable};
@@ -12,14 +13,19 @@ use lakeport::telemetry::human::{bytes, count, printable};
 /// The most names in a message.
 const MOST_NAMES: usize = 5;
 
-/// Shows what beginning `export` anew replaces and asks whether to; `yes` is the answer where nothing is lost by it.
+/// Shows what beginning `export` anew replaces, or exporting one period of it again, and asks whether to; `yes` is the answer where
+/// nothing is lost by it.
 ///
 /// # Errors
-/// Of kind `Lake`. Of kind `Config`, where the user declines, or there is no terminal to ask.
-pub async fn confirm(export: &ExportPlan, yes: bool) -> Result<()> {
+/// Of kind `Lake`. Of kind `Config`, where the user declines, or there is no terminal to ask. Where a period cannot be exported
+/// again, the reason.
+pub async fn confirm(export: &ExportPlan, period: Option<Period>, yes: bool) -> Result<()> {
     let lake = Lake::open_read_only(&export.lake).await?;
-    let before = Before::look_up(&lake, export).await?;
-    let question = question(&export.name, &lake.url(""), &before);
+    let before = match period {
+        None => Before::look_up(&lake, export).await?,
+        Some(period) => Before::look_up_period(&lake, export, period).await?,
+    };
+    let question = question(&export.name, period, &lake.url(""), &before);
     if yes && before.gone.is_empty() {
         return Ok(());
     }
@@ -36,11 +42,15 @@ pub async fn confirm(export: &ExportPlan, yes: bool) -> Result<()> {
     }
 }
 
-fn question(export: &str, lake: &str, before: &Before) -> String {
+fn question(export: &str, period: Option<Period>, lake: &str, before: &Before) -> String {
     let size = bytes(before.files.values().sum());
     let files = count(before.files.len() as u64);
+    let (option, what) = match period {
+        None => (String::new(), "everything is"),
+        Some(period) => (format!(" --period {period}"), "its records are"),
+    };
     let mut text =
-        format!("`--again {export}` replaces {files} files ({size}) in `{lake}`, once everything is exported again");
+        format!("`--again {export}{option}` replaces {files} files ({size}) in `{lake}`, once {what} exported again");
     let mut list = |what: &str, names: &[String]| {
         if !names.is_empty() {
             let shown: Vec<_> = names.iter().take(MOST_NAMES).map(|name| format!("`{}`", printable(name))).collect();
@@ -64,12 +74,16 @@ mod tests {
         let mut before = Before::default();
         before.files.insert("e/00.ndjson".to_owned(), 2_000);
         assert_eq!(
-            question("e", "/lake/", &before),
+            question("e", None, "/lake/", &before),
             "`--again e` replaces 1 files (2.0 kB) in `/lake/`, once everything is exported again"
+        );
+        assert_eq!(
+            question("e", Some("2026-11-30T14".parse().unwrap()), "/lake/", &before),
+            "`--again e --period 2026-11-30T14` replaces 1 files (2.0 kB) in `/lake/`, once its records are exported again"
         );
         before.gone = (0..9).map(|n| format!("/in/{n}")).collect();
         before.edited = vec!["e/01.ndjson".into()];
-        let text = question("e", "/lake/", &before);
+        let text = question("e", None, "/lake/", &before);
         assert!(text.contains("; 9 files that it has read are gone") && text.contains("`/in/4`, …; "), "{text}");
         assert!(text.ends_with("; files that others have edited stay: `e/01.ndjson`"), "{text}");
     }

@@ -171,6 +171,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
             follow: false,
             full: Vec::new(),
             again: Vec::new(),
+            period: None,
             replay: None,
             when_owned: WhenOwned::Refuse,
             trust_clock: false,

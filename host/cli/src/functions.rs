@@ -67,6 +67,7 @@ async fn serve(plan: Arc<Plan>, functions: bindings::Bindings, port: u16) -> Res
             follow: false,
             full: Vec::new(),
             again: Vec::new(),
+            period: None,
             replay: None,
             // The platform gives a partition to one instance at a time: who is asked has it.
             when_owned: WhenOwned::TakeOver,

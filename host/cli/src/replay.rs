@@ -98,6 +98,7 @@ impl Args {
                 follow: false,
                 full: Vec::new(),
                 again: Vec::new(),
+                period: None,
                 replay: None,
                 when_owned: self.owned.when_owned(),
                 trust_clock: self.owned.trust_clock,

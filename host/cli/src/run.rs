@@ -12,10 +12,11 @@ use super::{Config, again, errors, written};
 use lakeport::clock::Surroundings;
 use lakeport::config::suggest;
 use lakeport::error::{Error, Kind, Result};
+use lakeport::layout::Period;
 use lakeport::pipeline::{Options, WhenOwned};
 use lakeport::plan::{ExportPlan, Exports, Input, Plan, SourcePlan};
 use lakeport::plugin::{Compiler, Sandbox};
-use lakeport::session::{Lakes, Session};
+use lakeport::session::{Lakes, Session, path_of_period};
 use lakeport::telemetry::{ExportReport, Live, LogFormat, Progress, init_logging, summary, summary_json};
 use lakeport_engine::Logs;
 
@@ -44,6 +45,9 @@ pub struct Args {
     /// Begin this export of events anew: export everything again, then replace what it wrote before; may be given several times
     #[arg(long, value_name = "EXPORT")]
     pub again: Vec<String>,
+    /// Of the exports that `--again` names, export this day, hour or minute only, in UTC: `2026-11-30`, `2026-11-30T14`
+    #[arg(long, value_name = "PERIOD", requires = "again")]
+    pub period: Option<Period>,
     /// Answer yes to what `--again` asks
     #[arg(long, requires = "again")]
     pub yes: bool,
@@ -98,7 +102,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let logs = Logs::open(&whole, &plan.exports, &surroundings)?;
     let runtime = super::runtime()?;
     for export in plan.exports.iter().filter(|export| args.again.contains(&export.name)) {
-        runtime.block_on(again::confirm(export, args.yes))?;
+        runtime.block_on(again::confirm(export, args.period, args.yes))?;
     }
     let live: Vec<_> = plan.exports.iter().map(|_| Arc::new(Live::default())).collect();
     let named = plan.exports.iter().map(|export| export.name.clone()).zip(live.iter().cloned());
@@ -113,6 +117,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
             follow: args.follow,
             full: args.full.clone(),
             again: args.again.clone(),
+            period: args.period,
             replay: None,
             when_owned: args.owned.when_owned(),
             trust_clock: args.owned.trust_clock,
@@ -196,6 +201,11 @@ impl Args {
                 let known = plan.exports.iter().filter(can_begin).map(|export| export.name.as_str());
                 let message = format!("`--again {name}`: no export of events from files that runs has this name");
                 return Err(Error::config(message).with_help(suggest(name, known)));
+            }
+        }
+        if let Some(period) = self.period {
+            for export in plan.exports.iter().filter(|export| self.again.contains(&export.name)) {
+                path_of_period(export, period)?;
             }
         }
         if let Some(most) = self.max_dead_letters {
@@ -291,6 +301,24 @@ mod tests {
         assert_eq!(error.to_string(), "there is no export `bb`\nhelp: did you mean `b`? known: `a`, `b`");
         let error = args("--export a --spool x").apply(parse(TWO).unwrap()).unwrap_err();
         assert!(error.message.contains("no export reads it"), "{error}");
+    }
+
+    #[test]
+    fn a_period_that_the_files_do_not_tell_apart_is_refused() {
+        const DAILY: &str = "[sources.s]\nfiles = \"x\"\n[exports.a]\nsource = \"s\"\ngranularity = \"day\"\n";
+        let by_write = DAILY.to_owned() + "timestamp = \"write\"\n";
+        let one_folder = "[sources.s]\nfiles = \"x\"\n[exports.a]\nsource = \"s\"\nfiles = \"rolling\"\npath = \"a/{YYYY}/{part}.{ext}\"\n";
+        let refused = |configuration: &str, period: &str| {
+            let line = format!("--again a --period {period}");
+            args(&line).apply(parse(configuration).unwrap()).unwrap_err().to_string()
+        };
+        let text = refused(DAILY, "2026-11-30T14");
+        assert!(text.contains("covers a whole day") && text.ends_with("help: `--period 2026-11-30`"), "{text}");
+        let text = refused(&by_write, "2026-11-30");
+        assert!(text.contains("`timestamp = \"write\"`") && text.contains("`lakeport run --again a`"), "{text}");
+        let text = refused(one_folder, "2026-11-30T14");
+        assert!(text.contains("has no `{MM}`"), "{text}");
+        assert!(args("--again a --period 2026-11-30").apply(parse(DAILY).unwrap()).is_ok());
     }
 
     #[test]

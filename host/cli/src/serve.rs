@@ -100,6 +100,7 @@ async fn serve(args: &Args, configured: Arc<Plan>, plan: Arc<Plan>, traces: Opti
         follow: true,
         full: Vec::new(),
         again: Vec::new(),
+        period: None,
         replay: None,
         when_owned: args.owned.when_owned(),
         trust_clock: args.owned.trust_clock,

@@ -53,6 +53,7 @@ async fn serve(plan: Arc<Plan>) -> Result<()> {
             follow: false,
             full: Vec::new(),
             again: Vec::new(),
+            period: None,
             replay: None,
             // Who is asked has it: the platform gives a shard to one instance at a time.
             when_owned: WhenOwned::TakeOver,

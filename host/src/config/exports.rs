@@ -119,6 +119,7 @@ pub fn resolve(name: &str, section: &Section<'_>, known: &Known) -> Result<Expor
         on_error,
         max_record_size: section.size_up_to("max-record-size", LARGEST_RECORD, "1GiB")?,
         max_dead_letters: section.count("max-dead-letters")?,
+        excerpt: None,
         settings: Value::Null,
     };
     plan.settings = settings(&plan, section, &defaults)?;

@@ -8,17 +8,6 @@ use crate::error::Result;
 use crate::layout::{Template, Token};
 use crate::plan::{Files, Granularity};
 
-/// The tokens of time, coarse to fine, with how many of them each granularity shows.
-const TIME_TOKENS: [Token; 5] = [Token::Year, Token::Month, Token::Day, Token::Hour, Token::Minute];
-
-const fn shown_by(granularity: Granularity) -> usize {
-    match granularity {
-        Granularity::Day => 3,
-        Granularity::Hour => 4,
-        Granularity::Minute => 5,
-    }
-}
-
 /// The path of an export's files, and where the file says it.
 pub fn path(
     section: &Section<'_>,
@@ -26,8 +15,7 @@ pub fn path(
     granularity: Granularity,
     (files, keeps_table): (Files, bool),
 ) -> Result<(Template, Range<usize>)> {
-    let folders: String =
-        TIME_TOKENS[..shown_by(granularity)].iter().map(|token| format!("{{{}}}/", name_of(*token))).collect();
+    let folders: String = granularity.tokens().iter().map(|token| format!("{{{}}}/", token.name())).collect();
     let default = format!("{}/{folders}{{part}}.{{ext}}", defaults.folder);
     let Some(At { value, span }) = section.text("path")? else {
         let template = Template::parse(&default).expect("the default path is a template");
@@ -45,8 +33,8 @@ pub fn path(
         section.cx.doc.fail(inside(error.span), error.message).with_help(help)
     })?;
     let written = section.choice_or("granularity", defaults.granularity)?;
-    if let Some(fine) = TIME_TOKENS[shown_by(granularity)..].iter().find(|token| template.has(**token)) {
-        let name = format!("{{{}}}", name_of(*fine));
+    if let Some(fine) = Token::TIME[granularity.tokens().len()..].iter().find(|token| template.has(**token)) {
+        let name = format!("{{{}}}", fine.name());
         // A token has a second spelling; then all of the path is meant.
         let at = value.find(&name).map_or(0..value.len(), |at| at..at + name.len());
         let error = section.cx.doc.fail(inside(at), format!("`{name}` is finer than `granularity = \"{written}\"`"));
@@ -55,20 +43,14 @@ pub fn path(
             if *fine == Token::Minute { "minute" } else { "hour" }
         )));
     }
-    let missing = TIME_TOKENS[..shown_by(granularity)].iter().find(|token| !template.has(**token));
+    let missing = granularity.tokens().iter().find(|token| !template.has(**token));
     if let Some(missing) = missing
         && (files != Files::Rolling || keeps_table)
     {
-        let message =
-            format!("the path does not tell one {written} from another: it has no `{{{}}}`", name_of(*missing));
+        let message = format!("the path does not tell one {written} from another: it has no `{{{}}}`", missing.name());
         let or = if keeps_table { "" } else { "; or set `files = \"rolling\"`" };
         let help = format!("for example `{default}`{or}");
         return Err(section.cx.doc.fail(span, message).with_help(help));
     }
     Ok((template, span))
-}
-
-fn name_of(token: Token) -> &'static str {
-    let (_, names) = Token::ALL.iter().find(|(known, _)| *known == token).expect("`ALL` has every token");
-    names[0]
 }

@@ -1,7 +1,11 @@
 //! Periods: the minute, hour or day, in UTC, that a file covers.
 
-use chrono::{DateTime, Datelike, Timelike, Utc};
+use std::fmt;
+use std::str::FromStr;
 
+use chrono::{DateTime, Datelike, NaiveDateTime, Timelike, Utc};
+
+use super::template::Token;
 use crate::plan::Granularity;
 
 const SECOND: i64 = 1_000_000;
@@ -13,6 +17,24 @@ impl Granularity {
             Granularity::Minute => 60 * SECOND,
             Granularity::Hour => 3_600 * SECOND,
             Granularity::Day => 86_400 * SECOND,
+        }
+    }
+
+    /// The tokens of a path that tell one such period from another, coarse to fine.
+    pub fn tokens(self) -> &'static [Token] {
+        &Token::TIME[..match self {
+            Granularity::Day => 3,
+            Granularity::Hour => 4,
+            Granularity::Minute => 5,
+        }]
+    }
+
+    /// Its name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Granularity::Minute => "minute",
+            Granularity::Hour => "hour",
+            Granularity::Day => "day",
         }
     }
 }
@@ -63,6 +85,16 @@ impl Period {
         self.start.saturating_add(self.granularity.micros())
     }
 
+    /// How long it is.
+    pub const fn granularity(self) -> Granularity {
+        self.granularity
+    }
+
+    /// Whether `time` (microseconds since 1970-01-01T00:00:00Z) is in it.
+    pub const fn holds(self, time: i64) -> bool {
+        self.start <= time && time < self.end()
+    }
+
     /// The calendar fields of its start; `None` where the year does not have four digits.
     pub fn fields(self) -> Option<Fields> {
         let start: DateTime<Utc> = DateTime::from_timestamp_micros(self.start)?;
@@ -73,6 +105,39 @@ impl Period {
             hour: start.hour(),
             minute: start.minute(),
         })
+    }
+}
+
+impl FromStr for Period {
+    type Err = String;
+
+    /// Reads a day, hour or minute in UTC: `2026-11-30`, `2026-11-30T14`, `2026-11-30T14:05`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (granularity, rest) = match text.len() {
+            10 => (Granularity::Day, "T00:00"),
+            13 => (Granularity::Hour, ":00"),
+            _ => (Granularity::Minute, ""),
+        };
+        NaiveDateTime::parse_from_str(&format!("{text}{rest}"), "%Y-%m-%dT%H:%M")
+            .ok()
+            .map(|start| Period::of(start.and_utc().timestamp_micros(), granularity))
+            // Each period has one text.
+            .filter(|period| period.to_string() == text)
+            .ok_or_else(|| {
+                "expected a day, an hour or a minute in UTC: `2026-11-30`, `2026-11-30T14`, `2026-11-30T14:05`".into()
+            })
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let start: DateTime<Utc> = DateTime::from_timestamp_micros(self.start).unwrap_or_default();
+        let form = match self.granularity {
+            Granularity::Day => "%Y-%m-%d",
+            Granularity::Hour => "%Y-%m-%dT%H",
+            Granularity::Minute => "%Y-%m-%dT%H:%M",
+        };
+        write!(f, "{}", start.format(form))
     }
 }
 
@@ -95,5 +160,30 @@ mod tests {
         let period = Period::of(-1, Granularity::Day);
         let fields = period.fields().unwrap();
         assert_eq!((fields.year, fields.month, fields.day, fields.hour), (1969, 12, 31, 0));
+    }
+
+    #[test]
+    fn a_period_is_written_and_read_as_one_text() {
+        for (text, granularity) in [
+            ("2026-11-30", Granularity::Day),
+            ("2026-11-30T14", Granularity::Hour),
+            ("2026-11-30T14:05", Granularity::Minute),
+        ] {
+            let period: Period = text.parse().unwrap();
+            assert_eq!((period.to_string().as_str(), period.granularity()), (text, granularity));
+            assert!(period.holds(period.start()) && !period.holds(period.end()) && !period.holds(period.start() - 1));
+        }
+        for text in [
+            "",
+            "2026-11",
+            "2026-11-31",
+            "2026-1-30",
+            "2026-11-30T24",
+            "2026-11-30T14Z",
+            "2026-11-30T14:5",
+            "2026-11-30 14:05",
+        ] {
+            assert!(text.parse::<Period>().unwrap_err().contains("`2026-11-30T14`"), "{text}");
+        }
     }
 }

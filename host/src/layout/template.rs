@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::ops::Range;
 
 use super::key::encode_segment;
-use super::period::Fields;
+use super::period::{Fields, Period};
 
 /// What a template's braces may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,8 +50,37 @@ impl Token {
         (Token::Extension, &["ext"]),
     ];
 
+    /// The tokens of time, coarse to fine.
+    pub const TIME: [Token; 5] = [Token::Year, Token::Month, Token::Day, Token::Hour, Token::Minute];
+
+    /// The name that documentation uses.
+    pub fn name(self) -> &'static str {
+        let (_, names) = Self::ALL.iter().find(|(known, _)| *known == self).expect("`ALL` has every token");
+        names[0]
+    }
+
     fn parse(name: &str) -> Option<Token> {
         Self::ALL.iter().find(|(_, names)| names.contains(&name)).map(|(token, _)| *token)
+    }
+}
+
+impl Token {
+    /// Writes what a token of time stands for in a period that begins so.
+    fn write_time(self, start: Fields, out: &mut String) {
+        match self {
+            Token::Year => number(out, start.year.unsigned_abs(), 4),
+            Token::Month => number(out, start.month, 2),
+            Token::Day => number(out, start.day, 2),
+            Token::Hour => number(out, start.hour, 2),
+            Token::Minute => number(out, start.minute, 2),
+            _ => {}
+        }
+    }
+
+    fn of_time(self, start: Fields) -> String {
+        let mut text = String::new();
+        self.write_time(start, &mut text);
+        text
     }
 }
 
@@ -163,11 +192,39 @@ impl Template {
         &self.pieces
     }
 
+    /// The template of the files of `period` alone: its tokens of time have become text.
+    ///
+    /// # Errors
+    /// A token that the template lacks and that would tell the period from others.
+    pub fn of_period(&self, period: Period) -> Result<Template, Token> {
+        let shown = period.granularity().tokens();
+        if let Some(missing) = shown.iter().find(|token| !self.has(**token)) {
+            return Err(*missing);
+        }
+        let start = period.fields().ok_or(Token::Year)?;
+        let fixed = |piece: &Piece| match piece {
+            Piece::Token(token) if shown.contains(token) => Piece::Text(token.of_time(start)),
+            other => other.clone(),
+        };
+        // Texts that are neighbours become one, so that a folder is found in it.
+        let mut pieces: Vec<Piece> = Vec::new();
+        for piece in self.pieces.iter().map(fixed) {
+            match (pieces.last_mut(), piece) {
+                (Some(Piece::Text(before)), Piece::Text(text)) => before.push_str(&text),
+                (_, piece) => pieces.push(piece),
+            }
+        }
+        let text = pieces.iter().map(|piece| match piece {
+            Piece::Text(text) => text.clone(),
+            Piece::Token(token) => format!("{{{}}}", token.name()),
+        });
+        Ok(Template { text: text.collect(), pieces })
+    }
+
     /// The key of one period's files, with `{part}` left in its place: what the commit log counts parts by.
     pub fn series(&self, values: &Values<'_>) -> String {
         let mut key = String::with_capacity(self.text.len() + 32);
         for piece in &self.pieces {
-            let fields = values.period;
             // Each data-made value is one encoded segment and cannot contain `/`, `{` or `}`.
             match piece {
                 Piece::Text(text) => key.push_str(text),
@@ -175,11 +232,9 @@ impl Template {
                 Piece::Token(Token::Kind) => key.push_str(&encode_segment(values.kind)),
                 Piece::Token(Token::Source) => key.push_str(&encode_segment(values.source)),
                 Piece::Token(Token::Partition) => key.push_str(&encode_segment(values.partition)),
-                Piece::Token(Token::Year) => number(&mut key, fields.year.unsigned_abs(), 4),
-                Piece::Token(Token::Month) => number(&mut key, fields.month, 2),
-                Piece::Token(Token::Day) => number(&mut key, fields.day, 2),
-                Piece::Token(Token::Hour) => number(&mut key, fields.hour, 2),
-                Piece::Token(Token::Minute) => number(&mut key, fields.minute, 2),
+                Piece::Token(token @ (Token::Year | Token::Month | Token::Day | Token::Hour | Token::Minute)) => {
+                    token.write_time(values.period, &mut key);
+                }
                 Piece::Token(Token::Part) => key.push_str(PART),
                 Piece::Token(Token::Extension) => key.push_str(values.extension),
             }
@@ -277,5 +332,22 @@ mod tests {
             let error = Template::parse(text).unwrap_err();
             assert_eq!((error.span, error.message.as_str()), (span, message), "{text}");
         }
+    }
+
+    #[test]
+    fn a_template_of_one_period_makes_its_keys_and_no_others() {
+        let template = Template::parse("signals/{kind}/{YYYY}/{MM}/{dd}T{HH}/{part}.{ext}").unwrap();
+        let key = part_key(&template.series(&values()), 3);
+        for (period, holds) in
+            [("2019-09-10", true), ("2019-09-10T11", true), ("2019-09-10T12", false), ("2019-09-11", false)]
+        {
+            let of_period = template.of_period(period.parse().unwrap()).unwrap();
+            assert_eq!(of_period.parts_of("e", &key), holds.then(|| (template.series(&values()), 3)), "{period}");
+        }
+        let of_day = Template::parse("signals/{YYYY}/{MM}/{dd}/{kind}/{part}.{ext}").unwrap();
+        let period = "2019-09-10".parse().unwrap();
+        assert_eq!(of_day.of_period(period).unwrap().folder(), "signals/2019/09/10");
+        assert_eq!(of_day.of_period(period).unwrap().to_string(), "signals/2019/09/10/{kind}/{part}.{ext}");
+        assert_eq!(of_day.of_period("2019-09-10T11".parse().unwrap()), Err(Token::Hour));
     }
 }

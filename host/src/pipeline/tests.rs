@@ -185,6 +185,7 @@ impl Fixture {
                 follow: false,
                 full: Vec::new(),
                 again: Vec::new(),
+                period: None,
                 replay: None,
                 when_owned: WhenOwned::Refuse,
                 trust_clock: false,
@@ -243,6 +244,7 @@ fn plan(files: Files, input: &Path) -> ExportPlan {
         max_record_size: 1 << 20,
         max_ahead: None,
         max_dead_letters: None,
+        excerpt: None,
         settings: serde_json::json!({}),
     }
 }

@@ -129,7 +129,11 @@ impl Writer {
         let granularity = self.plan.granularity;
         let mut groups: BTreeMap<FileId, (Arc<File>, Vec<u32>)> = BTreeMap::new();
         let mut last: Option<(Route, FileId)> = None;
+        let excerpt = self.plan.excerpt.clone();
         for row in 0..batch.rows() {
+            if excerpt.as_ref().is_some_and(|excerpt| excerpt.has_refused(batch, row)) {
+                continue;
+            }
             let time = match self.plan.timestamp {
                 Timestamp::Write => span.moment.write_time,
                 Timestamp::Event { or_enqueued } => match columns.time(row, or_enqueued) {
@@ -140,6 +144,9 @@ impl Writer {
                     }
                 },
             };
+            if excerpt.as_ref().is_some_and(|excerpt| !excerpt.period.holds(time)) {
+                continue;
+            }
             if let Some(reason) = self.too_far_ahead(time, span.moment.write_time) {
                 out.dead.push(letter(batch, row, reason));
                 continue;

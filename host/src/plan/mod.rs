@@ -3,6 +3,7 @@
 //! Parse → resolve → run. [`crate::config`] is the only place that makes a [`Plan`], nothing later reads configuration, and
 //! whatever can be found wrong without touching a lake or a record was found before a `Plan` exists.
 
+mod excerpt;
 mod secret;
 mod server;
 mod tables;
@@ -16,6 +17,7 @@ use crate::layout::Template;
 use crate::record::Attribute;
 use crate::table::Shape;
 
+pub use excerpt::{Excerpt, RecordKey};
 pub use secret::Secret;
 pub use server::{Proof, ServerKey, ServerPlan, TlsPlan};
 pub use tables::{Columns, Partition, TablePlan, TablesPlan, Write};
@@ -60,6 +62,8 @@ pub struct ExportPlan {
     pub max_record_size: u64,
     /// More dead letters than this in one run stop the export; `None` is no limit.
     pub max_dead_letters: Option<u64>,
+    /// The records that are written; `None` is all.
+    pub excerpt: Option<Arc<Excerpt>>,
     /// What the digest in every commit is made from: the export's settings, resolved, as canonical JSON without secrets.
     pub settings: serde_json::Value,
 }

@@ -14,6 +14,10 @@
 //! 3. What is left of the folder is removed. A process that dies before that leaves a folder whose files are fewer than its log
 //!    says, which the next run removes.
 
+mod period;
+mod period_files;
+mod refused;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 use std::sync::Arc;
@@ -36,6 +40,7 @@ use crate::layout::{encode_segment, part_key};
 use crate::pipeline::{self, HoldSender, HoldState, Tables};
 use crate::plan::{ExportPlan, Files, LakePlan, Location};
 use crate::telemetry::{ExportReport, Live, human, is_mostly_refused};
+pub use period::path_of_period;
 
 /// Requests on their way at once.
 const AT_ONCE: usize = 8;
@@ -171,7 +176,8 @@ impl Session {
         hold: &HoldSender,
     ) -> Result<(String, Arc<ExportPlan>, Commit)> {
         let own = self.open_lake(&export.lake, iter::empty(), &live, &stop).await?;
-        self.take_over(&own, export, (hold, stop.clone())).await?;
+        let partition = self.take_over(&own, export, (hold, stop.clone())).await?;
+        period::remove_left(&own, export, partition.epoch()).await?;
         let mut session = self.clone();
         session.options.follow = false;
         for attempt in 0..2 {
@@ -186,17 +192,9 @@ impl Session {
                 remove(&lake).await?;
                 self.lakes.forget(&beside.lake).await;
             }
-            // Sealed files are put together at the end, whether or not their time is over.
-            let all = Arc::new(ExportPlan { files: Files::Rolling, ..ExportPlan::clone(beside) });
-            for plan in [beside, &all] {
-                if Arc::ptr_eq(plan, &all) && !last(&lake, beside).await?.is_some_and(|last| has_pending(&last)) {
-                    continue;
-                }
-                let (session, live, stop) = (session.clone(), live.clone(), stop.clone());
-                whole.absorb(session.run_one(plan.clone(), None, tables.clone(), live, stop, notes.clone()).await);
-                if let Some(error) = whole.error.take() {
-                    return Err(error);
-                }
+            session.run_into(beside, whole, (tables.clone(), live.clone(), stop.clone()), &notes).await?;
+            if last(&lake, beside).await?.is_some_and(|last| has_pending(&last)) {
+                session.run_into(&all(beside), whole, (tables.clone(), live.clone(), stop.clone()), &notes).await?;
             }
             let Some(last) = last(&lake, beside).await? else {
                 return Err(Error::source("the source has no records").with_help("look at the source, then run again"));
@@ -219,6 +217,18 @@ impl Session {
             }
         }
         Err(incomplete(&own))
+    }
+
+    /// Runs an export once, into the lake that it names.
+    async fn run_into(
+        &self,
+        export: &Arc<ExportPlan>,
+        whole: &mut ExportReport,
+        (tables, live, stop): (Tables, Arc<Live>, watch::Receiver<bool>),
+        notes: &Arc<Notes>,
+    ) -> Result<()> {
+        whole.absorb(self.clone().run_one(export.clone(), None, tables, live, stop, notes.clone()).await);
+        whole.error.take().map_or(Ok(()), Err)
     }
 
     /// SHA-256 of the export's plugins, by name.
@@ -310,6 +320,11 @@ impl Session {
 fn beside(export: &ExportPlan, folder: &str) -> ExportPlan {
     let lake = LakePlan { location: export.lake.location.below(folder), ..LakePlan::clone(&export.lake) };
     ExportPlan { lake: Arc::new(lake), ..export.clone() }
+}
+
+/// The export with files that are put together, whether or not their time is over.
+fn all(export: &ExportPlan) -> Arc<ExportPlan> {
+    Arc::new(ExportPlan { files: Files::Rolling, ..export.clone() })
 }
 
 /// The folder of the attempt that was begun last and not completed, or of a new one.

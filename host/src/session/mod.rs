@@ -22,7 +22,7 @@ use crate::plugin::{Loaded, PluginKind, Sandbox};
 use crate::source::Source;
 use crate::telemetry::{ExportReport, Live};
 use crate::wait::until;
-pub use again::Before;
+pub use again::{Before, path_of_period};
 pub use lakes::Lakes;
 use notes::Notes;
 

@@ -47,9 +47,15 @@ impl Session {
             let (tables, counts, stopped, noted) = (tables.clone(), live.clone(), stop.clone(), notes.clone());
             let mut watched = Watched::new(&session, &export, (notes.clone(), live.clone()), begins_again, failures);
             // A task of its own: an export that dies takes no other with it.
-            let attempt = match begins_again {
-                true => tokio::spawn(attempt.begin_again(export.clone(), tables, counts, stopped, noted)),
-                false => tokio::spawn(attempt.run_one(export.clone(), settle.clone(), tables, counts, stopped, noted)),
+            let attempt = match (begins_again, self.options.period) {
+                (true, Some(period)) => {
+                    let of = (export.clone(), period);
+                    tokio::spawn(attempt.export_period_again(of, tables, counts, stopped, noted))
+                }
+                (true, None) => tokio::spawn(attempt.begin_again(export.clone(), tables, counts, stopped, noted)),
+                (false, _) => {
+                    tokio::spawn(attempt.run_one(export.clone(), settle.clone(), tables, counts, stopped, noted))
+                }
             };
             whole.absorb(watched.until_it_ends(attempt).await);
             whole.seconds = started.elapsed().as_secs_f64();

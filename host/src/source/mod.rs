@@ -4,6 +4,7 @@
 //! holds. Files, folders and globs are one partition, whose position is a cursor per file.
 
 pub mod avro;
+mod bounded;
 pub mod content;
 mod cutter;
 mod files;
@@ -26,6 +27,7 @@ use crate::plan::{Envelope, ExportPlan, Input};
 use crate::telemetry::Live;
 
 use self::avro::Header;
+pub use self::bounded::Bounded;
 pub(crate) use self::cutter::Fault;
 pub use self::ids::{MessageId, RecentIds};
 use self::lines::LONGEST_LINE;

@@ -123,6 +123,7 @@ fn look(configuration: &Path, offline: bool, moved: &Moved<'_>) -> Result<String
         follow: false,
         full: Vec::new(),
         again: Vec::new(),
+        period: None,
         replay: None,
         when_owned: WhenOwned::Refuse,
         trust_clock: false,

@@ -43,6 +43,7 @@ use crate::commit::{Author, Commit, Identity, Outcome, Partition, Published, new
 use crate::dataset::PassedOver;
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
+use crate::layout::Period;
 use crate::plan::{ExportPlan, Exports, Files, Input, PluginUse};
 use crate::plugin::{Moment, Toolbox};
 use crate::source::{self, Position, ReadOptions, Reader, Source};
@@ -85,6 +86,8 @@ pub struct Options {
     pub full: Vec<String>,
     /// Exports of events that are begun anew.
     pub again: Vec<String>,
+    /// Of those, only this period is exported again.
+    pub period: Option<Period>,
     /// The run is a replay of the exports' dead letters.
     pub replay: Option<Replay>,
     /// The answer to another process that is at work on an export.

@@ -1,0 +1,270 @@
+//! A source that is read as far as an export has read it, and no further.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::files::hash;
+use super::{Chunk, Cursor, Origin, Position, Read, ReadOptions, Reader, Source, Tail, is_gone};
+use crate::error::{Error, Result};
+use crate::plan::ExportPlan;
+
+/// The most names in a message.
+const MOST_NAMES: usize = 5;
+
+/// Reads files from their beginnings up to the cursors of a position. Its readers fail at the end where a file does not hold any more what came before
+/// its cursor.
+pub struct Bounded {
+    source: Arc<dyn Source>,
+    until: Position,
+}
+
+impl Bounded {
+    /// Reads `source` up to `until`.
+    pub fn new(source: Arc<dyn Source>, until: Position) -> Self {
+        Bounded { source, until }
+    }
+}
+
+impl Source for Bounded {
+    fn open(&self, export: &ExportPlan, from: &Position, options: ReadOptions) -> Result<Box<dyn Reader>> {
+        let reader = self.source.open(export, from, options)?;
+        Ok(Box::new(BoundedReader { reader, bounds: Bound::all(&self.until) }))
+    }
+}
+
+struct BoundedReader {
+    reader: Box<dyn Reader>,
+    bounds: Vec<Bound>,
+}
+
+/// How far one file is read.
+struct Bound {
+    cursor: Cursor,
+    /// The name of the file that it is for, once that was met.
+    name: Option<Arc<str>>,
+    /// Where reading is.
+    at: u64,
+    /// The first bytes, as far as the cursor tells what they were.
+    head: Vec<u8>,
+    /// The last bytes before that.
+    last: VecDeque<u8>,
+}
+
+impl Bound {
+    fn all(until: &Position) -> Vec<Bound> {
+        let bound = |cursor: &Cursor| Bound {
+            cursor: cursor.clone(),
+            name: None,
+            at: 0,
+            head: Vec::new(),
+            last: VecDeque::new(),
+        };
+        until.cursors.iter().map(bound).collect()
+    }
+
+    /// Whether everything before the cursor was read. What was copied is read from its copy.
+    fn is_reached(&self) -> bool {
+        self.cursor.copied || self.at >= self.cursor.next
+    }
+
+    /// Takes what of `chunk` comes before the cursor.
+    fn cut(&mut self, chunk: Chunk) -> Result<Option<Chunk>> {
+        let end = self.cursor.next;
+        if self.cursor.copied || chunk.data.is_empty() || chunk.extent.first >= end {
+            return Ok(None);
+        }
+        let chunk = if chunk.extent.next > end { chunk.split_at(end).0 } else { chunk };
+        self.at = chunk.extent.next;
+        Tail::extend(&mut self.last, &chunk.data);
+        let Origin { hashed, hash: expected, .. } = &*self.cursor.origin;
+        let hashed = *hashed as usize;
+        let missing = hashed.saturating_sub(self.head.len());
+        self.head.extend_from_slice(&chunk.data[..chunk.data.len().min(missing)]);
+        let begins = missing == 0 || self.head.len() < hashed || hash(&self.head) == *expected;
+        let ends = self.cursor.tail.as_ref().is_none_or(|tail| tail.is_of(self.last.make_contiguous()));
+        // A record that the cursor goes through is none that was exported.
+        if !begins || self.at > end || self.at == end && !ends {
+            return Err(lost(&[format!("`{}` was changed", chunk.extent.origin.name)]));
+        }
+        Ok(Some(chunk))
+    }
+
+    /// Says what became of the file; `None` where it is as it was.
+    fn fault(&self) -> Option<String> {
+        let (name, expected) = (&self.cursor.origin.name, self.cursor.next);
+        match &self.name {
+            _ if self.is_reached() => None,
+            Some(found) => Some(format!("`{found}` has {} of {expected} bytes", self.at)),
+            None if is_gone(name) => Some(format!("`{name}` is gone")),
+            None => Some(format!("`{name}` is not read any more, or is another file now")),
+        }
+    }
+}
+
+impl BoundedReader {
+    /// The bound of the file that a chunk is from; `None` where none of it was exported.
+    fn bound_of(&mut self, chunk: &Chunk) -> Option<&mut Bound> {
+        let origin = &chunk.extent.origin;
+        let met = self.bounds.iter().position(|bound| bound.name.as_ref() == Some(&origin.name));
+        let at = met.or_else(|| {
+            let begins = |known: &Origin| match chunk.data.get(..known.hashed as usize) {
+                _ if chunk.extent.first > 0 => false,
+                _ if known.hashed == origin.hashed => known.hash == origin.hash,
+                Some(head) => hash(head) == known.hash,
+                // The first chunk of a compressed file may be short: its beginning is compared once there is more of it.
+                None => true,
+            };
+            let mut unmet = self.bounds.iter().enumerate().filter(|(_, bound)| bound.name.is_none());
+            let named = unmet
+                .clone()
+                .find(|(_, bound)| bound.cursor.origin.name == origin.name && begins(&bound.cursor.origin));
+            // It has another name since it was exported last.
+            let moved = |bound: &Bound| bound.cursor.origin.inode == origin.inode && origin.inode != 0;
+            named.or_else(|| unmet.find(|(_, bound)| moved(bound) && begins(&bound.cursor.origin))).map(|(at, _)| at)
+        })?;
+        self.bounds[at].name = Some(origin.name.clone());
+        Some(&mut self.bounds[at])
+    }
+}
+
+impl Reader for BoundedReader {
+    fn read(&mut self, wait: Duration) -> Result<Read> {
+        loop {
+            match self.reader.read(wait)? {
+                Read::Chunk(chunk) => {
+                    if let Some(bound) = self.bound_of(&chunk)
+                        && let Some(chunk) = bound.cut(chunk)?
+                    {
+                        return Ok(Read::Chunk(chunk));
+                    }
+                }
+                Read::End => {
+                    let faults: Vec<_> = self.bounds.iter().filter_map(Bound::fault).collect();
+                    return if faults.is_empty() { Ok(Read::End) } else { Err(lost(&faults)) };
+                }
+                other => return Ok(other),
+            }
+        }
+    }
+
+    fn committed(&mut self, position: &Position) -> Result<()> {
+        self.reader.committed(position)
+    }
+
+    fn warnings(&mut self) -> Vec<String> {
+        self.reader.warnings()
+    }
+}
+
+/// The error for files that do not hold any more what was exported of them.
+fn lost(faults: &[String]) -> Error {
+    let shown = faults.iter().take(MOST_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more =
+        if faults.len() > MOST_NAMES { format!(", and {} more", faults.len() - MOST_NAMES) } else { String::new() };
+    Error::source(format!("what was exported cannot be read again: {shown}{more}"))
+        .with_help("put those files back as they were when they were exported, then run again")
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::source::{Extent, Framing};
+
+    /// Hands out chunks, then ends.
+    struct Chunks(VecDeque<Chunk>);
+
+    impl Reader for Chunks {
+        fn read(&mut self, _wait: Duration) -> Result<Read> {
+            Ok(self.0.pop_front().map_or(Read::End, Read::Chunk))
+        }
+
+        fn committed(&mut self, _position: &Position) -> Result<()> {
+            Ok(())
+        }
+
+        fn warnings(&mut self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    fn origin(name: &str, inode: u64, head: &str) -> Arc<Origin> {
+        Arc::new(Origin { name: name.into(), inode, hashed: head.len() as u32, hash: hash(head.as_bytes()) })
+    }
+
+    fn chunk(origin: Arc<Origin>, first: u64, text: &'static str) -> Chunk {
+        let extent = Extent::new(origin, first, first + text.len() as u64);
+        Chunk { data: Bytes::from_static(text.as_bytes()), extent, framing: Framing::Lines }
+    }
+
+    fn cursor(origin: Arc<Origin>, before: &str) -> Cursor {
+        let (next, tail) = (before.len() as u64, Tail::of(before.as_bytes()));
+        Cursor { origin, next, tail, copied: false, mark: None, ids: Default::default() }
+    }
+
+    /// The texts that are read of `chunks` up to `until`.
+    fn read(until: Vec<Cursor>, chunks: Vec<Chunk>) -> Result<Vec<Bytes>> {
+        let bounds = Bound::all(&Position { cursors: until });
+        let mut reader = BoundedReader { reader: Box::new(Chunks(chunks.into())), bounds };
+        let mut texts = Vec::new();
+        while let Read::Chunk(chunk) = reader.read(Duration::ZERO)? {
+            texts.push(chunk.data);
+        }
+        Ok(texts)
+    }
+
+    #[test]
+    fn what_came_after_the_position_is_not_read() {
+        let (a, b) = (origin("/in/a", 1, "1\n"), origin("/in/b", 2, "x\n"));
+        let texts = read(
+            vec![cursor(a.clone(), "1\n2\n3\n")],
+            vec![chunk(a.clone(), 0, "1\n2\n"), chunk(a.clone(), 4, "3\n4\n"), chunk(b, 0, "x\n"), chunk(a, 8, "5\n")],
+        );
+        assert_eq!(texts.unwrap(), ["1\n2\n", "3\n"]);
+    }
+
+    #[test]
+    fn a_renamed_file_is_read_and_one_that_has_its_name_is_not() {
+        let before = cursor(origin("/in/a", 1, "1\n"), "1\n2\n");
+        let chunks = vec![
+            chunk(origin("/in/a", 2, "new"), 0, "new\n"),
+            chunk(origin("/in/a.1", 1, "1\n2\n3\n"), 0, "1\n2\n3\n"),
+        ];
+        assert_eq!(read(vec![before], chunks).unwrap(), ["1\n2\n"]);
+    }
+
+    #[test]
+    fn a_file_that_comes_in_short_pieces_is_compared_once_there_is_enough_of_it() {
+        let (known, first) = (origin("/in/a.gz", 1, "1\n2\n3\n"), origin("/in/a.gz", 9, "1\n"));
+        let until = || vec![cursor(known.clone(), "1\n2\n3\n4\n")];
+        let pieces = |second| vec![chunk(first.clone(), 0, "1\n"), chunk(first.clone(), 2, second)];
+        assert_eq!(read(until(), pieces("2\n3\n4\n5\n")).unwrap(), ["1\n", "2\n3\n4\n"]);
+        assert!(read(until(), pieces("0\n3\n4\n5\n")).unwrap_err().message.ends_with("`/in/a.gz` was changed"));
+    }
+
+    #[test]
+    fn what_was_copied_is_read_from_its_copy() {
+        let (old, copy) = (origin("/in/a", 1, "1\n"), origin("/in/a.1", 2, "1\n"));
+        let copied = Cursor { copied: true, ..cursor(old.clone(), "1\n") };
+        let chunks = vec![chunk(old, 0, "1\n"), chunk(copy.clone(), 0, "1\n2\n")];
+        assert_eq!(read(vec![copied, cursor(copy, "1\n2\n")], chunks).unwrap(), ["1\n2\n"]);
+    }
+
+    #[test]
+    fn files_that_do_not_hold_what_they_held_are_named() {
+        let a = origin("/in/a", 1, "1\n");
+        let until = || vec![cursor(a.clone(), "1\n2\n3\n")];
+        for (chunks, fault) in [
+            (vec![], "`/in/a` is gone"),
+            (vec![chunk(a.clone(), 0, "1\n2\n")], "`/in/a` has 4 of 6 bytes"),
+            (vec![chunk(a.clone(), 0, "1\n2\n4\n5\n")], "`/in/a` was changed"),
+            (vec![chunk(a.clone(), 0, "2\n2\n3\n")], "`/in/a` was changed"),
+            (vec![chunk(origin("/in/a", 1, "2\n"), 0, "2\n2\n3\n")], "`/in/a` is gone"),
+        ] {
+            let error = read(until(), chunks).unwrap_err();
+            assert!(error.message.ends_with(fault), "{error}");
+        }
+    }
+}

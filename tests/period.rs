@@ -1,0 +1,492 @@
+//! `run --again --period`: one hour, or day, of an export that is exported again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+
+use flate2::Compression;
+use flate2::write::{DeflateEncoder, GzEncoder};
+use serde_json::Value;
+
+use crate::crash::MODES;
+use crate::support::containers::{block, header, text};
+use crate::support::lake_folder::{Installation, ids_of, records_of, signal, signals};
+use crate::support::soak::stride;
+use crate::support::stores::{Store, visible};
+
+const RECORDS: usize = 90;
+/// The hour that is exported again, and what the keys of its files begin with.
+const HOUR: &str = "2019-09-10T12";
+const FOLDER: &str = "signals/2019/09/10/12/";
+
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// Signals over three hours, of which every third is of another kind.
+fn input() -> String {
+    let lines = signals(RECORDS);
+    let line = |(at, line): (usize, &str)| match at % 3 {
+        0 => line.replacen("BrewStarted", "DoorOpened", 1) + "\n",
+        _ => line.to_owned() + "\n",
+    };
+    lines.lines().enumerate().map(line).collect()
+}
+
+/// Configures an export that leaves out what is of the other kind, or one that does not.
+fn configure(installation: &Installation, is_fixed: bool, more: &str) {
+    let filters = if is_fixed { "" } else { "filters = [{ plugin = \"select\", kinds = [\"Brew*\"] }]\n" };
+    let source = "[sources.signals]\nfiles = \"in/*\"\n[exports.signals]\nsource = \"signals\"\n";
+    installation.write("lakeport.toml", format!("{source}{filters}{more}\nflush = {{ bytes = \"2KiB\" }}\n"));
+}
+
+/// An export whose filter left out too much, and that is configured as it should be now.
+fn fixed(more: &str) -> Installation {
+    let installation = Installation::new("");
+    configure(&installation, false, more);
+    installation.write("in/a.ndjson", input());
+    installation.run_ok(&["run"]);
+    configure(&installation, true, more);
+    installation
+}
+
+const AGAIN: [&str; 7] = ["run", "--again", "signals", "--period", HOUR, "--yes", "--json"];
+
+fn again(installation: &Installation) -> Value {
+    serde_json::from_str::<Value>(&installation.run_ok(&AGAIN)).unwrap()["exports"][0].clone()
+}
+
+/// Fails to export the hour again, with this exit code and a message that has all of `texts`, and changes nothing.
+fn assert_refused(installation: &Installation, code: i32, texts: &[&str]) {
+    let before = installation.files();
+    let output = installation.run(&AGAIN);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    for text in texts {
+        assert!(error.contains(text), "no `{text}` in: {error}");
+    }
+    assert!(installation.files() == before, "something was replaced: {error}");
+    assert!(!is_left_behind(installation), "{error}");
+}
+
+/// The files of the hour, and the others.
+fn divided(files: Files) -> (Files, Files) {
+    files.into_iter().partition(|(key, _)| key.starts_with(FOLDER))
+}
+
+/// The IDs of the records of the hour, with those that the filter left out or without them.
+fn expected(is_fixed: bool) -> BTreeMap<String, usize> {
+    let is_wanted = |record: &&Value| is_fixed || record["name"] == "BrewStarted";
+    let records = records_of("", input().as_bytes());
+    let of_hour = records.iter().filter(|record| record["signalTime"].as_str().unwrap().starts_with(HOUR));
+    of_hour.filter(is_wanted).map(|record| (record["id"].as_str().unwrap().to_owned(), 1)).collect()
+}
+
+/// Whether anything is left of the files that were made beside.
+fn is_left_behind(installation: &Installation) -> bool {
+    installation.log().keys().any(|key| key.starts_with("_lakeport/signals/again/"))
+}
+
+#[test]
+fn the_records_of_an_hour_take_the_place_of_its_files_and_nothing_else_changes() {
+    for (name, mode) in MODES {
+        let installation = fixed(mode);
+        let (hour, others) = divided(installation.files());
+        let commit = installation.last_commit("signals");
+        assert!(ids_of(hour.clone()) == expected(false), "{name}");
+
+        again(&installation);
+        let (new, same) = divided(installation.files());
+        assert!(ids_of(new.clone()) == expected(true), "{name}: {:?}", new.keys());
+        assert!(same == others, "{name}: another hour has changed");
+        if hour.len() == 1 {
+            assert!(new.keys().eq(hour.keys()), "{name}: one file takes the key of one: {:?}", new.keys());
+        }
+        let after = installation.last_commit("signals");
+        assert_eq!(after["position"], commit["position"], "{name}");
+        let mut totals = after["totals"].clone();
+        assert_eq!(totals["commits"].as_u64(), commit["totals"]["commits"].as_u64().map(|commits| commits + 1));
+        totals["commits"] = commit["totals"]["commits"].clone();
+        assert_eq!(totals, commit["totals"], "{name}");
+        assert!(!is_left_behind(&installation), "{name}");
+
+        // Once more: the files are there already. How final parts are divided follows from spans.
+        again(&installation);
+        // Avro's messages have the time at which they were written.
+        if matches!(name, "growing" | "sealed") {
+            assert!(divided(installation.files()).0 == new, "{name}");
+            assert_eq!(installation.last_commit("signals"), after, "{name}: there was nothing to commit");
+        }
+        assert!(ids_of(divided(installation.files()).0) == expected(true), "{name}");
+
+        // It goes on where it was.
+        installation.append("in/a.ndjson", &(signal(1_000, 70) + "\n" + &signal(1_001, 130) + "\n"));
+        installation.run_ok(&["run"]);
+        let mut expected = expected(true);
+        expected.insert("1000".into(), 1);
+        assert!(ids_of(divided(installation.files()).0) == expected, "{name}");
+        assert_eq!(installation.ids().get("1001"), Some(&1), "{name}");
+
+        // What came meanwhile is of the hour as well; then the others.
+        let day = ["run", "--again", "signals", "--period", "2019-09-10", "--yes"];
+        installation.run_ok(&day);
+        let mut all: BTreeMap<_, _> = (0..RECORDS).map(|id| (id.to_string(), 1)).collect();
+        all.extend([("1000".into(), 1), ("1001".into(), 1)]);
+        assert!(installation.ids() == all, "{name}: the whole day");
+    }
+}
+
+#[test]
+fn killed_anywhere_the_hour_is_as_it_was_or_new() {
+    let (old, new) = (expected(false), expected(true));
+    let mut kills = 0;
+    for (mode, step) in [("", 17), ("files = \"rolling\"\n", 47), ("files = \"sealed\"\n", 47)] {
+        let named = ["again-replace:1", "again-replaced:1", "publish-object:5", "discard:2"].map(str::to_owned);
+        let mut points = named.to_vec();
+        let mut counted = (2..).step_by(stride(step)).map(|number| format!("*:{number}"));
+        while let Some(point) = points.pop().or_else(|| counted.next()) {
+            let installation = fixed(mode);
+            // One span, so that most fail points are those of the commit that replaces.
+            let path = installation.path().join("lakeport.toml");
+            let configuration = fs::read_to_string(&path).unwrap();
+            fs::write(&path, configuration.replacen("2KiB", "1MiB", 1)).unwrap();
+            let (before, others) = divided(installation.files());
+            let killed = installation.command(&AGAIN).env("LAKEPORT_FAIL_POINT", &point).output().unwrap().status;
+            let what = format!("{mode}killed at {point}");
+            assert!(killed.success() || killed.signal() == Some(libc::SIGKILL), "{what}: {killed}");
+            kills += usize::from(!killed.success());
+            let seen = ids_of(divided(installation.files()).0);
+            // One file takes the place of one; several are all there before others go.
+            match before.len() == 1 {
+                true => assert!(seen == old || seen == new, "{what}: half of it is seen"),
+                false => assert!(old.keys().all(|id| seen.contains_key(id)), "{what}: something is missing"),
+            }
+            // As anybody runs it next: what was committed is completed, and what was not is as it was.
+            let output = installation.run(&["run", "--quiet"]);
+            assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+            let seen = ids_of(divided(installation.files()).0);
+            assert!(seen == old || seen == new, "{what}: neither as it was nor new");
+            again(&installation);
+            let (hour, same) = divided(installation.files());
+            assert!(ids_of(hour) == new && same == others, "{what}");
+            assert!(!is_left_behind(&installation), "{what}: something is left behind");
+            if killed.success() && point.starts_with('*') {
+                break;
+            }
+        }
+    }
+    assert!(kills >= 15, "{kills} kills only");
+}
+
+#[test]
+fn a_reader_that_looks_all_the_time_sees_the_old_file_or_the_new_one() {
+    let installation = fixed("");
+    let file = installation.lake().join(FOLDER).join("00.ndjson");
+    let old = fs::read(&file).unwrap();
+    let mut child = installation.spawn(&AGAIN);
+    let mut seen = BTreeSet::new();
+    while child.try_wait().unwrap().is_none() {
+        let names: Vec<_> =
+            fs::read_dir(file.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["00.ndjson"]);
+        seen.insert(fs::read(&file).expect("it is there all the time"));
+    }
+    let new = fs::read(&file).unwrap();
+    assert!(ids_of(divided(installation.files()).0) == expected(true) && new != old);
+    assert!(seen.contains(&old) && seen.iter().all(|bytes| *bytes == old || *bytes == new), "{} contents", seen.len());
+}
+
+#[test]
+fn dead_letters_stay_what_they_are_and_are_replayed_once() {
+    let installation = fixed("max-dead-letters = 1000");
+    let refused = "{\"id\":\"2000\",\"event\":\"Late\",\"signalTime\":\"2019-09-10T12:30:00Z\"}\n";
+    installation.append("in/a.ndjson", &format!("{refused}no signal\n"));
+    installation.run_ok(&["run"]);
+    assert_eq!(installation.dead_letters().len(), 2);
+    let letters = installation.dead_letters();
+
+    // With another pointer, one of them is none any more, and all others are.
+    let path = installation.path().join("lakeport.toml");
+    let configuration = fs::read_to_string(&path).unwrap();
+    let with_kind =
+        |kind: &str| configuration.replace("files = \"in/*\"", &format!("files = \"in/*\"\nkind = \"{kind}\""));
+    fs::write(&path, with_kind("/event")).unwrap();
+    assert_refused(
+        &installation,
+        7,
+        &["nothing was replaced: 90 records were no dead letters before and are refused now", "in/a.ndjson` at 0"],
+    );
+    assert_eq!(installation.dead_letters(), letters);
+
+    // With one that suits all, it is left to a replay.
+    fs::write(&path, with_kind("/signalTime")).unwrap();
+    let summary = again(&installation);
+    assert_eq!(summary["dead-letters"], 0, "{summary}");
+    assert!(ids_of(divided(installation.files()).0) == expected(true));
+    assert_eq!(installation.dead_letters(), letters);
+    for _ in 0..2 {
+        // The other one is refused again.
+        installation.run(&["replay"]);
+        let mut all = expected(true);
+        all.insert("2000".into(), 1);
+        assert!(ids_of(divided(installation.files()).0) == all);
+        assert_eq!(installation.dead_letters().len(), 1);
+        // What was replayed is exported again with the others.
+        again(&installation);
+    }
+}
+
+#[test]
+fn a_source_that_does_not_hold_what_was_exported_is_refused_by_name() {
+    let installation = fixed("");
+    let path = installation.path().join("in/a.ndjson");
+    let whole = fs::read(&path).unwrap();
+    let is_read = |bytes: &[u8]| fs::write(&path, bytes).unwrap();
+
+    fs::remove_file(&path).unwrap();
+    assert_refused(&installation, 3, &["in/a.ndjson` is gone"]);
+    is_read(&whole[..whole.len() / 2]);
+    assert_refused(
+        &installation,
+        3,
+        &["nothing was replaced: what was exported cannot be read again: `", "in/a.ndjson` has "],
+    );
+    is_read(&String::from_utf8(whole.clone()).unwrap().replacen("\"89\"", "\"98\"", 1).into_bytes());
+    assert_refused(&installation, 3, &["in/a.ndjson` was changed"]);
+    is_read(&[b"{}\n", &whole[..]].concat());
+    assert_refused(&installation, 3, &["in/a.ndjson` is not read any more, or is another file now"]);
+    is_read(&whole);
+    again(&installation);
+    assert!(ids_of(divided(installation.files()).0) == expected(true), "it is as it was");
+
+    // Truncated and begun again: the log says where that one is, and nothing of the first.
+    is_read((signal(3_000, 5) + "\n").as_bytes());
+    installation.run_ok(&["run"]);
+    assert_refused(&installation, 3, &["a file was truncated or replaced since"]);
+}
+
+#[test]
+fn renamed_and_grown_files_are_read_as_far_as_they_were_exported() {
+    let installation = fixed("");
+    installation.write("in/b.ndjson", signal(4_000, 65) + "\n");
+    installation.write("in/c.ndjson", signal(4_001, 66));
+    installation.run_ok(&["run"]);
+    fs::rename(installation.path().join("in/b.ndjson"), installation.path().join("in/z.ndjson")).unwrap();
+    installation.write("in/b.ndjson", signal(4_002, 67) + "\n");
+    // Goes on behind a last line that had no end yet.
+    installation.append("in/c.ndjson", &format!("\n{}\n", signal(4_003, 68)));
+    let killed = installation.command(&AGAIN).env("LAKEPORT_FAIL_POINT", "again-replaced:1").output().unwrap();
+    assert_eq!(killed.status.signal(), Some(libc::SIGKILL));
+    let mut all = expected(true);
+    all.extend(["4000", "4001"].map(|id| (id.to_owned(), 1)));
+    assert!(ids_of(divided(installation.files()).0) == all, "what was exported, and nothing that came after");
+    installation.run_ok(&["run"]);
+    all.extend(["4002", "4003"].map(|id| (id.to_owned(), 1)));
+    assert!(ids_of(divided(installation.files()).0) == all);
+}
+
+#[test]
+fn packed_files_and_containers_are_read_as_they_were() {
+    let records = |ids: std::ops::Range<usize>| -> String { ids.map(|id| signal(id, 60 + id % 60) + "\n").collect() };
+    let gzip = |text: &str| {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        gzip.write_all(text.as_bytes()).unwrap();
+        gzip.finish().unwrap()
+    };
+    let installation = fixed("");
+    installation.write("in/b.gz", gzip(&records(500..600)));
+    installation.run_ok(&["run"]);
+    installation.write("in/b.gz", [gzip(&records(500..600)), gzip(&records(600..700))].concat());
+    let more = |ids: std::ops::Range<usize>| {
+        let mut all = expected(true);
+        all.extend(ids.map(|id| (id.to_string(), 1)));
+        all
+    };
+    let hour = |installation: &Installation| ids_of(divided(installation.files()).0);
+    let killed = installation.command(&AGAIN).env("LAKEPORT_FAIL_POINT", "again-replaced:1").output().unwrap();
+    assert_eq!(killed.status.signal(), Some(libc::SIGKILL), "{}", String::from_utf8_lossy(&killed.stderr));
+    assert!(hour(&installation) == more(500..600));
+    installation.run_ok(&["run"]);
+    assert!(hour(&installation) == more(500..700));
+
+    // Of a compressed block, all records have one offset. One of them has no time, and is a dead letter.
+    let installation = Installation::new("");
+    let fields = ["name", "signalTime", "id"].map(|name| format!("{{\"name\":\"{name}\",\"type\":\"string\"}}"));
+    let schema = format!("{{\"type\":\"record\",\"name\":\"Signal\",\"fields\":[{}]}}", fields.join(","));
+    let record = |name: &str, time: &str, id: &str| [text(name), text(time), text(id)].concat();
+    let signals = [
+        record("Brew", "2019-09-10T12:00:00Z", "1"),
+        record("Brew", "soon", "2"),
+        record("Door", "2019-09-10T12:10:00Z", "3"),
+        record("Brew", "2019-09-10T13:10:00Z", "4"),
+    ];
+    let mut deflate = DeflateEncoder::new(Vec::new(), Compression::default());
+    deflate.write_all(&signals.concat()).unwrap();
+    let blocks = [header(&schema, Some("deflate")), block(4, &deflate.finish().unwrap())];
+    installation.write("in/a.avro", blocks.concat());
+    for (is_fixed, ids) in [(false, &["1"][..]), (true, &["1", "3"])] {
+        configure(&installation, is_fixed, "");
+        let path = installation.path().join("lakeport.toml");
+        let configuration = fs::read_to_string(&path).unwrap();
+        fs::write(&path, configuration.replacen("files = \"in/*\"", "files = \"in/*\"\nenvelope = \"avro\"", 1))
+            .unwrap();
+        installation.run_ok(&["run"]);
+        if is_fixed {
+            again(&installation);
+        }
+        assert!(hour(&installation).keys().eq(ids), "{:?}", installation.ids());
+        assert_eq!((installation.dead_letters().len(), installation.ids().get("4")), (1, Some(&1)));
+    }
+}
+
+#[test]
+fn files_of_others_and_edited_ones_are_left_alone() {
+    let installation = fixed("");
+    let file = installation.lake().join(FOLDER).join("00.ndjson");
+    let old = fs::read(&file).unwrap();
+    // Of the same length.
+    let edited = String::from_utf8(old.clone()).unwrap().replacen("BrewStarted", "BrewStopped", 1);
+    fs::write(&file, &edited).unwrap();
+    assert_refused(&installation, 7, &["12/00.ndjson` is not as lakeport wrote it", "move it out"]);
+
+    // Their own: one has the name of a part.
+    fs::write(&file, &old).unwrap();
+    let mine = "{\"id\":\"mine\"}\n";
+    let part = installation.lake().join(FOLDER).join("07.ndjson");
+    fs::write(&part, mine).unwrap();
+    assert_refused(&installation, 7, &["12/07.ndjson` is named as a part of the export's file, and none of its parts"]);
+    fs::rename(&part, part.with_file_name("7.ndjson")).unwrap();
+    again(&installation);
+    let (mut hour, _) = divided(installation.files());
+    assert_eq!(hour.remove(&format!("{FOLDER}7.ndjson")).as_deref(), Some(mine.as_bytes()));
+    assert!(ids_of(hour) == expected(true));
+
+    // One that somebody has moved is exported again, which is said.
+    fs::remove_file(&file).unwrap();
+    let summary = again(&installation);
+    assert!(summary["warnings"].to_string().contains("00.ndjson` was moved or deleted by someone"), "{summary}");
+    let (mut hour, _) = divided(installation.files());
+    hour.remove(&format!("{FOLDER}7.ndjson"));
+    assert!(
+        hour.keys().eq([&format!("{FOLDER}01.ndjson")]) && ids_of(hour.clone()) == expected(true),
+        "{:?}",
+        hour.keys()
+    );
+}
+
+#[test]
+fn a_file_that_is_edited_between_the_commit_and_its_publication_stays() {
+    let installation = fixed("");
+    let file = installation.lake().join(FOLDER).join("00.ndjson");
+    // The last commit that is created is the one that replaces.
+    for number in 1.. {
+        let killed = installation
+            .command(&AGAIN)
+            .env("LAKEPORT_FAIL_POINT", format!("create-commit:{}", 2 * number))
+            .output()
+            .unwrap();
+        assert_eq!(killed.status.signal(), Some(libc::SIGKILL), "no commit has replaced the file");
+        let commit = installation.last_commit("signals");
+        if commit["objects"][0]["content"]["staged"].as_str().is_some_and(|staged| staged.contains("/again/period-")) {
+            break;
+        }
+    }
+    let edited = [&fs::read(&file).unwrap()[..], b"{\"id\":\"mine\"}\n"].concat();
+    fs::write(&file, &edited).unwrap();
+    let output = installation.run(&["run"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("what is new is in"), "{said}");
+    let (mut hour, _) = divided(installation.files());
+    assert_eq!(hour.remove(&format!("{FOLDER}00.ndjson")), Some(edited), "their file is left alone");
+    assert!(ids_of(hour) == expected(true));
+}
+
+#[test]
+fn what_cannot_be_exported_again_by_itself_is_refused() {
+    let installation = Installation::new("");
+    configure(&installation, true, "");
+    installation.write("in/a.ndjson", input());
+    assert_refused(&installation, 2, &["has written nothing yet"]);
+    installation.run_ok(&["run"]);
+
+    configure(&installation, true, "filters = [{ plugin = \"select\", kinds = [\"None*\"] }]\n");
+    assert_refused(&installation, 7, &["no record of `2019-09-10T12` is left, and 1 files hold some"]);
+    configure(&installation, true, "path = \"other/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}\"");
+    assert_refused(&installation, 2, &["wrote `signals/2019/09/10/", "--again signals`, without `--period`"]);
+    configure(&installation, true, "");
+    let run = |period: &str| {
+        let output = installation.run(&["run", "--again", "signals", "--period", period, "--yes"]);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (period, code, text) in [
+        ("2019-09-11", 3, "the source has no records of `2019-09-11`"),
+        ("2019-09-10T12:30", 2, "a file of export `signals` covers a whole hour"),
+        ("2019-9-10", 2, "expected a day, an hour or a minute in UTC"),
+    ] {
+        let (found, error) = run(period);
+        assert!(found == Some(code) && error.contains(text), "{period}: {found:?} {error}");
+    }
+    let unasked = installation.run(&AGAIN[..5]);
+    let error = String::from_utf8(unasked.stderr).unwrap();
+    assert!(unasked.status.code() == Some(2) && error.contains("--period 2019-09-10T12` replaces 1 files"), "{error}");
+}
+
+#[test]
+fn an_export_that_another_process_runs_is_left_alone() {
+    let installation = fixed("");
+    let following = crate::support::process::Following::start(&installation);
+    following.wait_for(&installation.path().join("in/a.ndjson"));
+    crate::support::process::wait_until("it has taken over", || installation.run(&AGAIN).status.code() == Some(6));
+    following.stop();
+    again(&installation);
+    assert!(ids_of(divided(installation.files()).0) == expected(true));
+}
+
+/// Exports an hour again into a store, killed and not.
+async fn again_in(store: &Store) {
+    for (name, mode) in [("growing", ""), ("rolling", "files = \"rolling\"\n"), ("sealed", "files = \"sealed\"\n")] {
+        let bucket = format!("period-{name}");
+        let installation = Installation::new("");
+        let configured = |is_fixed: bool| {
+            configure(&installation, is_fixed, mode);
+            let path = installation.path().join("lakeport.toml");
+            let lake = store.lake(&store.url(), &bucket);
+            let configuration = fs::read_to_string(&path).unwrap();
+            fs::write(&path, format!("[lakes.main]\n{lake}\n{configuration}")).unwrap();
+        };
+        let run = |arguments: &[&str], point: &str| {
+            let mut command = installation.command(arguments);
+            command.env("LAKE_KEY", store.secret());
+            if !point.is_empty() {
+                command.env("LAKEPORT_FAIL_POINT", point);
+            }
+            let output = command.output().unwrap();
+            let is_killed = output.status.signal() == Some(libc::SIGKILL);
+            assert!(output.status.success() || is_killed, "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        configured(false);
+        installation.write("in/a.ndjson", input());
+        run(&["run"], "");
+        let (old, others) = divided(visible(&store.objects(&bucket).await));
+        assert!(ids_of(old.clone()) == expected(false), "{name}");
+        configured(true);
+        for point in ["again-replace:1", "again-replaced:1", ""] {
+            run(&AGAIN, point);
+            run(&["run"], "");
+            let (hour, same) = divided(visible(&store.objects(&bucket).await));
+            assert!(same == others, "{name}, {point}: another hour has changed");
+            assert!(ids_of(hour) == expected(point != "again-replace:1"), "{name}, {point}");
+        }
+        let left = store.objects(&bucket).await;
+        assert!(!left.keys().any(|key| key.contains("/again/")), "{name}: something is left behind");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_hour_is_exported_again_in_azure() {
+    again_in(&Store::azure()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_hour_is_exported_again_in_s3() {
+    again_in(&Store::s3()).await;
+}
