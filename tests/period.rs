@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
@@ -12,6 +13,7 @@ use serde_json::Value;
 use crate::crash::MODES;
 use crate::support::containers::{block, header, text};
 use crate::support::lake_folder::{Installation, ids_of, records_of, signal, signals};
+use crate::support::process::{self, wait_until};
 use crate::support::soak::stride;
 use crate::support::stores::{Store, visible};
 
@@ -276,6 +278,8 @@ fn renamed_and_grown_files_are_read_as_far_as_they_were_exported() {
     installation.append("in/c.ndjson", &format!("\n{}\n", signal(4_003, 68)));
     let killed = installation.command(&AGAIN).env("LAKEPORT_FAIL_POINT", "again-replaced:1").output().unwrap();
     assert_eq!(killed.status.signal(), Some(libc::SIGKILL));
+    let status: Value = serde_json::from_str(&installation.run_ok(&["status", "--json"])).unwrap();
+    assert_eq!(status["exports"].as_array().unwrap().len(), 1, "what is left beside is no partition: {status}");
     let mut all = expected(true);
     all.extend(["4000", "4001"].map(|id| (id.to_owned(), 1)));
     assert!(ids_of(divided(installation.files()).0) == all, "what was exported, and nothing that came after");
@@ -433,12 +437,45 @@ fn what_cannot_be_exported_again_by_itself_is_refused() {
 #[test]
 fn an_export_that_another_process_runs_is_left_alone() {
     let installation = fixed("");
-    let following = crate::support::process::Following::start(&installation);
+    let following = process::Following::start(&installation);
     following.wait_for(&installation.path().join("in/a.ndjson"));
-    crate::support::process::wait_until("it has taken over", || installation.run(&AGAIN).status.code() == Some(6));
+    wait_until("it has taken over", || installation.run(&AGAIN).status.code() == Some(6));
     following.stop();
     again(&installation);
     assert!(ids_of(divided(installation.files()).0) == expected(true));
+}
+
+#[test]
+fn an_attempt_that_is_stopped_overtaken_and_woken_changes_nothing() {
+    let mut overtaken = 0;
+    for delay in (0..).step_by(30).take(12) {
+        let installation = fixed("");
+        let attempt = installation.spawn(&AGAIN);
+        wait_until("the hour is exported beside", || is_left_behind(&installation) || delay >= 300);
+        std::thread::sleep(Duration::from_millis(delay));
+        process::signal(&attempt, libc::SIGSTOP);
+        // The position moves meanwhile, and the file grows.
+        installation.append("in/a.ndjson", &(signal(5_000, 70) + "\n"));
+        installation.run_ok(&["run", "--take-over"]);
+        let before = installation.files();
+        process::signal(&attempt, libc::SIGCONT);
+        let output = attempt.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        // It was done before it was stopped, or it was replaced.
+        assert!(matches!(output.status.code(), Some(0 | 6)), "{delay} ms: {:?} {stderr}", output.status);
+        assert!(installation.files() == before, "woken after {delay} ms");
+        assert_eq!(installation.ids().get("5000"), Some(&1), "{delay} ms");
+        if output.status.code() == Some(0) {
+            break;
+        }
+        overtaken += 1;
+        installation.run_ok(&["run", "--quiet"]);
+        again(&installation);
+        let mut all = expected(true);
+        all.insert("5000".into(), 1);
+        assert!(ids_of(divided(installation.files()).0) == all && !is_left_behind(&installation), "{delay} ms");
+    }
+    assert!(overtaken > 0, "every attempt was done before it was stopped");
 }
 
 /// Exports an hour again into a store, killed and not.

@@ -11,6 +11,9 @@ use crate::lake::Lake;
 use crate::layout::{decode_segment, encode_segment};
 use crate::plan::SOLE_PARTITION;
 
+/// The folder beside those of an export's partitions in which it is exported again.
+pub const AGAIN: &str = "again";
+
 /// The last commit of a partition, for people who look; takes nothing over. `None` where there is none.
 ///
 /// # Errors
@@ -78,7 +81,8 @@ pub async fn newest_owner(lake: &Lake, export: &str, partition: &str) -> Result<
 /// Of kind `Lake`.
 pub async fn read_partitions(lake: &Lake, export: &str) -> Result<Vec<String>> {
     let folders = lake.folders(&format!("{}/{}", lake.log_folder(), encode_segment(export))).await?;
-    let mut partitions: Vec<_> = folders.iter().filter_map(|folder| decode_segment(folder)).collect();
+    let logs = folders.iter().filter(|folder| *folder != AGAIN);
+    let mut partitions: Vec<_> = logs.filter_map(|folder| decode_segment(folder)).collect();
     // Numbers by their values.
     partitions.sort_by_key(|partition| (partition.len(), partition.clone()));
     if partitions.is_empty() {

@@ -32,7 +32,7 @@ pub use entry::{
 pub use files::{File, FileTable, Published, expected_key};
 pub use health::{Ended, Health, State as HealthState};
 pub use ledger::{Ledger, any_due};
-pub use log::{NewestOwner, newest_owner, partition_folder, read_commits, read_last, read_partitions};
+pub use log::{AGAIN, NewestOwner, newest_owner, partition_folder, read_commits, read_last, read_partitions};
 pub use partition::{Draft, Identity, Outcome, Partition, Standing};
 pub use presence::{Author, Sign, at_work};
 pub use stager::{Objects, Piece, Stager, Terms};

@@ -30,8 +30,8 @@ use super::Session;
 use super::notes::Notes;
 use crate::commit::letters;
 use crate::commit::{
-    Author, Commit, Content, Draft, Identity, Object, Outcome, Part, Partition, Publication, Series, SpanEntry, Totals,
-    partition_folder, read_commits, read_last,
+    AGAIN, Author, Commit, Content, Draft, Identity, Object, Outcome, Part, Partition, Publication, Series, SpanEntry,
+    Totals, partition_folder, read_commits, read_last,
 };
 use crate::error::{Error, Kind, Result};
 use crate::fail;
@@ -327,9 +327,14 @@ fn all(export: &ExportPlan) -> Arc<ExportPlan> {
     Arc::new(ExportPlan { files: Files::Rolling, ..export.clone() })
 }
 
+/// The folder of all attempts.
+fn attempts(lake: &Lake, export: &ExportPlan) -> String {
+    format!("{}/{}/{AGAIN}", lake.log_folder(), encode_segment(&export.name))
+}
+
 /// The folder of the attempt that was begun last and not completed, or of a new one.
 async fn folder(lake: &Lake, export: &ExportPlan) -> Result<String> {
-    let folder = format!("{}/{}/again", lake.log_folder(), encode_segment(&export.name));
+    let folder = attempts(lake, export);
     let number = |meta: &Meta| meta.key.strip_prefix(&folder)?.trim_start_matches('/').split('/').next()?.parse().ok();
     let begun: Option<u64> = lake.list(&folder).await?.iter().filter_map(number).max();
     let number = match begun {

@@ -24,12 +24,12 @@ use tokio::sync::watch;
 
 use super::period_files::{PeriodFile, PeriodFiles, Replacement};
 use super::refused::Refused;
-use super::{AT_ONCE, Before, all, beside, files, has_pending, incomplete, last, remove, size_of};
+use super::{AT_ONCE, Before, all, attempts, beside, files, has_pending, incomplete, last, remove, size_of};
 use crate::commit::{Commit, Draft, Outcome, Partition, SpanEntry, Totals, partition_folder, read_last};
 use crate::error::{Error, Kind, Result};
 use crate::fail;
 use crate::lake::{Lake, Version};
-use crate::layout::{Period, Template, encode_segment, part_key};
+use crate::layout::{Period, Template, part_key};
 use crate::pipeline::{self, HoldSender, HoldState, Tables};
 use crate::plan::{Excerpt, ExportPlan, Files, Timestamp};
 use crate::session::Session;
@@ -126,16 +126,12 @@ fn no_longer_there(found: u64, last: &Commit) -> Error {
 
 /// Removes what owners of earlier epochs left. Nothing of it waits to be published once the partition is taken over.
 pub(super) async fn remove_left(lake: &Lake, export: &ExportPlan, epoch: u64) -> Result<()> {
-    let prefix = format!("{}/period-", folder(lake, export));
+    let prefix = format!("{}/period-", attempts(lake, export));
     let epoch_of = |key: &str| key.strip_prefix(&prefix)?.split('/').next()?.parse::<u64>().ok();
-    let left = lake.list(&folder(lake, export)).await?;
+    let left = lake.list(&attempts(lake, export)).await?;
     let left = left.into_iter().filter(|meta| epoch_of(&meta.key).is_some_and(|of| of < epoch));
     let deleted: Vec<_> = left.map(|meta| async move { lake.delete(&meta.key).await }).collect();
     stream::iter(deleted).buffer_unordered(AT_ONCE).try_collect().await
-}
-
-fn folder(lake: &Lake, export: &ExportPlan) -> String {
-    format!("{}/{}/again", lake.log_folder(), encode_segment(&export.name))
 }
 
 const NOTHING: &str = "nothing was replaced";
@@ -225,7 +221,7 @@ impl Session {
         PeriodFiles::look_up(lake, export, &of_period, before).await?;
         let envelope = export.source.mapping.envelope;
         let refused = Refused::read(lake, partition.folder(), &before.position, envelope).await?;
-        let folder = format!("{}/period-{:020}", folder(lake, export), partition.epoch());
+        let folder = format!("{}/period-{:020}", attempts(lake, export), partition.epoch());
         let mut plan = beside(export, &folder);
         plan.excerpt = Some(Arc::new(Excerpt { period, dead_letters: refused.whole(), envelope }));
         // They are those of before, which is looked at when all is exported.
