@@ -1,19 +1,20 @@
 """Whether a version is slower than another: both binaries take turns at the main jobs, on the same input.
 
-    .tools/py/bin/python bench/versions.py BEFORE AFTER [RUNS]
+    .tools/py/bin/python bench/versions.py BEFORE AFTER [RUNS [JOB]]
 
-The input is what `just bench` generates. What both write must be the same, apart from times of writing; it prints medians, and the ratio of each.
+`JOB` is a part of the name of those that are wanted. The input is what `just bench` generates. What both write must be the same, apart from times of writing; it prints medians, and the ratio of each.
 """
 
 import json
 import statistics
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import fleet
 import run as signals
 import tables
-from measuring import WORK, digest, empty, run
+from measuring import WORK, configured, digest, empty, run
 
 JOBS = {
     "signals (1 M, one in five kept)": (lambda: signals.generate("1m"), signals.configuration, "digest.py"),
@@ -24,6 +25,7 @@ JOBS = {
     ),
     "a table's initial sync (1 M rows)": (lambda: rows_folder(), tables.configuration, None),
     "first snapshot of a million devices": (lambda: devices_folder(), fleet.devices_configuration, None),
+    "43,200 files of a minute each (16.6 MB)": (lambda: minutes(), lambda source, folder: minutes_configuration(source, folder), "digest.py"),
 }
 
 
@@ -44,6 +46,29 @@ def devices_folder():
     return folder_of("registry", fleet.generated("devices.ndjson", "generate_devices.py", fleet.DEVICES))
 
 
+def minutes():
+    """A month of signals, one a minute."""
+    path = WORK / "minutes.ndjson"
+    if not path.exists():
+        start = datetime(2026, 10, 1, tzinfo=timezone.utc)
+        times = (start + timedelta(minutes=minute) for minute in range(43_200))
+        signal = '{{"name":"Heartbeat","signalTime":"{0}","serverTime":"{0}","deviceId":"cm-{1}","note":"{2}"}}\n'
+        path.write_text("".join(signal.format(time.strftime("%Y-%m-%dT%H:%M:%SZ"), time.minute, "x" * 254) for time in times))
+    return path
+
+
+def minutes_configuration(source, folder):
+    return configured(folder, f"""\
+[sources.signals]
+files = {json.dumps(str(source))}
+
+[exports.signals]
+source = "signals"
+path = "{{YYYY}}/{{MM}}/{{dd}}/{{HH}}/{{mm}}/{{part}}.{{ext}}"
+granularity = "minute"
+""")
+
+
 def written(report):
     return [(export["export"], export["records-read"], export["records-written"]) for export in report["exports"]]
 
@@ -54,7 +79,10 @@ def main():
     WORK.mkdir(parents=True, exist_ok=True)
     print(f"| job | before, s | after, s | after / before | CPU | peak memory | (medians of {runs}) |")
     print("|---|--:|--:|--:|--:|--:|---|")
+    wanted = sys.argv[4] if len(sys.argv) > 4 else ""
     for job, (source, configuration, check) in JOBS.items():
+        if wanted not in job:
+            continue
         source, samples, found = source(), {name: [] for name in binaries}, {}
         for turn in range(runs + 1):
             for name, binary in binaries.items():

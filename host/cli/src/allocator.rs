@@ -1,14 +1,14 @@
 //! The memory allocator of the process: jemalloc. Rows of tables are allocated by one thread and freed by another, and an export's
-//! threads come and go with its work; glibc's allocator then keeps up to twice as much memory. `bench/results.md` has figures.
+//! threads come and go with its work; glibc's allocator then keeps up to twice as much memory. `bench/README.md` has figures.
 
 use tikv_jemallocator::Jemalloc;
 
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// How jemalloc is set up: an arena for each processor, and memory that was freed goes back to the system after a second, also from a
+/// How jemalloc is set up: four arenas for all threads, and memory that was freed goes back to the system after a second, also from a
 /// process that waits. `_RJEM_MALLOC_CONF` in the environment overrides it.
 // SAFETY: jemalloc reads a symbol of this name as a pointer to a string that ends with a zero byte. No other item has the name.
 #[unsafe(export_name = "_rjem_malloc_conf")]
-static CONFIGURATION: &[u8; 105] =
-    b"percpu_arena:percpu,dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:true,max_background_threads:1\0";
+static CONFIGURATION: &[u8; 95] =
+    b"narenas:4,dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:true,max_background_threads:1\0";
