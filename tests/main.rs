@@ -39,6 +39,7 @@ mod replay;
 mod rotations;
 mod serve;
 mod solution;
+mod spool;
 mod stateless;
 mod support;
 mod tables;
