@@ -57,6 +57,7 @@ assert [name for name, _ in instructions].count("FROM") == 2, instructions
 last = dict(instructions[max(at for at, (name, _) in enumerate(instructions) if name == "FROM") :])
 assert "distroless" in last["FROM"] and last["USER"] == "65532:65532", last
 runnable(json.loads(last["ENTRYPOINT"]) + json.loads(last["CMD"]), SMALL)
+assert "plugin compile --embed-in target/release/lakeport" in text, "the image's program carries no compiled plugins"
 
 # Kubernetes.
 manifests = {}
