@@ -97,3 +97,18 @@ fn a_table_whose_file_is_gone_is_named() {
     assert!(stderr.contains(runs.keys().next().unwrap()), "{stderr}");
     assert!(stderr.contains("is gone although the last commit names it"), "{stderr}");
 }
+
+#[test]
+fn a_table_in_several_partitions_is_refused_by_name() {
+    let installation = fleet();
+    installation.write("registry.ndjson", device(0));
+    installation.write("fleet.ndjson", measurement(0));
+    installation.run_ok(&["run", "--quiet"]);
+    let log = installation.path().join("registry-lake/_lakeport/devices");
+    std::fs::rename(log.join("0"), log.join("3")).unwrap();
+    append(&installation, "fleet.ndjson", &measurement(1));
+    let output = installation.run(&["run", "--quiet", "--export", "measurements"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("export `devices`, whose table is looked into, has a partition `3`"), "{error}");
+    assert_eq!(installation.lines(), [enriched(0)]);
+}

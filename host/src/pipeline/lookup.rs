@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::columns::ColumnTable;
 use super::processed::SpanContext;
-use crate::commit::read_last;
+use crate::commit::{read_last, read_partitions};
 use crate::config::suggest;
 use crate::decode::Decoder;
 use crate::error::{Error, Result};
@@ -117,6 +117,12 @@ impl Tables {
             Some(lake) => lake.clone(),
             None => Lake::open_for_lookups(lake).await?,
         };
+        if let Some(partition) = read_partitions(&lake, table).await?.iter().find(|name| **name != *SOLE_PARTITION) {
+            let message = format!("export `{table}`, whose table is looked into, has a partition `{partition}`");
+            return Err(Error::config(message).with_help(
+                "a table that others look into has to have one partition: let a source without partitions feed it",
+            ));
+        }
         let commit = read_last(&lake, table, SOLE_PARTITION).await?;
         // One that did not exist reads as empty for ever.
         if commit.is_some() {
