@@ -122,6 +122,7 @@ fn changed(running: &Plan, plan: &Plan) -> Vec<String> {
     let settings = [
         ("listen", old.listen != new.listen),
         ("stop-within", old.stop_within != new.stop_within),
+        ("acknowledge", old.without_log != new.without_log),
         ("log", old.log != new.log),
         ("log-size", old.log_size != new.log_size),
         ("idempotency-window", old.idempotency_window != new.idempotency_window),
@@ -160,6 +161,7 @@ mod tests {
         assert!(changed(ONE).is_empty());
         assert!(changed(&format!("{ONE}[server.keys.k]\ntoken = \"env:LAKE_KEY\"\n")).is_empty());
         assert_eq!(changed(&format!("{ONE}[server]\nmax-body = \"1MiB\"\n")), ["server.max-body"]);
+        assert_eq!(changed(&format!("{ONE}[server]\nacknowledge = \"lake\"\n")), ["server.acknowledge"]);
         assert_eq!(changed(&ONE.replace("http = true", "http = true\nid = \"/id\"")), ["exports.a"]);
         assert_eq!(changed(&ONE.replace("exports.a", "exports.b")), ["exports.a", "exports.b"]);
     }
