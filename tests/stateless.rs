@@ -1,6 +1,6 @@
 //! `lakeport serve` without a disk: who is answered has its records in the lake, once, whichever server is asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -57,6 +57,12 @@ fn a_request_is_answered_when_its_records_are_in_the_lake_and_repeated_events_ar
     assert!(!installation.path().join("lakeport-wal").exists(), "it needs no disk");
     let metrics = String::from_utf8(serving.get("/metrics").body).unwrap();
     assert!(metrics.contains("lakeport_delivery_duplicates_total 15\n"), "{metrics}");
+    // Several partitions took them; what they did is added up. The other server wrote five.
+    assert!(metrics.contains("lakeport_export_written_records_total{export=\"events\"} 15\n"), "{metrics}");
+    assert!(metrics.contains("lakeport_plugin_records_total{export=\"events\",plugin=\"ndjson\"} "), "{metrics}");
+    assert!(metrics.contains("lakeport_export_epoch{export=\"events\",partition=\"0\"} "), "{metrics}");
+    let names = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect::<Vec<_>>();
+    assert_eq!(names.len(), names.iter().collect::<BTreeSet<_>>().len(), "a metric is there twice: {metrics}");
     assert!(other.stop().success() && serving.stop().success());
 }
 

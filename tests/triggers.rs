@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::collector::Collector;
 use crate::support::functions::{Instance, blob, events_of, message};
 use crate::support::http::request;
 use crate::support::lake_folder::{Installation, records_of};
+use crate::support::process::wait_until;
 use crate::support::random::Random;
 use crate::support::servers::AZURITE_KEY;
 use crate::support::soak::stride;
@@ -63,6 +65,32 @@ fn assert_once(app: &Installation, count: u64) {
     let numbers = numbers(&app.files());
     assert!(numbers.values().all(|count| *count == 1), "{numbers:?}");
     assert_eq!(numbers.len() as u64, count, "{numbers:?}");
+}
+
+#[test]
+fn an_instance_counts_what_its_exports_do_and_traces_their_commits() {
+    let app = queue_app("");
+    let collector = Collector::start();
+    let endpoint = format!("http://{}", collector.address);
+    let instance = Instance::start_with(&app, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);
+    (0..3).for_each(|n| instance.succeed("orders", &message(&format!("m{n}"), &order(n), 1)));
+    let metrics = request(instance.address, "GET", "/metrics", &[], b"").unwrap();
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    for expected in [
+        "lakeport_export_records_total{export=\"orders\"} 3\n",
+        "lakeport_export_written_records_total{export=\"orders\"} 3\n",
+        "lakeport_export_commits_total{export=\"orders\"} 3\n",
+        "lakeport_export_state{export=\"orders\",state=\"at-work\"} 1\n",
+        "lakeport_export_epoch{export=\"orders\",partition=\"0\"} 1\n",
+        "lakeport_plugin_records_total{export=\"orders\",plugin=\"ndjson\"} 3\n",
+        "lakeport_store_request_duration_seconds_count{lake=\"",
+    ] {
+        assert!(metrics.contains(expected), "no {expected} in {metrics}");
+    }
+    wait_until("the collector has the commits", || {
+        collector.spans().iter().filter(|span| span["name"] == "commit").count() == 3
+    });
+    instance.stop();
 }
 
 #[test]

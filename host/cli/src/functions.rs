@@ -9,14 +9,15 @@ use lakeport::pipeline::{Options, WhenOwned};
 use lakeport::plan::Plan;
 use lakeport::plugin::{Compiler, Sandbox};
 use lakeport::session::{Lakes, Session};
-use lakeport::telemetry::{LogFormat, init_logging};
+use lakeport::telemetry::{LogFormat, init_telemetry};
 use lakeport::wait::until;
 use lakeport_engine::{Deliveries, Direct, Functions, Invocations, bindings};
 use lakeport_serve::{Limits, Server, Settings, system_clock};
 use tokio::sync::watch;
 
 use super::run::{allow_open_files, stop_on_signal};
-use super::serve::unusable;
+use super::serve::{traced, unusable};
+use super::traces::{Counts, Traces};
 use super::{Config, variable};
 
 /// The environment variable in which the Functions host passes the port to listen on.
@@ -40,7 +41,8 @@ pub struct Args {
 /// # Errors
 /// Of kind `Config`: the port is not said, or functions and configuration do not fit.
 pub fn run(args: &Args) -> Result<()> {
-    init_logging(args.log, std::env::var("LAKEPORT_LOG").ok().as_deref(), true)?;
+    let traces = Traces::from_environment(&variable)?;
+    init_telemetry(args.log, variable("LAKEPORT_LOG").as_deref(), true, traces.as_ref().map(Traces::layer))?;
     allow_open_files();
     let plan = Arc::new(args.config.load()?);
     let port = variable(PORT).unwrap_or_default();
@@ -49,13 +51,21 @@ pub fn run(args: &Args) -> Result<()> {
             .with_help("the Functions host sets it: start the function app, or `lakeport serve` outside of one")
     })?;
     let functions = bindings::read(&std::env::current_dir().map_err(|error| Error::config(error.to_string()))?)?;
-    super::runtime()?.block_on(serve(plan, functions, port))
+    super::runtime()?.block_on(async {
+        let counts = traces.as_ref().map(Traces::counts);
+        let sender = traces.map(Traces::start);
+        let ended = serve(plan, functions, port, counts).await;
+        if let Some(sender) = sender {
+            sender.flush().await;
+        }
+        ended
+    })
 }
 
 /// Bytes of an invocation's body: base64 of the 100 MB that the host has as its limit.
 const LARGEST_INVOCATION: usize = 140 << 20;
 
-async fn serve(plan: Arc<Plan>, functions: bindings::Bindings, port: u16) -> Result<()> {
+async fn serve(plan: Arc<Plan>, functions: bindings::Bindings, port: u16, traces: Option<Arc<Counts>>) -> Result<()> {
     let deliveries = Deliveries::default();
     let session = Session {
         plan,
@@ -83,7 +93,7 @@ async fn serve(plan: Arc<Plan>, functions: bindings::Bindings, port: u16) -> Res
     // The host brings blobs whole; what it sends it limits itself.
     let limits = Limits { body_bytes: LARGEST_INVOCATION, held_bytes: 2 * LARGEST_INVOCATION, ..settings.limits };
     let settings = Settings { limits, ..settings };
-    let intake = Arc::new(Direct::new(invocations.clone()));
+    let intake = Arc::new(Direct::new(invocations.clone()).with_metrics(traced(traces)));
     let server = Server::bind(settings, intake, system_clock()).await.map_err(unusable)?;
     tracing::info!("listening on http://{}", server.address());
     let (stopper, mut stop) = watch::channel(false);

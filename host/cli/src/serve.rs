@@ -14,7 +14,7 @@ use lakeport::source::Source;
 use lakeport::telemetry::{Live, LogFormat, init_telemetry};
 use lakeport::wait::until;
 use lakeport_engine::{Deliveries, Direct, Intake, Invocations, Logs, Warned};
-use lakeport_serve::{Key, Limits, MetricsAddress, Server, Settings, Timeouts, Tls, system_clock};
+use lakeport_serve::{Family, Key, Limits, MetricsAddress, Server, Settings, Timeouts, Tls, system_clock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -108,7 +108,6 @@ async fn serve(args: &Args, configured: Arc<Plan>, plan: Arc<Plan>, traces: Opti
         writer: super::writer(),
     };
     let (surroundings, sandbox) = (Surroundings::system(), Sandbox::new(None, Compiler::this_program())?);
-    let live: Vec<_> = plan.exports.iter().map(|_| Arc::new(Live::default())).collect();
     let (lakes, within) = (Lakes::default(), plan.server.stop_within);
     let session = |plan: Arc<Plan>, source: Arc<dyn Source>, options: Options| Session {
         plan,
@@ -125,8 +124,9 @@ async fn serve(args: &Args, configured: Arc<Plan>, plan: Arc<Plan>, traces: Opti
         let asked = session(plan.clone(), Arc::new(deliveries.clone()), asked);
         asked.pin(true)?;
         let invocations = Arc::new(Invocations::new(asked, deliveries.clone()));
-        let (followed, live) = followed(&plan, &live);
-        let intake = Arc::new(Direct::new(invocations.clone()));
+        let followed = followed(&plan);
+        let live = followed.exports.iter().map(|export| invocations.live(export)).collect();
+        let intake = Arc::new(Direct::new(invocations.clone()).with_metrics(traced(traces)));
         let session = session(Arc::new(followed), Arc::new(deliveries), options);
         let writing = tokio::spawn(intake.clone().keep_at_work());
         let served = serve_with(args, (configured, plan), intake, session, live, hangup).await;
@@ -140,18 +140,22 @@ async fn serve(args: &Args, configured: Arc<Plan>, plan: Arc<Plan>, traces: Opti
         return served;
     }
     let logs = Arc::new(Logs::open(&plan, &plan.exports, &surroundings)?);
-    let more = move || traces.iter().flat_map(|counts| counts.metrics()).collect();
-    let intake = Arc::new(Intake::new(&plan, logs.clone(), &live).with_metrics(more));
+    let live: Vec<_> = plan.exports.iter().map(|_| Arc::new(Live::default())).collect();
+    let intake = Arc::new(Intake::new(&plan, logs.clone(), &live).with_metrics(traced(traces)));
     let session = session(plan.clone(), logs, options);
     session.pin(true)?;
     serve_with(args, (configured, plan), intake, session, live, hangup).await
 }
 
+/// Returns the metrics of traces, where there are some.
+pub fn traced(traces: Option<Arc<Counts>>) -> impl Fn() -> Vec<Family> + Send + Sync + 'static {
+    move || traces.iter().flat_map(|counts| counts.metrics()).collect()
+}
+
 /// The exports that are kept at work though nobody sends them anything: those of files.
-fn followed(plan: &Plan, live: &[Arc<Live>]) -> (Plan, Vec<Arc<Live>>) {
-    let exports = plan.exports.iter().zip(live).filter(|(export, _)| export.source.input != Input::Http);
-    let (exports, live) = exports.map(|(export, live)| (export.clone(), live.clone())).unzip();
-    (Plan { exports, ..plan.clone() }, live)
+fn followed(plan: &Plan) -> Plan {
+    let exports = plan.exports.iter().filter(|export| export.source.input != Input::Http).cloned();
+    Plan { exports: exports.collect(), ..plan.clone() }
 }
 
 /// Serves, and keeps the exports of `session` at work, until the process is told to end.

@@ -30,7 +30,11 @@ pub struct Direct {
     /// Why no records are taken now; empty where they are.
     not_ready: Mutex<Vec<String>>,
     warning: Mutex<Option<String>>,
+    more: More,
 }
+
+/// Further metrics that are shown.
+type More = Box<dyn Fn() -> Vec<Family> + Send + Sync>;
 
 impl Direct {
     /// An intake of all sources that are sent their records.
@@ -42,7 +46,13 @@ impl Direct {
             contents: Contents::default(),
             not_ready: Mutex::default(),
             warning: Mutex::default(),
+            more: Box::new(Vec::new),
         }
+    }
+
+    /// Shows further metrics, too.
+    pub fn with_metrics(self, more: impl Fn() -> Vec<Family> + Send + Sync + 'static) -> Direct {
+        Direct { more: Box::new(more), ..self }
     }
 
     /// Opens lakes and plugins before the first request needs them, and is not ready until then; from then on, writes what is due
@@ -112,7 +122,9 @@ impl lakeport_serve::Intake for Direct {
     }
 
     fn metrics(&self) -> Vec<Family> {
-        self.invocations.metrics()
+        let mut families = self.invocations.metrics();
+        families.extend((self.more)());
+        families
     }
 }
 

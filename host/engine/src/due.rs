@@ -10,7 +10,6 @@ use lakeport::pipeline::{Options, WhenOwned, interrupted};
 use lakeport::plan::{ExportPlan, Exports, Files, Input, Plan};
 use lakeport::session::Session;
 use lakeport::source::{Position, Read, ReadOptions, Reader, Source};
-use lakeport::telemetry::Live;
 use lakeport::wait;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -79,7 +78,7 @@ impl Invocations {
         let of_files = |export: &&ExportPlan| matches!(export.source.input, Input::Files(_));
         let exports = self.session.plan.exports.iter().filter(of_files).cloned();
         let plan = Plan { exports: exports.collect(), ..Plan::clone(&self.session.plan) };
-        let live: Vec<_> = plan.exports.iter().map(|_| Arc::new(Live::default())).collect();
+        let live: Vec<_> = plan.exports.iter().map(|export| self.live(export)).collect();
         let session = Session { plan: Arc::new(plan), ..self.session.clone() };
         let reports = session.run(&live, stop).await;
         let failed = reports.into_iter().find_map(|report| Some((report.export, report.error?)));
@@ -127,7 +126,7 @@ impl Invocations {
         }
         let options = Options { when_owned: WhenOwned::Refuse, ..self.session.options.clone() };
         let session = Session { source: Arc::new(Nothing), options, ..self.session.clone() };
-        let report = session.run_partition(export.clone(), Arc::new(Live::default()), stop.clone()).await;
+        let report = session.run_partition(export.clone(), self.live(export), stop.clone()).await;
         match report.error {
             Some(error) if error.kind == Kind::Fenced => {
                 tracing::debug!(export = export.name, partition = &*export.partition, "left to its owner: {error}");

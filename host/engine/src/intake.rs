@@ -45,7 +45,7 @@ impl Intake {
             name: export.name.clone(),
             source: export.source.name.clone(),
             lake: export.lake.name.clone(),
-            live: live.clone(),
+            live: vec![live.clone()],
         };
         let exports = plan.exports.iter().zip(live).map(export).collect();
         Intake {
@@ -154,7 +154,7 @@ impl lakeport_serve::Intake for Intake {
     }
 
     fn metrics(&self) -> Vec<Family> {
-        let mut families = metrics::families(&self.logs, &self.exports);
+        let mut families = metrics::families(Some(&self.logs), &self.exports);
         families.extend((self.more)());
         families
     }
@@ -164,7 +164,7 @@ impl Intake {
     /// Records are taken once all exports are open. An export that waits for its store lets them be taken; one that has failed, or
     /// that another process runs, does not: they would stay here.
     fn export_health(&self, export: &Export) -> ExportHealth {
-        let Condition { state, reason } = export.live.condition();
+        let Condition { state, reason } = export.live.first().map(|live| live.condition()).unwrap_or_default();
         let is_fed = self.sources.contains_key(&export.source);
         let is_ready = match state {
             State::Opening => false,

@@ -16,8 +16,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backoff::Backoff;
-use crate::deliveries::Deliveries;
+use crate::deliveries::{Deliveries, Key};
 use crate::delivery::{Delivery, EventRun, Message, ObjectRef, Refused, Taken};
+use crate::metrics::{self, Export};
 
 /// Runs the partitions that are delivered to, from the first delivery on until nothing came for a while.
 ///
@@ -27,7 +28,9 @@ pub struct Invocations {
     pub(crate) session: Session,
     pub(crate) deliveries: Deliveries,
     /// The runs that are at work, by export and partition.
-    runs: Mutex<HashMap<(String, Arc<str>), Run>>,
+    runs: Mutex<HashMap<Key, Run>>,
+    /// The counts of each partition that was ever at work here, by export and partition.
+    live: Mutex<BTreeMap<Key, Arc<Live>>>,
     pub(crate) stop: watch::Sender<bool>,
 }
 
@@ -36,7 +39,14 @@ pub(crate) type Run = Arc<tokio::sync::Mutex<Option<JoinHandle<ExportReport>>>>;
 impl Invocations {
     /// Invocations of the exports of `session`, whose source is `deliveries`.
     pub fn new(session: Session, deliveries: Deliveries) -> Invocations {
-        Invocations { session, deliveries, runs: Mutex::default(), stop: watch::Sender::new(false) }
+        let (runs, live) = (Mutex::default(), Mutex::default());
+        Invocations { session, deliveries, runs, live, stop: watch::Sender::new(false) }
+    }
+
+    /// The counts of a partition, since the process started.
+    pub fn live(&self, export: &ExportPlan) -> Arc<Live> {
+        let key = (export.name.clone(), export.partition.clone());
+        self.live.lock().expect("nothing panics while it is held").entry(key).or_default().clone()
     }
 
     /// What the invocations are made for.
@@ -86,9 +96,19 @@ impl Invocations {
         self.deliver(source, &partition, Delivery::Object(object), until).await
     }
 
-    /// Counts of what was delivered, as metrics.
+    /// Counts of what was delivered, and of what the exports did with it, as metrics.
     pub fn metrics(&self) -> Vec<Family> {
-        self.deliveries.stats().families()
+        let live = self.live.lock().expect("nothing panics while it is held").clone();
+        let export = |export: &ExportPlan| Export {
+            name: export.name.clone(),
+            source: export.source.name.clone(),
+            lake: export.lake.name.clone(),
+            live: live.iter().filter(|((name, _), _)| *name == export.name).map(|(_, live)| live.clone()).collect(),
+        };
+        let exports: Vec<_> = self.session.plan.exports.iter().map(export).collect();
+        let mut families = metrics::families(None, &exports);
+        families.extend(self.deliveries.stats().families());
+        families
     }
 
     /// Ends all runs, after what was delivered to them is in the lake.
@@ -216,8 +236,9 @@ impl Invocations {
             let is_own = run.is_none();
             // Kept before anything is awaited: who is cancelled leaves the run to the next one, which begins no second.
             let begun = run.get_or_insert_with(|| {
-                let (session, started, stop) = (self.session.clone(), export.clone(), self.stop.subscribe());
-                tokio::spawn(async move { session.run_partition(started, Arc::new(Live::default()), stop).await })
+                let (session, started, live) = (self.session.clone(), export.clone(), self.live(export));
+                let stop = self.stop.subscribe();
+                tokio::spawn(async move { session.run_partition(started, live, stop).await })
             });
             let ended = tokio::select! {
                 () = self.deliveries.opened(export) => return Ok(()),

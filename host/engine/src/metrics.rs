@@ -19,24 +19,26 @@ pub(crate) struct Export {
     pub(crate) name: String,
     pub(crate) source: String,
     pub(crate) lake: String,
-    pub(crate) live: Arc<Live>,
+    /// One for each partition.
+    pub(crate) live: Vec<Arc<Live>>,
 }
 
-/// The families of exports, plugins, stores and logs. Counts are since the process started.
-pub(crate) fn families(logs: &Logs, exports: &[Export]) -> Vec<Family> {
+/// The families of exports, plugins, stores and logs. Counts are since the process started; those of an export's partitions are
+/// added up.
+pub(crate) fn families(logs: Option<&Logs>, exports: &[Export]) -> Vec<Family> {
     let mut families = counters(exports);
     families.extend(lags(logs, exports));
     families.extend(states(exports));
     families.extend(durations(exports));
     families.extend(plugins(exports));
-    families.extend(of_logs(logs));
+    families.extend(logs.into_iter().flat_map(of_logs));
     families
 }
 
 fn counters(exports: &[Export]) -> Vec<Family> {
     let counter = |name: &str, help: &str, of: fn(&Live) -> &AtomicU64| {
-        let one =
-            |export: &Export| sample("", &[("export", &export.name)], of(&export.live).load(Ordering::Relaxed) as f64);
+        let sum = |export: &Export| export.live.iter().map(|live| of(live).load(Ordering::Relaxed)).sum::<u64>();
+        let one = |export: &Export| sample("", &[("export", &export.name)], sum(export) as f64);
         family(name, help, FamilyKind::Counter, exports.iter().map(one).collect())
     };
     vec![
@@ -59,16 +61,18 @@ fn counters(exports: &[Export]) -> Vec<Family> {
 }
 
 /// What is read or accepted and not committed.
-fn lags(logs: &Logs, exports: &[Export]) -> Vec<Family> {
+fn lags(logs: Option<&Logs>, exports: &[Export]) -> Vec<Family> {
     let (mut bytes, mut records, mut seconds) = (Vec::new(), Vec::new(), Vec::new());
     let mut push = |export: &Export, count: u64, age: Duration| {
         records.push(sample("", &[("export", &export.name)], count as f64));
         seconds.push(sample("", &[("export", &export.name)], age.as_secs_f64()));
     };
     for export in exports {
-        let Some(log) = logs.get(&export.source) else {
-            let backlog = export.live.backlog();
-            push(export, backlog.records, backlog.age);
+        let Some(log) = logs.and_then(|logs| logs.get(&export.source)) else {
+            let backlogs = export.live.iter().map(|live| live.backlog());
+            let (records, age) = backlogs
+                .fold((0, Duration::ZERO), |(records, age), backlog| (records + backlog.records, age.max(backlog.age)));
+            push(export, records, age);
             continue;
         };
         let exported = log.exported().get(&export.name).copied().flatten().unwrap_or_else(|| log.wal.first());
@@ -92,13 +96,15 @@ fn lags(logs: &Logs, exports: &[Export]) -> Vec<Family> {
 fn states(exports: &[Export]) -> Vec<Family> {
     let (mut states, mut epochs, mut owners, mut retries) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for export in exports {
-        let now = export.live.condition().state;
+        let now: Vec<_> = export.live.iter().map(|live| live.condition().state).collect();
         let one = |state: State| {
-            sample("", &[("export", &export.name), ("state", state.name())], f64::from(u8::from(state == now)))
+            let partitions = now.iter().filter(|now| **now == state).count();
+            sample("", &[("export", &export.name), ("state", state.name())], partitions as f64)
         };
         states.extend(State::ALL.map(one));
-        retries.push(sample("", &[("export", &export.name)], export.live.retries.count() as f64));
-        if let Some(owner) = export.live.owner() {
+        let again: u64 = export.live.iter().map(|live| live.retries.count()).sum();
+        retries.push(sample("", &[("export", &export.name)], again as f64));
+        for owner in export.live.iter().filter_map(|live| live.owner()) {
             let labels = [("export", &*export.name), ("partition", &*owner.partition)];
             epochs.push(sample("", &labels, owner.epoch as f64));
             owners.push(sample("", &[labels[0], labels[1], ("owner", &owner.writer)], 1.0));
@@ -106,7 +112,7 @@ fn states(exports: &[Export]) -> Vec<Family> {
     }
     let gauge = |name: &str, help: &str, samples| family(name, help, FamilyKind::Gauge, samples);
     vec![
-        gauge("lakeport_export_state", "1 for the state that the export is in, 0 for the others.", states),
+        gauge("lakeport_export_state", "Partitions of the export that are in the state.", states),
         gauge("lakeport_export_epoch", "The epoch in which this process owns the partition.", epochs),
         gauge("lakeport_export_owner_info", "Host and process that own the partition; always 1.", owners),
         family(
@@ -122,10 +128,14 @@ fn durations(exports: &[Export]) -> Vec<Family> {
     let mut commits = Vec::new();
     let mut requests: BTreeMap<(&str, &str, &str), Histogram> = BTreeMap::new();
     for export in exports {
-        for ((_, result), histogram) in export.live.commit_durations.read() {
+        let mut by_result: BTreeMap<&str, Histogram> = BTreeMap::new();
+        for ((_, result), histogram) in export.live.iter().flat_map(|live| live.commit_durations.read()) {
+            by_result.entry(result).or_default().add(&histogram);
+        }
+        for (result, histogram) in by_result {
             commits.extend(of_histogram(&[("export", &export.name), ("result", result)], &histogram));
         }
-        for ((operation, result), histogram) in export.live.retries.durations.read() {
+        for ((operation, result), histogram) in export.live.iter().flat_map(|live| live.retries.durations.read()) {
             requests.entry((&export.lake, operation, result)).or_default().add(&histogram);
         }
     }
@@ -149,7 +159,14 @@ fn durations(exports: &[Export]) -> Vec<Family> {
 }
 
 fn plugins(exports: &[Export]) -> Vec<Family> {
-    let used: Vec<_> = exports.iter().map(|export| (&*export.name, export.live.plugins())).collect();
+    let used = |export: &Export| {
+        let mut used: BTreeMap<String, Usage> = BTreeMap::new();
+        for (name, usage) in export.live.iter().flat_map(|live| live.plugins()) {
+            used.entry(name).or_default().add(&usage);
+        }
+        used
+    };
+    let used: Vec<_> = exports.iter().map(|export| (&*export.name, used(export))).collect();
     let of = |name: &str, help: &str, kind, of: fn(&Usage) -> f64| {
         let one = |(export, plugin, usage): (&str, &str, &Usage)| {
             sample("", &[("export", export), ("plugin", plugin)], of(usage))
