@@ -238,6 +238,80 @@ fn dead_letters_stay_what_they_are_and_are_replayed_once() {
 }
 
 #[test]
+fn dead_letters_of_renamed_files_are_not_taken_for_other_records() {
+    let installation = fixed("max-dead-letters = 1000");
+    let late = "{\"id\":\"2000\",\"event\":\"Late\",\"signalTime\":\"2019-09-10T12:30:00Z\"}\n";
+    installation.write("in/b.ndjson", format!("{late}{}\n", signal(4_000, 65)));
+    installation.run_ok(&["run"]);
+    assert_eq!(installation.dead_letters().len(), 1);
+    let path = installation.path().join("lakeport.toml");
+    let configuration = fs::read_to_string(&path).unwrap();
+    fs::write(&path, configuration.replace("files = \"in/*\"", "files = \"in/*\"\nkind = \"/signalTime\"")).unwrap();
+
+    // No run has met it under its new name.
+    let (b, z) = (installation.path().join("in/b.ndjson"), installation.path().join("in/z.ndjson"));
+    fs::rename(&b, &z).unwrap();
+    // Another file has its name by now, with a good record in the place of the one that was refused.
+    installation.write("in/b.ndjson", format!("{}\n{}\n", signal(4_001, 66), signal(4_002, 67)));
+    let killed = installation.command(&AGAIN).env("LAKEPORT_FAIL_POINT", "again-replaced:1").output().unwrap();
+    assert_eq!(killed.status.signal(), Some(libc::SIGKILL), "{}", String::from_utf8_lossy(&killed.stderr));
+    let mut all = expected(true);
+    all.insert("4000".into(), 1);
+    assert!(ids_of(divided(installation.files()).0) == all, "it is left to a replay");
+
+    // One has.
+    installation.run_ok(&["run"]);
+    assert_refused(&installation, 7, &["the records of 1 dead letters are not where they were", "b.ndjson` at 0"]);
+    installation.run_ok(&["replay"]);
+    again(&installation);
+    all.extend(["4001", "4002", "2000"].map(|id| (id.to_owned(), 1)));
+    assert!(ids_of(divided(installation.files()).0) == all, "each is there once");
+}
+
+#[test]
+fn what_its_source_lacks_is_not_waited_for() {
+    let installation = fixed("");
+    fs::rename(installation.path().join("in/a.ndjson"), installation.path().join("a.ndjson")).unwrap();
+    let mut child = installation.spawn(&["run", "--follow", "--again", "signals", "--period", HOUR, "--yes"]);
+    wait_until("it has ended by itself", || child.try_wait().unwrap().is_some());
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{error}");
+    assert!(error.contains("in/a.ndjson` is gone") && !error.contains("trying again"), "{error}");
+}
+
+#[test]
+fn files_that_the_log_does_not_tell_of_any_more_are_named() {
+    let installation = fixed("");
+    let slots = || installation.log().into_keys().filter(|key| key.contains("/log/")).collect::<Vec<_>>();
+    let old = slots();
+    for id in [6_000, 6_001] {
+        installation.append("in/a.ndjson", &(signal(id, 130) + "\n"));
+        installation.run_ok(&["run"]);
+    }
+    // As an owner does from time to time.
+    let (folder, newest) = old.last().unwrap().split_once("/log/").unwrap();
+    let boundary = installation.lake().join(folder).join("boundary");
+    fs::create_dir_all(&boundary).unwrap();
+    fs::write(boundary.join(newest.split('.').next().unwrap()), "").unwrap();
+    old.iter().for_each(|slot| fs::remove_file(installation.lake().join(slot)).unwrap());
+
+    let file = installation.lake().join(FOLDER).join("00.ndjson");
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, [&whole[..], b"{}\n"].concat()).unwrap();
+    assert_refused(&installation, 7, &["12/00.ndjson` is not as lakeport wrote it"]);
+    fs::write(&file, &whole).unwrap();
+    let unasked = installation.run(&AGAIN[..5]);
+    let error = String::from_utf8(unasked.stderr).unwrap();
+    assert!(error.contains("whether others have edited these is not known, and they are replaced: `"), "{error}");
+    let summary = again(&installation);
+    assert!(summary["warnings"].to_string().contains("00.ndjson` is replaced whether or not"), "{summary}");
+    assert!(ids_of(divided(installation.files()).0) == expected(true));
+    // Now it does.
+    assert!(!again(&installation).to_string().contains("whether or not"));
+}
+
+#[test]
 fn a_source_that_does_not_hold_what_was_exported_is_refused_by_name() {
     let installation = fixed("");
     let path = installation.path().join("in/a.ndjson");
@@ -350,7 +424,7 @@ fn files_of_others_and_edited_ones_are_left_alone() {
     // Of the same length.
     let edited = String::from_utf8(old.clone()).unwrap().replacen("BrewStarted", "BrewStopped", 1);
     fs::write(&file, &edited).unwrap();
-    assert_refused(&installation, 7, &["12/00.ndjson` is not as lakeport wrote it", "move it out"]);
+    assert_refused(&installation, 7, &["12/00.ndjson` is not as lakeport wrote it", "move it to another folder"]);
 
     // Their own: one has the name of a part.
     fs::write(&file, &old).unwrap();

@@ -62,6 +62,7 @@ fn question(export: &str, period: Option<Period>, lake: &str, before: &Before) -
         format!("{} files that it has read are gone, and what came from them will be missing", before.gone.len());
     list(&gone, &before.gone);
     list("files that others have edited stay", &before.edited);
+    list("whether others have edited these is not known, and they are replaced", &before.unchecked);
     text
 }
 
@@ -86,5 +87,8 @@ mod tests {
         let text = question("e", None, "/lake/", &before);
         assert!(text.contains("; 9 files that it has read are gone") && text.contains("`/in/4`, …; "), "{text}");
         assert!(text.ends_with("; files that others have edited stay: `e/01.ndjson`"), "{text}");
+        before.unchecked = vec!["e/00.ndjson".into()];
+        let text = question("e", None, "/lake/", &before);
+        assert!(text.ends_with("not known, and they are replaced: `e/00.ndjson`"), "{text}");
     }
 }

@@ -121,6 +121,9 @@ impl Lane {
         self.enter(span);
         let mut out = Processed::default();
         let decoded = timed(&mut out.stages.decode, || self.decoder.decode(chunk, span.moment.write_time));
+        if let Some(excerpt) = &self.plan.excerpt {
+            excerpt.meet(&decoded.batches, &decoded.dead);
+        }
         out.records = decoded.records;
         out.dead = decoded.dead;
         let mut news = decoded.news.into_iter().peekable();

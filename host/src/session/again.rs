@@ -52,6 +52,8 @@ pub struct Before {
     pub files: BTreeMap<String, u64>,
     /// Files that it wrote and that somebody has edited since: they stay.
     pub edited: Vec<String>,
+    /// Files of which the log does not tell any more what was written to them: they are replaced, edited or not.
+    pub unchecked: Vec<String>,
     /// Files of the source that it has read and that are not there any more, nor copies of them: what came of them cannot be
     /// written again.
     pub gone: Vec<String>,

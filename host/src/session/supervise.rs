@@ -70,7 +70,7 @@ impl Session {
                 notes.note_end(None).await;
                 return whole;
             };
-            if !self.restarts(&error, &export) || *stop.borrow() {
+            if !self.restarts(&error, &export, begins_again) || *stop.borrow() {
                 self.log_end(&export, &error);
                 let state = if error.kind == Kind::Interrupted { State::Ended } else { State::Failed };
                 live.set(state, Some(one_line(&error)));
@@ -90,10 +90,12 @@ impl Session {
         }
     }
 
-    /// Whether an export that ended with `error` runs again.
-    fn restarts(&self, error: &Error, export: &ExportPlan) -> bool {
+    /// Whether an export that ended with `error` runs again. Exporting a period again reads what is there already: what its source
+    /// lacks does not come by waiting.
+    fn restarts(&self, error: &Error, export: &ExportPlan, begins_again: bool) -> bool {
         let stands_by = error.kind == Kind::Fenced && self.options.when_owned == WhenOwned::StandBy;
-        self.options.follow && (stands_by || may_pass(error, export))
+        let waits = !(begins_again && self.options.period.is_some()) || error.kind == Kind::Lake;
+        self.options.follow && (stands_by || waits && may_pass(error, export))
     }
 
     /// Logs why an export ended. One export's only error is shown at the end of the run.

@@ -74,7 +74,7 @@ impl Bound {
         if self.cursor.copied || chunk.data.is_empty() || chunk.extent.first >= end {
             return Ok(None);
         }
-        let chunk = if chunk.extent.next > end { chunk.split_at(end).0 } else { chunk };
+        let mut chunk = if chunk.extent.next > end { chunk.split_at(end).0 } else { chunk };
         self.at = chunk.extent.next;
         Tail::extend(&mut self.last, &chunk.data);
         let Origin { hashed, hash: expected, .. } = &*self.cursor.origin;
@@ -87,6 +87,8 @@ impl Bound {
         if !begins || self.at > end || self.at == end && !ends {
             return Err(lost(&[format!("`{}` was changed", chunk.extent.origin.name)]));
         }
+        // What was said of its records names the file as it was called then.
+        chunk.extent.origin = self.cursor.origin.clone();
         Ok(Some(chunk))
     }
 
@@ -131,6 +133,9 @@ impl BoundedReader {
 impl Reader for BoundedReader {
     fn read(&mut self, wait: Duration) -> Result<Read> {
         loop {
+            if self.bounds.iter().all(Bound::is_reached) {
+                return Ok(Read::End);
+            }
             match self.reader.read(wait)? {
                 Read::Chunk(chunk) => {
                     if let Some(bound) = self.bound_of(&chunk)
@@ -206,13 +211,17 @@ mod tests {
 
     /// The texts that are read of `chunks` up to `until`.
     fn read(until: Vec<Cursor>, chunks: Vec<Chunk>) -> Result<Vec<Bytes>> {
+        Ok(read_chunks(until, chunks)?.into_iter().map(|chunk| chunk.data).collect())
+    }
+
+    fn read_chunks(until: Vec<Cursor>, chunks: Vec<Chunk>) -> Result<Vec<Chunk>> {
         let bounds = Bound::all(&Position { cursors: until });
         let mut reader = BoundedReader { reader: Box::new(Chunks(chunks.into())), bounds };
-        let mut texts = Vec::new();
+        let mut chunks = Vec::new();
         while let Read::Chunk(chunk) = reader.read(Duration::ZERO)? {
-            texts.push(chunk.data);
+            chunks.push(chunk);
         }
-        Ok(texts)
+        Ok(chunks)
     }
 
     #[test]
@@ -232,7 +241,20 @@ mod tests {
             chunk(origin("/in/a", 2, "new"), 0, "new\n"),
             chunk(origin("/in/a.1", 1, "1\n2\n3\n"), 0, "1\n2\n3\n"),
         ];
-        assert_eq!(read(vec![before], chunks).unwrap(), ["1\n2\n"]);
+        let read = read_chunks(vec![before.clone()], chunks).unwrap();
+        assert_eq!(read.iter().map(|chunk| &chunk.data[..]).collect::<Vec<_>>(), [b"1\n2\n"]);
+        assert_eq!(read[0].extent.origin, before.origin, "under the name that it had");
+    }
+
+    #[test]
+    fn nothing_is_read_behind_the_last_bound() {
+        let a = origin("/in/a", 1, "1\n");
+        let bounds = Bound::all(&Position { cursors: vec![cursor(a.clone(), "1\n")] });
+        let chunks = Chunks([chunk(a.clone(), 0, "1\n"), chunk(a, 2, "2\n")].into());
+        let mut reader = BoundedReader { reader: Box::new(chunks), bounds };
+        assert!(matches!(reader.read(Duration::ZERO), Ok(Read::Chunk(_))));
+        assert!(matches!(reader.read(Duration::ZERO), Ok(Read::End)));
+        assert!(matches!(reader.reader.read(Duration::ZERO), Ok(Read::Chunk(_))), "it was left unread");
     }
 
     #[test]

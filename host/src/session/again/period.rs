@@ -15,14 +15,14 @@
 
 use std::collections::BTreeMap;
 use std::iter;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::watch;
 
-use super::period_files::{PeriodFile, PeriodFiles, Replacement};
+use super::period_files::{PeriodFile, PeriodFiles, Replacement, names};
 use super::refused::Refused;
 use super::{AT_ONCE, Before, all, attempts, beside, files, has_pending, incomplete, last, remove, size_of};
 use crate::commit::{Commit, Draft, Outcome, Partition, SpanEntry, Totals, partition_folder, read_last};
@@ -74,9 +74,11 @@ impl Before {
         let of_period = path_of_period(export, period)?;
         let last = read_last(lake, &export.name, &export.partition).await?.map(|(_, commit)| commit);
         let last = checked(export, last.as_ref())?;
+        // Whether somebody has edited some of them is asked once the partition is taken over and its last commit published.
         let found = PeriodFiles::look_up(lake, export, &of_period, last).await?;
+        let unchecked = found.unchecked;
         let files = found.files.into_values().flat_map(BTreeMap::into_values);
-        Ok(Before { files: files.map(|file| (file.key, file.staged.length)).collect(), ..Before::default() })
+        Ok(Before { files: files.map(|file| (file.key, file.staged.length)).collect(), unchecked, ..Before::default() })
     }
 }
 
@@ -146,6 +148,7 @@ struct Beside {
     folder: String,
     /// The dead letters that there were before.
     refused: Refused,
+    excerpt: Arc<Excerpt>,
 }
 
 impl Session {
@@ -181,7 +184,7 @@ impl Session {
         let beside = self.beside(export, period, (&lake, &partition), &running).await;
         let made = beside.map_err(|error| error.context(NOTHING))?;
         let planned = async {
-            let last = self.export_beside(export, whole, &partition, &made, running).await?;
+            let last = self.export_beside(export, whole, (&lake, &partition), &made, running).await?;
             self.plan_replacement(export, period, whole, (&lake, &partition), (&made, &last)).await
         };
         let draft = match planned.await {
@@ -204,7 +207,14 @@ impl Session {
         }
         hold.set(HoldState::Published);
         fail::point("again-replaced");
-        remove(&made.lake).await
+        if let Err(error) = remove(&made.lake).await {
+            let left = format!(
+                "the period is replaced, and the next `--again` removes what is left of `{}`: {error}",
+                made.folder
+            );
+            whole.warnings.push(left);
+        }
+        Ok(())
     }
 
     /// A lake for the period's new files.
@@ -218,12 +228,14 @@ impl Session {
         let of_period = path_of_period(export, period)?;
         let before = checked(export, partition.last())?;
         // What cannot be replaced is found before anything is exported.
-        PeriodFiles::look_up(lake, export, &of_period, before).await?;
+        PeriodFiles::look_up(lake, export, &of_period, before).await?.check(lake)?;
         let envelope = export.source.mapping.envelope;
         let refused = Refused::read(lake, partition.folder(), &before.position, envelope).await?;
         let folder = format!("{}/period-{:020}", attempts(lake, export), partition.epoch());
         let mut plan = beside(export, &folder);
-        plan.excerpt = Some(Arc::new(Excerpt { period, dead_letters: refused.whole(), envelope }));
+        let excerpt =
+            Arc::new(Excerpt { period, dead_letters: refused.whole(), envelope, met: Mutex::new(refused.unmet()) });
+        plan.excerpt = Some(excerpt.clone());
         // They are those of before, which is looked at when all is exported.
         plan.max_dead_letters = Some(u64::MAX);
         if let Files::Sealed { lateness } = &mut plan.files {
@@ -232,7 +244,7 @@ impl Session {
         }
         let plan = Arc::new(plan);
         let lake = self.open_lake(&plan.lake, iter::empty(), live, stop).await?;
-        Ok(Beside { lake, plan, folder, refused })
+        Ok(Beside { lake, plan, folder, refused, excerpt })
     }
 
     /// Exports the period into the lake beside; returns the last commit there.
@@ -240,7 +252,7 @@ impl Session {
         &self,
         export: &Arc<ExportPlan>,
         whole: &mut ExportReport,
-        partition: &Partition,
+        (lake, partition): (&Lake, &Partition),
         made: &Beside,
         running: Running,
     ) -> Result<Commit> {
@@ -260,8 +272,11 @@ impl Session {
         if last.totals.bytes_read < before.totals.bytes_read {
             return Err(no_longer_there(last.totals.bytes_read, before));
         }
-        let folder = partition_folder(&made.lake, &export.name, &export.partition);
-        made.refused.cover(&made.lake, &folder, export.source.mapping.envelope).await?;
+        let (folder, envelope) =
+            (partition_folder(&made.lake, &export.name, &export.partition), export.source.mapping.envelope);
+        let met = std::mem::take(&mut *made.excerpt.met.lock().expect("nothing panics while it counts"));
+        made.refused.check_met(lake, partition.folder(), &met, envelope).await?;
+        made.refused.cover(&made.lake, &folder, envelope).await?;
         Ok(last)
     }
 
@@ -276,6 +291,7 @@ impl Session {
     ) -> Result<Option<Draft>> {
         let before = checked(export, partition.last())?;
         let found = PeriodFiles::look_up(lake, export, &path_of_period(export, period)?, before).await?;
+        found.check(lake)?;
         let new = new_files(lake, export, (beside, made)).await?;
         if new.is_empty() {
             return Err(match found.count() + found.pending.len() {
@@ -291,6 +307,13 @@ impl Session {
         for key in &found.moved {
             let url = lake.url(key);
             whole.warnings.push(format!("`{url}` was moved or deleted by someone: its records are exported again"));
+        }
+        if !found.unchecked.is_empty() {
+            let urls: Vec<_> = found.unchecked.iter().map(|key| lake.url(key)).collect();
+            whole.warnings.push(format!(
+                "{} replaced whether or not someone has edited it: the log does not tell any more what was written",
+                names(&urls)
+            ));
         }
         let earliest = before.write_time.max(made.write_time).timestamp_micros() + 1_000;
         let write_time = earliest.max(self.surroundings.clock.now());

@@ -27,6 +27,12 @@ pub(super) struct PeriodFiles {
     pub pending: BTreeSet<String>,
     /// Files that the log names and that are gone.
     pub moved: Vec<String>,
+    /// Files that are not as the export wrote them.
+    edited: Vec<String>,
+    /// Files with the name of a later part.
+    strangers: Vec<String>,
+    /// Files of which the log does not tell any more what was written to them, but for the length of some.
+    pub unchecked: Vec<String>,
 }
 
 /// A file of a period.
@@ -57,7 +63,7 @@ impl PeriodFiles {
     /// Looks up the files whose keys `of_period` can make. `last` is the export's last commit.
     ///
     /// # Errors
-    /// Of kind `Lake`; of kind `Data` where a file is not as the export wrote it.
+    /// Of kind `Lake`.
     pub async fn look_up(lake: &Lake, export: &ExportPlan, of_period: &Template, last: &Commit) -> Result<PeriodFiles> {
         let mut found = PeriodFiles::default();
         let series_of = |key: &str| of_period.parts_of(&export.name, key);
@@ -81,7 +87,7 @@ impl PeriodFiles {
                 found.pending.insert(series.clone());
             }
         }
-        let (mut there, mut strangers) = (Vec::new(), Vec::new());
+        let mut there = Vec::new();
         for Meta { key, .. } in lake.list(of_period.folder()).await? {
             if key.starts_with(&format!("{}/", lake.log_folder())) {
                 continue;
@@ -90,7 +96,7 @@ impl PeriodFiles {
             let is_stranger = last.series.get(&series).is_some_and(|state| part >= state.parts);
             found.takes(&series, part + 1);
             match is_stranger {
-                true => strangers.push(lake.url(&key)),
+                true => found.strangers.push(key),
                 false => there.push((series, part, key)),
             }
         }
@@ -101,24 +107,37 @@ impl PeriodFiles {
             Ok::<_, Error>(Some((series, part, PeriodFile { key, staged, version: meta.version })))
         });
         let read: Vec<_> = read.buffered(AT_ONCE).try_collect().await?;
-        let mut edited = Vec::new();
         for (series, part, file) in read.into_iter().flatten() {
-            if written.remove(&file.key).is_some_and(|written| written != file.staged) {
-                edited.push(lake.url(&file.key));
+            let tail = last.series.get(&series).and_then(|state| state.tail.as_ref()).filter(|tail| tail.part == part);
+            match written.remove(&file.key) {
+                Some(written) if written == file.staged => {}
+                None if tail.is_none_or(|tail| tail.length == file.staged.length) => {
+                    found.unchecked.push(file.key.clone());
+                }
+                _ => found.edited.push(file.key.clone()),
             }
             found.files.entry(series).or_default().insert(part, file);
         }
-        for (urls, what) in [
-            (edited, "not as lakeport wrote it: someone has edited it or put it there"),
-            (strangers, "named as a part of the export's file, and none of its parts"),
+        found.moved = written.into_keys().collect();
+        Ok(found)
+    }
+
+    /// Checks that every file is the export's.
+    ///
+    /// # Errors
+    /// Of kind `Data` where a file is not as the export wrote it, or has the name of a later part.
+    pub fn check(&self, lake: &Lake) -> Result<()> {
+        for (keys, what) in [
+            (&self.edited, "not as lakeport wrote it: someone has edited it or put it there"),
+            (&self.strangers, "named as a part of the export's file, and none of its parts"),
         ] {
-            if !urls.is_empty() {
-                let help = "move it out of the folder of its period, then run again; it is left as it is";
+            if !keys.is_empty() {
+                let urls: Vec<_> = keys.iter().map(|key| lake.url(key)).collect();
+                let help = "it was not changed: move it to another folder, then run again";
                 return Err(Error::new(Kind::Data, format!("{} {what}", names(&urls))).with_help(help));
             }
         }
-        found.moved = written.into_keys().collect();
-        Ok(found)
+        Ok(())
     }
 
     /// Notes that parts up to `parts` are taken.
@@ -204,7 +223,7 @@ impl PeriodFiles {
 }
 
 /// Names for a message: `a`, `b` are.
-fn names(urls: &[String]) -> String {
+pub(super) fn names(urls: &[String]) -> String {
     let shown = urls.iter().take(MOST_NAMES).map(|url| format!("`{url}`")).collect::<Vec<_>>().join(", ");
     let more = if urls.len() > MOST_NAMES { ", …" } else { "" };
     let verb = if urls.len() == 1 { "is" } else { "are" };

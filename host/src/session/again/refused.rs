@@ -24,7 +24,12 @@ pub(super) struct Refused {
 struct Rows {
     refused: u32,
     in_part: bool,
+    /// Records that are dead letters as a whole: one of several rows has one letter that says so.
+    whole: u32,
 }
+
+const CANNOT_TELL: &str = "replay the dead letters of that file (`lakeport replay`) or delete them, then run again: it cannot be told \
+                           which records they are";
 
 impl Refused {
     /// Reads the dead letters below `partition`, the folder of an export's partition, whose files were read up to `position`.
@@ -35,17 +40,18 @@ impl Refused {
         let mut refused = Refused::default();
         each(lake, partition, |letter| {
             if !position.cursors.iter().any(|cursor| *cursor.origin.name == *letter.origin && !cursor.copied) {
-                let message = format!("a dead letter is from `{}`, which has another name now or is gone", letter.origin);
-                let help = "replay the dead letters of that file (`lakeport replay`) or delete them, then run again: it cannot be told \
-                            which records they are";
-                return Err(Error::new(Kind::Data, message).with_help(help));
+                let message =
+                    format!("a dead letter is from `{}`, which has another name now or is gone", letter.origin);
+                return Err(Error::new(Kind::Data, message).with_help(CANNOT_TELL));
             }
             let rows = refused.records.entry(key(&letter, envelope)).or_default();
             rows.refused += 1;
             rows.in_part |= letter.share == Share::Part;
+            rows.whole += u32::from(letter.share.is_whole());
             if refused.records.len() > MOST {
                 let message = format!("there are more than {} dead letters", human::count(MOST as u64));
-                return Err(Error::new(Kind::Data, message).with_help("replay them or delete them first (docs/dead-letters.md)"));
+                return Err(Error::new(Kind::Data, message)
+                    .with_help("replay them or delete them first (docs/dead-letters.md)"));
             }
             Ok(())
         })
@@ -56,6 +62,50 @@ impl Refused {
     /// The records of which nothing was exported.
     pub fn whole(&self) -> HashSet<RecordKey> {
         self.records.iter().filter(|(_, rows)| !rows.in_part).map(|(key, _)| *key).collect()
+    }
+
+    /// Every key, of which no record was met yet.
+    pub fn unmet(&self) -> HashMap<RecordKey, u32> {
+        self.records.keys().map(|key| (*key, 0)).collect()
+    }
+
+    /// Fails where fewer records were `met` than are dead letters below `partition`: another record is in the place of one.
+    ///
+    /// # Errors
+    /// Of kind `Lake`; of kind `Data`, with the place of one.
+    pub async fn check_met(
+        &self,
+        lake: &Lake,
+        partition: &str,
+        met: &HashMap<RecordKey, u32>,
+        envelope: Envelope,
+    ) -> Result<()> {
+        let is_missing = |(key, rows): (&RecordKey, &Rows)| {
+            let expected = if rows.in_part { 1 } else { rows.whole.max(1) };
+            (met.get(key).copied().unwrap_or(0) < expected).then_some(*key)
+        };
+        let missing: HashSet<_> = self.records.iter().filter_map(is_missing).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut example = None;
+        each(lake, partition, |letter| {
+            if missing.contains(&key(&letter, envelope)) {
+                example.get_or_insert(letter);
+            }
+            Ok(())
+        })
+        .await?;
+        let place = example.map_or_else(String::new, |Letter { origin, offset, .. }| {
+            format!(
+                "; one was in `{origin}` at {offset}: that file was renamed or replaced since, or the letter was edited"
+            )
+        });
+        let message = format!(
+            "the records of {} dead letters are not where they were{place}",
+            human::count(missing.len() as u64)
+        );
+        Err(Error::new(Kind::Data, message).with_help(CANNOT_TELL))
     }
 
     /// Fails where a dead letter below `partition` is of a record, or of a row of it, that was none before.
@@ -79,8 +129,8 @@ impl Refused {
             human::count(more)
         );
         Err(Error::new(Kind::Data, message).with_help(
-            "correct the configuration or the plugin, then run again; where their dead letters were deleted, `lakeport run --again` without \
-             `--period` exports everything again",
+            "correct the configuration or the plugin, then run again; where their dead letters were deleted, or edited and then \
+             replayed, `lakeport run --again` without `--period` exports everything again (what was edited as the source has it)",
         ))
     }
 
