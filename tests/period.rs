@@ -238,6 +238,18 @@ fn dead_letters_stay_what_they_are_and_are_replayed_once() {
 }
 
 #[test]
+fn a_wrong_pointer_does_not_copy_the_whole_source() {
+    let installation = fixed("");
+    let more: String = (10_000..11_500).map(|id| signal(id, 70) + "\n").collect();
+    installation.append("in/a.ndjson", &more);
+    installation.run_ok(&["run"]);
+    let path = installation.path().join("lakeport.toml");
+    let configuration = fs::read_to_string(&path).unwrap();
+    fs::write(&path, configuration.replace("files = \"in/*\"", "files = \"in/*\"\nkind = \"/none\"")).unwrap();
+    assert_refused(&installation, 7, &["exporting a period again allows 1000", "nothing at `/none`"]);
+}
+
+#[test]
 fn dead_letters_of_renamed_files_are_not_taken_for_other_records() {
     let installation = fixed("max-dead-letters = 1000");
     let late = "{\"id\":\"2000\",\"event\":\"Late\",\"signalTime\":\"2019-09-10T12:30:00Z\"}\n";

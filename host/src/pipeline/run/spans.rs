@@ -404,12 +404,13 @@ impl Run<'_> {
             && self.dead_letters > limit
         {
             let reason = processed.dead.last().map_or("", |dead| dead.reason.as_str());
+            let allowed = match &self.plan.excerpt {
+                None => format!("`max-dead-letters` is {limit}"),
+                Some(_) => format!("exporting a period again allows {limit}: those of before, and some more"),
+            };
             return Err(Error::new(
                 Kind::Data,
-                format!(
-                    "{} records were refused, and `max-dead-letters` is {limit}; the last: {reason}",
-                    self.dead_letters
-                ),
+                format!("{} records were refused, and {allowed}; the last: {reason}", self.dead_letters),
             )
             .with_help("nothing of this span was committed: mend the input or the configuration, then run again"));
         }

@@ -136,6 +136,9 @@ pub(super) async fn remove_left(lake: &Lake, export: &ExportPlan, epoch: u64) ->
     stream::iter(deleted).buffer_unordered(AT_ONCE).try_collect().await
 }
 
+/// So many records more than before may be refused until an attempt is given up.
+const MORE_LETTERS: u64 = 1_000;
+
 const NOTHING: &str = "nothing was replaced";
 
 /// What a run shares with all of its steps.
@@ -236,8 +239,8 @@ impl Session {
         let excerpt =
             Arc::new(Excerpt { period, dead_letters: refused.whole(), envelope, met: Mutex::new(refused.unmet()) });
         plan.excerpt = Some(excerpt.clone());
-        // They are those of before, which is looked at when all is exported.
-        plan.max_dead_letters = Some(u64::MAX);
+        // They are those of before, which is looked at when all is exported, or a wrong setting makes more of them.
+        plan.max_dead_letters = Some(refused.letters() + MORE_LETTERS);
         if let Files::Sealed { lateness } = &mut plan.files {
             // One file, however late its records came.
             *lateness = Duration::MAX;

@@ -64,6 +64,11 @@ impl Refused {
         self.records.iter().filter(|(_, rows)| !rows.in_part).map(|(key, _)| *key).collect()
     }
 
+    /// How many dead letters there are.
+    pub fn letters(&self) -> u64 {
+        self.records.values().map(|rows| u64::from(rows.refused)).sum()
+    }
+
     /// Every key, of which no record was met yet.
     pub fn unmet(&self) -> HashMap<RecordKey, u32> {
         self.records.keys().map(|key| (*key, 0)).collect()
