@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::collector::Collector;
 use crate::support::http::Serving;
-use crate::support::lake_folder::{Installation, signal};
+use crate::support::lake_folder::{Installation, signal, visible_files};
 use crate::support::process::wait_until;
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::stores::Store;
@@ -446,6 +446,16 @@ fn secrets_are_in_nothing_that_is_shown() {
         let refusals = log.matches("refused a request").count();
         assert!((1..=6).contains(&refusals), "each reason once in a while: {refusals}");
         seen += &log;
+        for command_line in ["status --json", "dead-letters --json", "replay --json", "check --json", "run --json"] {
+            let output = command(&command_line.split(' ').collect::<Vec<_>>()).output().unwrap();
+            seen += &(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr));
+        }
+        let log = visible_files(&installation.path().join("lakeport-wal"));
+        let lake = tokio::runtime::Runtime::new().unwrap().block_on(store.objects("exports"));
+        assert!(!log.is_empty() && !lake.is_empty());
+        for (name, bytes) in log.into_iter().chain(lake) {
+            seen += &(name + &String::from_utf8_lossy(&bytes));
+        }
     }
     // The collector's own header is what authenticates to it.
     seen += &collector.text().replace(&format!("api-key: {COLLECTOR}"), "");

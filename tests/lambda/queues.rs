@@ -35,6 +35,29 @@ fn messages_of_a_queue_are_in_the_lake_once() {
 }
 
 #[test]
+fn a_partition_that_cannot_go_on_fails_its_own_messages() {
+    let deployed = Deployed::new(&QUEUES.replace("[sources.orders]", "[sources.orders]\npartitions = 2"));
+    let mut instance = Instance::start(&deployed);
+    let ids: Vec<_> = (0..12).map(|n| format!("id-{n}")).collect();
+    let messages: Vec<_> = ids.iter().map(|id| (id.as_str(), json!({"id": id, "name": "Order"}))).collect();
+    assert_eq!(instance.invoke(sqs("orders", &messages[..6])).response(), all_taken());
+    instance.kill();
+    // What stands in the log of one of them is none of its commits.
+    for entry in std::fs::read_dir(deployed.path().join("lake/_lakeport/orders/1/log")).unwrap() {
+        std::fs::write(entry.unwrap().path(), "no commit").unwrap();
+    }
+    let mut instance = Instance::start(&deployed);
+    let answer = instance.invoke_within(sqs("orders", &messages[6..]), Duration::from_secs(4)).response();
+    let failed = answer["batchItemFailures"].as_array().unwrap();
+    let failed: Vec<_> = failed.iter().map(|item| item["itemIdentifier"].as_str().unwrap().to_owned()).collect();
+    let written = deployed.ids();
+    assert!((1..6).contains(&failed.len()), "{failed:?}");
+    for id in &ids[6..] {
+        assert_eq!(written.contains_key(id), !failed.contains(id), "{id}: {failed:?}");
+    }
+}
+
+#[test]
 fn messages_of_a_group_keep_their_order() {
     let deployed = Deployed::new(&QUEUES.replace("[sources.orders]", "[sources.orders]\npartitions = 3"));
     let mut instance = Instance::start(&deployed);

@@ -81,8 +81,10 @@ impl Invocations {
         let live: Vec<_> = plan.exports.iter().map(|export| self.live(export)).collect();
         let session = Session { plan: Arc::new(plan), ..self.session.clone() };
         let reports = session.run(&live, stop).await;
-        let failed = reports.into_iter().find_map(|report| Some((report.export, report.error?)));
-        failed.map_or(Ok(()), |(export, error)| Err(error.context(format_args!("export `{export}`"))))
+        let failed = reports.into_iter().filter_map(|report| Some((report.export, report.error?)));
+        // What has to be changed before what goes on by itself.
+        let worst = failed.min_by_key(|(_, error)| error.kind == Kind::Interrupted);
+        worst.map_or(Ok(()), |(export, error)| Err(error.context(format_args!("export `{export}`"))))
     }
 
     async fn write_due_of(&self, export: &ExportPlan, stop: &watch::Receiver<bool>) -> Result<()> {
@@ -121,8 +123,15 @@ impl Invocations {
         if self.deliveries.is_open(export) {
             return Ok(());
         }
-        if let Some(before) = run.take() {
-            let _ = before.await;
+        if let Some(before) = run.as_mut() {
+            let mut stop = stop.clone();
+            tokio::select! {
+                // It is left in its place until it has ended: who is cancelled here leaves no second one.
+                _ = before => {}
+                () = self.deliveries.opened(export) => return Ok(()),
+                _ = wait::until(&mut stop, |stop| *stop) => return Err(interrupted()),
+            }
+            *run = None;
         }
         let options = Options { when_owned: WhenOwned::Refuse, ..self.session.options.clone() };
         let session = Session { source: Arc::new(Nothing), options, ..self.session.clone() };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use lakeport::error::{Error, Kind, Result};
 use lakeport::layout::Token;
 use lakeport::plan::{ExportPlan, Plan, SOLE_PARTITION};
@@ -33,6 +33,9 @@ pub struct Invocations {
     live: Mutex<BTreeMap<Key, Arc<Live>>>,
     pub(crate) stop: watch::Sender<bool>,
 }
+
+/// Messages by their partitions.
+type Divided = BTreeMap<u32, Vec<Message>>;
 
 pub(crate) type Run = Arc<tokio::sync::Mutex<Option<JoinHandle<ExportReport>>>>;
 
@@ -69,19 +72,55 @@ impl Invocations {
     /// # Errors
     /// The error of an export; the time `until` is over. The trigger must deliver all of them again.
     pub async fn messages(&self, source: &str, messages: Vec<Message>, until: Instant) -> Result<Taken> {
-        let partitions = self.partitions(source)?;
-        let mut divided: BTreeMap<u32, Vec<Message>> = BTreeMap::new();
-        for message in messages {
-            // Without any of them any partition will do.
-            let id = message.group.or(message.id).unwrap_or_else(|| MessageId::of(&[&message.lines]));
-            divided.entry(id.partition(partitions)).or_default().push(message);
-        }
-        let delivered = divided.into_iter().map(|(partition, messages)| async move {
-            self.deliver(source, &partition.to_string(), Delivery::Messages(messages.into()), until).await
-        });
+        let (divided, _) = self.divide(source, messages)?;
+        let delivered = divided.into_iter().map(|divided| self.deliver_messages(source, divided, until));
         let taken = try_join_all(delivered).await?;
         let positions: Vec<_> = taken.iter().map(|taken| &*taken.position).collect();
         Ok(Taken { duplicates: taken.iter().map(|taken| taken.duplicates).sum(), position: positions.join(",") })
+    }
+
+    /// As [`Invocations::messages`], and tells of each message, by its place, whether it is in the lake: a partition that fails fails its
+    /// own messages.
+    ///
+    /// # Errors
+    /// No export reads the source `source`.
+    pub async fn each_message(
+        &self,
+        source: &str,
+        messages: Vec<Message>,
+        until: Instant,
+    ) -> Result<Vec<Result<Taken>>> {
+        let (divided, places) = self.divide(source, messages)?;
+        let delivered = divided.into_iter().map(async |divided| {
+            let partition = divided.0;
+            (partition, self.deliver_messages(source, divided, until).await)
+        });
+        let delivered: BTreeMap<_, _> = join_all(delivered).await.into_iter().collect();
+        Ok(places.iter().map(|partition| delivered[partition].clone()).collect())
+    }
+
+    /// Messages by their partitions, and the partition of each.
+    fn divide(&self, source: &str, messages: Vec<Message>) -> Result<(Divided, Vec<u32>)> {
+        let partitions = self.partitions(source)?;
+        let mut divided = Divided::new();
+        let mut places = Vec::with_capacity(messages.len());
+        for message in messages {
+            // Without any of them any partition will do.
+            let id = message.group.or(message.id).unwrap_or_else(|| MessageId::of(&[&message.lines]));
+            let partition = id.partition(partitions);
+            places.push(partition);
+            divided.entry(partition).or_default().push(message);
+        }
+        Ok((divided, places))
+    }
+
+    async fn deliver_messages(
+        &self,
+        source: &str,
+        (partition, messages): (u32, Vec<Message>),
+        until: Instant,
+    ) -> Result<Taken> {
+        self.deliver(source, &partition.to_string(), Delivery::Messages(messages.into()), until).await
     }
 
     /// Returns once all records of an object are in the lake of every export of the source `source`: of each of its versions once.

@@ -61,7 +61,9 @@ impl Batch {
         for Record { record_id, data } in &self.records {
             let result = match STANDARD.decode(data) {
                 Ok(record) => {
-                    messages.push(Message::of_queue(source, Some(record_id.as_bytes()), &record));
+                    // Nobody promises that an ID is of one stream only.
+                    let id = format!("{} {record_id}", self.delivery_stream_arn);
+                    messages.push(Message::of_queue(source, Some(id.as_bytes()), &record));
                     Outcome::Ok
                 }
                 Err(error) => {

@@ -1,14 +1,17 @@
 //! The function: what an invocation brings goes into the lake before the invocation is answered.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use futures::future::join_all;
 use lakeport::error::{Error, Kind, Result};
+use lakeport::pipeline::interrupted;
 use lakeport::plan::SourcePlan;
 use lakeport_engine::Invocations;
 use lambda_runtime::Diagnostic;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+use tokio::time::timeout_at;
 
 use crate::deadline::Deadline;
 use crate::event::Event;
@@ -19,6 +22,8 @@ use crate::{firehose, kinesis};
 
 /// So many objects that the messages of a batch tell of are read at once.
 const AT_ONCE: usize = 64;
+/// Reasons that are logged of one invocation.
+const MOST_REASONS: usize = 5;
 
 /// Carries out invocations.
 pub struct Function {
@@ -116,8 +121,10 @@ impl Function {
             return self.told_of_objects(source, messages, deadline).await;
         }
         let records = messages.iter().map(|message| message.record(source)).collect();
-        let delivered = self.invocations.messages(&source.name, records, deadline.answer()).await;
-        vec![delivered.map(drop); messages.len()]
+        match self.invocations.each_message(&source.name, records, deadline.answer()).await {
+            Ok(outcomes) => outcomes.into_iter().map(|outcome| outcome.map(drop)).collect(),
+            Err(error) => vec![Err(error); messages.len()],
+        }
     }
 
     /// Reads the objects that messages tell of.
@@ -184,7 +191,9 @@ impl Function {
     }
 
     async fn schedule(&self, deadline: &Deadline) -> Result<Box<RawValue>> {
-        match self.invocations.run_due(Some(deadline.commit())).await {
+        // A lake that does not answer keeps a run that was told to end.
+        let ended = timeout_at(deadline.answer(), self.invocations.run_due(Some(deadline.commit()))).await;
+        match ended.unwrap_or_else(|_| Err(interrupted())) {
             Ok(()) => json(&Done {}),
             Err(error) if error.kind == Kind::Interrupted => Err(Error::new(
                 Kind::Interrupted,
@@ -204,11 +213,15 @@ fn pass_over(event: &str) {
 /// they come again whether the platform was told to look at the answer or not.
 fn answer<'a>(items: impl Iterator<Item = (&'a str, Result<()>)>) -> Result<Box<RawValue>> {
     let (mut answer, mut count, mut first_error) = (BatchAnswer::default(), 0, None);
+    let mut reasons = BTreeSet::new();
     for (item, outcome) in items {
         count += 1;
         if let Err(error) = outcome {
             tracing::debug!(item, "{error}");
             answer.batch_item_failures.push(ItemFailure { item_identifier: item.to_owned() });
+            if reasons.len() < MOST_REASONS && reasons.insert(error.to_string()) && first_error.is_some() {
+                tracing::error!(item, "{error}");
+            }
             first_error.get_or_insert(error);
         }
     }

@@ -1,5 +1,6 @@
 //! Records of Kinesis data streams.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -47,17 +48,27 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// The records of an event by their shards. The platform delivers one shard at a time; nothing relies on it.
+    /// The records of an event by their shards. The platform delivers one shard at a time; one that is there in two places is refused,
+    /// for then the order of its records is not known.
     ///
     /// # Errors
-    /// Of kind `Source`: a record that names no stream or no shard.
+    /// Of kind `Source`: a record that names no stream or no shard, a shard in two places.
     pub fn all(records: &'a [Record]) -> Result<Vec<Batch<'a>>> {
         let same_shard = |one: &Record, next: &Record| one.arn == next.arn && one.shard().ok() == next.shard().ok();
         let batch = |records: &'a [Record]| {
             let first = &records[0];
             Ok(Batch { resource: Resource::parse(&first.arn)?, shard: first.shard()?, records })
         };
-        records.chunk_by(same_shard).map(batch).collect()
+        let batches: Vec<_> = records.chunk_by(same_shard).map(batch).collect::<Result<_>>()?;
+        let mut known = HashSet::new();
+        match batches.iter().find(|batch| !known.insert((batch.resource.arn, batch.shard))) {
+            Some(batch) => Err(Error::source(format!(
+                "the records of shard `{}` are in two places of one Kinesis event, expected one after the other",
+                shown(batch.shard)
+            ))
+            .with_help("deliver a shard's records as the platform does, in one run and in their order")),
+            None => Ok(batches),
+        }
     }
 
     /// The sequence number of the first record, by which the platform knows where to deliver again.
@@ -124,6 +135,13 @@ mod tests {
         assert_eq!(shards, [("telemetry", "shardId-0", "9"), ("telemetry", "shardId-1", "1")]);
         let events = batches[0].events().unwrap();
         assert_eq!((&events.lines[..], &events.starts[..]), (&b"{\"a\": 1}\n{}\n"[..], &[0, 9][..]));
+    }
+
+    #[test]
+    fn a_shard_in_two_places_is_refused() {
+        let records = [record("s", "9", b"{}"), record("t", "1", b"{}"), record("s", "10", b"{}")];
+        let error = Batch::all(&records).err().unwrap();
+        assert!(error.message.starts_with("the records of shard `s` are in two places"), "{}", error.message);
     }
 
     #[test]
