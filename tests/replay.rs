@@ -247,6 +247,9 @@ fn assert_complete(installation: &Installation, what: &str) {
     // What is sealed later is put together by the run.
     assert_eq!(installation.export()["records-read"], 0, "{what}");
     assert_eq!(installation.ids(), every_id(RECORDS), "by listing, {what}");
+}
+
+fn assert_nothing_is_staged(installation: &Installation, what: &str) {
     let staged: Vec<_> = installation.log().into_keys().filter(|path| path.contains("/stage/")).collect();
     assert_eq!(staged, [""; 0], "left over, {what}");
 }
@@ -266,7 +269,9 @@ fn a_kill_at_any_fail_point_of_a_replay_loses_and_doubles_nothing() {
             }
             assert_eq!(status.signal(), Some(libc::SIGKILL), "{name}, passage {passage}");
             kills += 1;
-            assert_complete(&installation, &format!("{name}, killed at passage {passage}"));
+            let what = format!("{name}, killed at passage {passage}");
+            assert_complete(&installation, &what);
+            assert_nothing_is_staged(&installation, &what);
         }
     }
     assert!(kills >= 120 / stride(11), "{kills} kills only");
@@ -283,6 +288,7 @@ fn two_replays_at_once_export_each_record_once() {
             let stderr = String::from_utf8_lossy(&output.stderr);
             assert!(matches!(output.status.code(), Some(0 | 6)), "round {round}: {:?} {stderr}", output.status);
         }
+        // What one staged after it was overtaken stays until the next owner commits.
         assert_complete(&installation, &format!("round {round}"));
     }
 }
