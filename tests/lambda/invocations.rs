@@ -31,12 +31,12 @@ fn a_schedule_ends_in_time_and_the_next_one_goes_on() {
         "{FLEET}\n[sources.signals]\nfiles = \"signals.ndjson\"\ntime = false\n[exports.signals]\nsource = \"signals\"\n\
          timestamp = \"write\"\nflush = {{ every = \"100ms\" }}\n"
     ));
-    let total = 200_000;
+    let total = 400_000;
     let lines =
         |numbers: Range<u64>| numbers.map(|n| format!("{{\"id\":\"{n}\",\"name\":\"s\"}}\n")).collect::<String>();
     deployed.write("signals.ndjson", &lines(0..total));
     let mut instance = Instance::start(&deployed);
-    let mut answer = instance.invoke_within(schedule(), Duration::from_millis(200));
+    let mut answer = instance.invoke_within(schedule(), Duration::from_millis(50));
     let mut unfinished = 0;
     while let Answer::Error(error) = answer {
         assert!(error["errorMessage"].as_str().unwrap().contains("time was nearly over"), "{error}");
