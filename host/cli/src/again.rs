@@ -17,8 +17,8 @@ const MOST_NAMES: usize = 5;
 /// nothing is lost by it.
 ///
 /// # Errors
-/// Of kind `Lake`. Of kind `Config`, where the user declines, or there is no terminal to ask. Where a period cannot be exported
-/// again, the reason.
+/// `Lake`: the lake cannot be read. `Config`: the user declines, or there is no terminal to ask. Others say why the period cannot
+/// be exported again.
 pub async fn confirm(export: &ExportPlan, period: Option<Period>, yes: bool) -> Result<()> {
     let lake = Lake::open_read_only(&export.lake).await?;
     let before = match period {

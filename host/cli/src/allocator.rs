@@ -6,8 +6,8 @@ use tikv_jemallocator::Jemalloc;
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// How jemalloc is set up: four arenas for all threads, and memory that was freed goes back to the system after a second, also from a
-/// process that waits. `_RJEM_MALLOC_CONF` in the environment overrides it.
+/// The settings of jemalloc. All threads share four arenas. Freed memory goes back to the system after a second, from an idle process
+/// too. `_RJEM_MALLOC_CONF` in the environment overrides them.
 // SAFETY: jemalloc reads a symbol of this name as a pointer to a string that ends with a zero byte. No other item has the name.
 #[unsafe(export_name = "_rjem_malloc_conf")]
 static CONFIGURATION: &[u8; 95] =

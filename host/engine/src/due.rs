@@ -17,9 +17,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::invocations::Invocations;
 
 impl Invocations {
-    /// Of exports that are sent their records, writes the files and snapshots of periods that are over; partitions that another
-    /// instance is at work on are left to that. Then runs the exports of files until their sources are read. At `until`, what was
-    /// read is committed, and the runs end.
+    /// Writes the files and snapshots of periods that are over, for exports that are sent their records. Leaves partitions to the
+    /// instance that is at work on them. Then runs the exports of files until their sources are read. At `until`, commits what was
+    /// read, and ends the runs.
     ///
     /// # Errors
     /// That of the first export that failed; the others ran. Of kind `Interrupted` where the time did not do.

@@ -27,11 +27,11 @@ pub(crate) struct Placed {
     pub(crate) chunk: Option<Chunk>,
 }
 
-/// Where the events of a run lie in a partition.
+/// The place of a run of events in its partition.
 struct Place {
-    /// How many of them were read before.
+    /// The number of events, from the first on, that were read before.
     known: usize,
-    /// The offset of the first one that was not.
+    /// The offset of the first event that is new.
     next: u64,
     /// The offset after the last one.
     end: u64,
@@ -46,7 +46,7 @@ impl Events {
         Events { origin, next, mark, accepts_gaps }
     }
 
-    /// What the offsets of events count in.
+    /// The origin of the partition: its offsets count events.
     pub(crate) fn origin(&self) -> &Arc<Origin> {
         &self.origin
     }
@@ -54,7 +54,7 @@ impl Events {
     /// Takes the events that are new.
     ///
     /// # Errors
-    /// Nothing was taken.
+    /// Says why the whole run was refused; none of its events is taken then.
     pub(crate) fn take(&mut self, run: EventRun, stats: &Stats) -> Result<Placed, Refused> {
         let EventRun { numbers, lines, starts } = run;
         let Place { known, next, end, mark } = match &numbers {
@@ -138,7 +138,7 @@ mod tests {
         EventRun { numbers: Numbers::Ascending { stream: stream.into(), numbers }, lines, starts }
     }
 
-    /// What is taken of a run, as text.
+    /// Takes a run, and returns the new lines as text.
     fn taken(events: &mut Events, numbers: &[u64]) -> String {
         let placed = events.take(run("s", numbers), &Stats::default()).unwrap();
         placed.chunk.map_or_else(String::new, |chunk| String::from_utf8(chunk.data.to_vec()).unwrap())

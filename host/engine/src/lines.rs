@@ -25,7 +25,7 @@ impl Lines {
         self.lines.put_u8(b'\n');
     }
 
-    /// How many there are.
+    /// The number of lines.
     pub fn count(&self) -> usize {
         self.starts.len()
     }
