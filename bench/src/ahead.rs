@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lakeport::clock::{Ahead, Surroundings};
-use lakeport::pipeline::{Options, WhenOwned};
+use lakeport::pipeline::Options;
 use lakeport::plugin::{Compiler, Sandbox};
 use lakeport::session::{Lakes, Session};
 use lakeport::source::Local;
@@ -21,17 +21,7 @@ pub fn export(configuration: &Path, seconds: i64) -> lakeport::Result<Vec<Export
         lakes: Lakes::default(),
         source: Arc::new(Local),
         surroundings: Surroundings { clock: Arc::new(Ahead(seconds)), ..Surroundings::system() },
-        options: Options {
-            follow: false,
-            full: Vec::new(),
-            again: Vec::new(),
-            period: None,
-            replay: None,
-            when_owned: WhenOwned::default(),
-            trust_clock: false,
-            lanes: std::thread::available_parallelism().map_or(1, usize::from),
-            writer: "bench".into(),
-        },
+        options: Options::new(std::thread::available_parallelism().map_or(1, usize::from), "bench".into()),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be started");
     let (_keep, stop) = watch::channel(false);

@@ -11,7 +11,7 @@ use filter_select::Select;
 use format_ndjson::Ndjson;
 use lakeport::clock::Surroundings;
 use lakeport::lake::Lake;
-use lakeport::pipeline::{HoldSender, Job, Options, Tables, WhenOwned, run};
+use lakeport::pipeline::{HoldSender, Job, Options, Tables, run};
 use lakeport::plan::PluginUse;
 use lakeport::plugin::{Failure, FileId, FileType, Filter, Format, Moment, Segment, Toolbox, Transform, Verdict};
 use lakeport::record::{Attribute, ColumnRequest, ColumnType};
@@ -37,17 +37,7 @@ pub fn export(configuration: &Path) -> lakeport::Result<ExportReport> {
             toolbox: Arc::new(Native),
             plugins: BTreeMap::new(),
             surroundings: Surroundings::system(),
-            options: Options {
-                follow: false,
-                full: Vec::new(),
-                again: Vec::new(),
-                period: None,
-                replay: None,
-                when_owned: WhenOwned::default(),
-                trust_clock: false,
-                lanes: std::thread::available_parallelism().map_or(1, usize::from),
-                writer: "bench".into(),
-            },
+            options: Options::new(std::thread::available_parallelism().map_or(1, usize::from), "bench".into()),
             live: Arc::default(),
             hold: HoldSender::default(),
             stop,

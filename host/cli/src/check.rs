@@ -15,7 +15,7 @@ use lakeport::config::Role;
 use lakeport::dataset::PassedOver;
 use lakeport::error::{Error, Result};
 use lakeport::lake::Lake;
-use lakeport::pipeline::{self, Options, Sample, Tables, WhenOwned};
+use lakeport::pipeline::{self, Options, Sample, Tables};
 use lakeport::plan::{ExportPlan, Input, PluginUse, SourcePlan};
 use lakeport::plugin::{Compiler, Loaded, Sandbox, Usage};
 use lakeport::session::{Lakes, Session};
@@ -167,17 +167,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
         lakes: Lakes::default(),
         source: Arc::new(Local),
         surroundings: Surroundings::system(),
-        options: Options {
-            follow: false,
-            full: Vec::new(),
-            again: Vec::new(),
-            period: None,
-            replay: None,
-            when_owned: WhenOwned::Refuse,
-            trust_clock: false,
-            lanes: 1,
-            writer: super::writer(),
-        },
+        options: Options::new(1, super::writer()),
     };
     session.pin(false)?;
     let runtime = super::runtime()?;

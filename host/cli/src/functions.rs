@@ -74,16 +74,9 @@ async fn serve(plan: Arc<Plan>, functions: bindings::Bindings, port: u16, traces
         source: Arc::new(deliveries.clone()),
         surroundings: Surroundings::system(),
         options: Options {
-            follow: false,
-            full: Vec::new(),
-            again: Vec::new(),
-            period: None,
-            replay: None,
             // The platform gives a partition to one instance at a time: who is asked has it.
             when_owned: WhenOwned::TakeOver,
-            trust_clock: false,
-            lanes: super::lanes(),
-            writer: super::writer(),
+            ..Options::new(super::lanes(), super::writer())
         },
     };
     session.pin(true)?;

@@ -95,15 +95,9 @@ impl Args {
             source: Arc::new(Local),
             surroundings: Surroundings::system(),
             options: Options {
-                follow: false,
-                full: Vec::new(),
-                again: Vec::new(),
-                period: None,
-                replay: None,
                 when_owned: self.owned.when_owned(),
                 trust_clock: self.owned.trust_clock,
-                lanes: super::lanes(),
-                writer: super::writer(),
+                ..Options::new(super::lanes(), super::writer())
             },
         })
     }

@@ -118,11 +118,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
             full: args.full.clone(),
             again: args.again.clone(),
             period: args.period,
-            replay: None,
             when_owned: args.owned.when_owned(),
             trust_clock: args.owned.trust_clock,
-            lanes: super::lanes(),
-            writer: super::writer(),
+            ..Options::new(super::lanes(), super::writer())
         },
     };
     session.pin(true)?;

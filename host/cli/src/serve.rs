@@ -98,14 +98,9 @@ async fn serve(args: &Args, configured: Arc<Plan>, plan: Arc<Plan>, traces: Opti
         .map_err(|error| Error::internal(format!("cannot take the signal SIGHUP: {error}")))?;
     let options = Options {
         follow: true,
-        full: Vec::new(),
-        again: Vec::new(),
-        period: None,
-        replay: None,
         when_owned: args.owned.when_owned(),
         trust_clock: args.owned.trust_clock,
-        lanes: super::lanes(),
-        writer: super::writer(),
+        ..Options::new(super::lanes(), super::writer())
     };
     let (surroundings, sandbox) = (Surroundings::system(), Sandbox::new(None, Compiler::this_program())?);
     let (lakes, within) = (Lakes::default(), plan.server.stop_within);

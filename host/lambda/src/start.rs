@@ -50,16 +50,9 @@ async fn serve(plan: Arc<Plan>) -> Result<()> {
         lakes: Lakes::default(),
         surroundings: Surroundings::system(),
         options: Options {
-            follow: false,
-            full: Vec::new(),
-            again: Vec::new(),
-            period: None,
-            replay: None,
             // Who is asked has it: the platform gives a shard to one instance at a time.
             when_owned: WhenOwned::TakeOver,
-            trust_clock: false,
-            lanes: std::thread::available_parallelism().map_or(1, usize::from),
-            writer: writer(),
+            ..Options::new(std::thread::available_parallelism().map_or(1, usize::from), writer())
         },
     };
     // The function's folder is read-only: a lock file is deployed with the plugins.

@@ -13,7 +13,7 @@ use arrow_array::{Array, ArrayRef};
 use object_store::memory::InMemory;
 use tokio::sync::watch;
 
-use super::run::{HoldSender, WhenOwned};
+use super::run::HoldSender;
 use super::{Job, Options, Tables, run};
 use crate::clock::{Clock, Surroundings};
 use crate::error::Result;
@@ -181,17 +181,7 @@ impl Fixture {
                 clock: self.clock.clone(),
                 chance: Arc::new(move || chance.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed)),
             },
-            options: Options {
-                follow: false,
-                full: Vec::new(),
-                again: Vec::new(),
-                period: None,
-                replay: None,
-                when_owned: WhenOwned::Refuse,
-                trust_clock: false,
-                lanes: 2,
-                writer: "test".into(),
-            },
+            options: Options::new(2, "test".into()),
             live: Arc::new(Live::default()),
             hold: HoldSender::default(),
             stop,

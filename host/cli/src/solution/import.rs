@@ -12,7 +12,7 @@ use lakeport::clock::Surroundings;
 use lakeport::config::edit::Edit;
 use lakeport::config::{self, variables};
 use lakeport::error::{Error, Result};
-use lakeport::pipeline::{Options, WhenOwned};
+use lakeport::pipeline::Options;
 use lakeport::plugin::lock::Lock;
 use lakeport::plugin::{Compiler, Sandbox};
 use lakeport::session::{Lakes, Session};
@@ -119,17 +119,7 @@ fn import(args: &Args) -> Result<String> {
 /// Looks at everything; pins the plugins in a lock file beside the configuration.
 fn look(configuration: &Path, offline: bool, moved: &Moved<'_>) -> Result<String> {
     let plan = config::load(configuration, if offline { &variable_or_stand_in } else { &variable })?;
-    let options = Options {
-        follow: false,
-        full: Vec::new(),
-        again: Vec::new(),
-        period: None,
-        replay: None,
-        when_owned: WhenOwned::Refuse,
-        trust_clock: false,
-        lanes: lanes(),
-        writer: writer(),
-    };
+    let options = Options::new(lanes(), writer());
     let surroundings = Surroundings::system();
     let session = Session {
         plan: Arc::new(plan),

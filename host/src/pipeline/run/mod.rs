@@ -100,6 +100,23 @@ pub struct Options {
     pub writer: String,
 }
 
+impl Options {
+    /// One run to the end of the sources, which leaves alone what another process runs.
+    pub fn new(lanes: usize, writer: String) -> Options {
+        Options {
+            follow: false,
+            full: Vec::new(),
+            again: Vec::new(),
+            period: None,
+            replay: None,
+            when_owned: WhenOwned::Refuse,
+            trust_clock: false,
+            lanes,
+            writer,
+        }
+    }
+}
+
 /// Runs an export until its source ends or it is stopped. What was committed is in the report, whether or not an error ended it.
 pub async fn run(job: Job) -> ExportReport {
     let started = Instant::now();
