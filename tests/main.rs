@@ -52,4 +52,5 @@ mod times;
 mod triggers;
 mod twins;
 mod values;
+mod volumes;
 mod watch;

@@ -231,7 +231,8 @@ pub struct Extent {
     /// The file that the origin is a copy of, where a rotation made it: said once, by an extent of no bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy_of: Option<Arc<str>>,
-    /// The name of an origin that was read to its end and never goes on: its cursor goes.
+    /// The name of a cursor that goes: that of an origin that was read to its end and never goes on, or that the origin had until
+    /// now. Another file may have the name by then: the cursor has the inode of this origin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends: Option<Arc<str>>,
     /// IDs by which what the run was made of is recognised; the position keeps the last ones.
@@ -405,24 +406,19 @@ impl Position {
     }
 
     /// Moves on past `extent`. Its cursor takes the place of the one of the same name, and of the one that the origin had under
-    /// another name (the same inode, at `extent.first`). Cursors are ordered by when they moved. Those of files that are gone stay,
+    /// another name (`extent.ends`). Cursors are ordered by when they moved. Those of files that are gone stay,
     /// for they may come back, until there are more than [`MAX_CURSORS`]: then the oldest of them go, and of files that exist none.
     pub fn advance(&mut self, extent: &Extent) {
         let origin = &extent.origin;
         // Almost always the newest: look from the end.
         let named = self.cursors.iter().rposition(|known| known.origin.name == origin.name);
         let named = named.map(|at| self.cursors.remove(at));
-        let in_place = named.as_ref().is_some_and(|known| known.origin.inode == origin.inode);
-        if !in_place && origin.inode != 0 && extent.first > 0 {
-            let renamed = |known: &Cursor| known.origin.inode == origin.inode && known.next == extent.first;
-            self.cursors.iter().rposition(renamed).map(|at| self.cursors.remove(at));
-        }
         for original in self.cursors.iter_mut().filter(|known| extent.copy_of.as_ref() == Some(&known.origin.name)) {
             original.copied |= original.next == extent.next && original.tail == extent.tail;
         }
         self.cursors.push(Cursor::after(extent, named.map(|known| known.ids).unwrap_or_default()));
         if let Some(ended) = &extent.ends {
-            self.cursors.retain(|known| known.origin.name != *ended);
+            self.cursors.retain(|known| known.origin.name != *ended || known.origin.inode != origin.inode);
         }
         if self.cursors.len() > MAX_CURSORS {
             self.drop_gone();

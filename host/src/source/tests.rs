@@ -32,9 +32,15 @@ fn a_new_origin_of_a_name_takes_the_older_ones_place() {
 fn a_renamed_origin_takes_its_cursor_with_it() {
     let mut position = Position::default();
     position.advance(&extent("log", 1, 0, 10));
-    position.advance(&extent("log.1", 1, 10, 10));
+    // A file of another file system, with the same inode number and as long.
+    position.advance(&extent("/other/log", 1, 0, 10));
+    position.advance(&Extent { ends: Some("log".into()), ..extent("log.1", 1, 10, 10) });
     position.advance(&extent("log", 2, 0, 4));
-    assert_eq!(cursors(&position), [("log.1", 1, 10), ("log", 2, 4)]);
+    assert_eq!(cursors(&position), [("/other/log", 1, 10), ("log.1", 1, 10), ("log", 2, 4)]);
+    // Two that changed their names with each other.
+    position.advance(&Extent { ends: Some("log".into()), ..extent("log.1", 2, 4, 4) });
+    position.advance(&Extent { ends: Some("log.1".into()), ..extent("log", 1, 10, 10) });
+    assert_eq!(cursors(&position), [("/other/log", 1, 10), ("log.1", 2, 4), ("log", 1, 10)]);
 }
 
 #[test]

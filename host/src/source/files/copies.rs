@@ -11,12 +11,13 @@ use std::path::Path;
 use super::known::{HEAD, is_same, path_of};
 use crate::source::Cursor;
 
-/// A file's name, as rotations change it.
+/// A file's name, as rotations change it: `app.log.1`, `app.1.log`, `app-20260301.log.gz`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rotated<'n> {
     folder: &'n str,
-    /// What they leave as it is.
+    /// What they leave as it is, without the extension.
     pub base: &'n str,
+    extension: &'n str,
     turn: Turn<'n>,
     is_compressed: bool,
 }
@@ -34,22 +35,11 @@ impl<'n> Rotated<'n> {
         let (folder, name) = name.rsplit_once('/').unwrap_or(("", name));
         let plain = [".gz", ".zst", ".zstd"].iter().find_map(|ending| name.strip_suffix(ending));
         let (is_compressed, name) = (plain.is_some(), plain.unwrap_or(name));
-        let of_turn = |at: usize, turn| Rotated { folder, base: &name[..at], turn, is_compressed };
-        if let Some(at) = name.rfind('.')
-            && let Ok(number) = name[at + 1..].parse()
-            && name.len() - at <= 4
-        {
-            return of_turn(at, Turn::Number(number));
-        }
-        let is_of_date = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'T' | b':' | b'.');
-        let length = name.bytes().rev().take_while(|byte| is_of_date(byte)).count();
-        let at = name.len() - length;
-        if name[at..].bytes().filter(u8::is_ascii_digit).count() >= 6
-            && !name[at..].starts_with(|c: char| c.is_ascii_digit())
-        {
-            return of_turn(at, Turn::Date(&name[at + 1..]));
-        }
-        of_turn(name.len(), Turn::None)
+        // The turn is behind the extension or before it.
+        let (rest, behind) = without_turn(name);
+        let (stem, extension) = without_extension(rest);
+        let (base, turn) = if behind == Turn::None { without_turn(stem) } else { (stem, behind) };
+        Rotated { folder, base, extension, turn, is_compressed }
     }
 
     /// Whether a rotation may have made this of a file that was `original`, of which at least `exported` bytes tell it from others.
@@ -57,7 +47,7 @@ impl<'n> Rotated<'n> {
     pub fn may_be_of(&self, original: &Rotated<'_>, exported: u64, is_taken: impl FnOnce() -> bool) -> bool {
         let is_much = exported >= 2 * HEAD as u64;
         // Small files of two folders may well be equal.
-        self.base == original.base
+        (self.base, self.extension) == (original.base, original.extension)
             && (self.folder == original.folder || is_much && is_near(self.folder, original.folder))
             && match (original.turn, self.turn) {
                 (Turn::None, Turn::None) => self.is_compressed != original.is_compressed,
@@ -70,6 +60,32 @@ impl<'n> Rotated<'n> {
                 (Turn::Date(before), Turn::Date(now)) => before == now && self.is_compressed,
                 _ => false,
             }
+    }
+}
+
+/// A name without the number or the date at its end.
+fn without_turn(name: &str) -> (&str, Turn<'_>) {
+    let is_of_date = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'T' | b':' | b'.');
+    let at = name.len() - name.bytes().rev().take_while(is_of_date).count();
+    let digits = name[at..].bytes().filter(u8::is_ascii_digit).count();
+    if digits >= 6 && !name[at..].starts_with(|c: char| c.is_ascii_digit()) {
+        return (&name[..at], Turn::Date(&name[at + 1..]));
+    }
+    match name.rfind('.').map(|at| (at, name[at + 1..].parse())) {
+        Some((at, Ok(number))) if name.len() - at <= 4 => (&name[..at], Turn::Number(number)),
+        _ => (name, Turn::None),
+    }
+}
+
+/// A name and what kind of file it says it is: short, and letters.
+fn without_extension(name: &str) -> (&str, &str) {
+    match name.rsplit_once('.') {
+        Some((stem, extension))
+            if !stem.is_empty() && extension.len() <= 8 && extension.bytes().all(|byte| byte.is_ascii_alphabetic()) =>
+        {
+            (stem, extension)
+        }
+        _ => (name, ""),
     }
 }
 
@@ -124,6 +140,11 @@ mod tests {
             ("/a/app.log", "/a/app.log-20260301"),
             ("/a/app.log", "/a/app.log-2026-03-01T10.gz"),
             ("/a/app.log", "/a/app.log.gz"),
+            ("/a/app.log", "/a/app.1.log"),
+            ("/a/app.1.log", "/a/app.2.log.gz"),
+            ("/a/app.log", "/a/app-20260301.log"),
+            ("/a/app.log", "/a/app-2026-03-01.0.log.gz"),
+            ("/a/app-2026-03-01.0.log", "/a/app-2026-03-01.0.log.gz"),
             ("/a/app.log.1", "/a/app.log.1.zst"),
             ("/a/app.log.1", "/a/app.log.2.gz"),
             ("/a/app.log-20260301", "/a/app.log-20260301.gz"),
@@ -136,6 +157,9 @@ mod tests {
             ("/a/h1/app.log", "/b/h2/app.log.1"),
             ("/a/h1/app.log", "/a/archive/2026/app.log.1"),
             ("/a/app.log", "/a/other.log.1"),
+            ("/a/app.log", "/a/app.txt.1"),
+            ("/a/app.log", "/a/app.1.txt"),
+            ("/a/app-20260301.log", "/a/app-20260302.log.gz"),
             ("/a/app.log.1", "/a/app.log"),
             ("/a/app.log.1", "/a/app.log.2"),
             ("/a/app.log.2", "/a/app.log.1.gz"),

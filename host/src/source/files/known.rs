@@ -17,7 +17,8 @@ pub const HEAD: usize = 1024;
 /// The cursors of a position, by what a file is recognised by.
 pub struct Known {
     by_name: HashMap<Arc<str>, Cursor>,
-    by_inode: HashMap<u64, Cursor>,
+    /// Inode numbers are unique in one file system only, and are given again.
+    by_inode: HashMap<u64, Vec<Cursor>>,
 }
 
 /// What a file is, seen from what was exported before.
@@ -93,23 +94,28 @@ impl Known {
 
     /// Moves on past `extent`, as [`Position::advance`] does.
     pub fn advance(&mut self, extent: &Extent) {
+        if let Some(before) = &extent.ends
+            && let Some(cursors) = self.by_inode.get_mut(&extent.origin.inode)
+        {
+            cursors.retain(|cursor| cursor.origin.name != *before);
+        }
         self.insert(Cursor::after(extent, RecentIds::default()));
     }
 
     /// How far the file of this name, inode and first bytes was exported under this name. `size`: its length, where that counts
-    /// in the same bytes as a cursor. `elsewhere`: whether a file with that inode is known to be at some other path now.
+    /// in the same bytes as a cursor. `elsewhere`: whether the file of a cursor is known to be at some other path now.
     pub fn recognise(
         &self,
         name: &str,
         inode: u64,
         head: &[u8],
         size: Option<u64>,
-        elsewhere: impl Fn(u64) -> bool,
+        elsewhere: impl Fn(&Cursor) -> bool,
     ) -> Recognised {
         let Some(cursor) = self.by_name.get(name) else {
             return Recognised::New;
         };
-        if cursor.origin.inode != inode && elsewhere(cursor.origin.inode) {
+        if cursor.origin.inode != inode && elsewhere(cursor) {
             return Recognised::New;
         }
         if size.is_some_and(|size| size < cursor.next) || !is_same(&cursor.origin, head) {
@@ -118,11 +124,11 @@ impl Known {
         Recognised::At(cursor.clone())
     }
 
-    /// The cursor of a file that now has `name`, if it was exported under another one.
-    pub fn renamed(&self, name: &str, inode: u64) -> Option<&Cursor> {
-        let cursor = self.by_inode.get(&inode)?;
+    /// The cursors that a file may have which now has `name`, and was exported under another one: the newest first.
+    pub fn renamed(&self, name: &str, inode: u64) -> impl Iterator<Item = &Cursor> {
         let in_place = self.by_name.get(name).is_some_and(|known| known.origin.inode == inode);
-        (cursor.origin.name.as_ref() != name && cursor.next > 0 && !in_place).then_some(cursor)
+        let cursors = self.by_inode.get(&inode).filter(|_| !in_place).into_iter().flatten().rev();
+        cursors.filter(move |cursor| cursor.origin.name.as_ref() != name && cursor.next > 0)
     }
 
     /// The newest cursor of this name.
@@ -133,7 +139,7 @@ impl Known {
     /// All cursors, by what rotations leave of their files' names.
     pub fn by_base(&self) -> HashMap<&str, Vec<&Cursor>> {
         let mut cursors: HashMap<&str, Vec<&Cursor>> = HashMap::new();
-        for cursor in self.by_name.values().chain(self.by_inode.values()).filter(|cursor| cursor.next > 0) {
+        for cursor in self.by_name.values().chain(self.by_inode.values().flatten()).filter(|cursor| cursor.next > 0) {
             cursors.entry(Rotated::of(&cursor.origin.name).base).or_default().push(cursor);
         }
         cursors
@@ -146,7 +152,9 @@ impl Known {
 
     fn insert(&mut self, cursor: Cursor) {
         if cursor.origin.inode != 0 {
-            self.by_inode.insert(cursor.origin.inode, cursor.clone());
+            let cursors = self.by_inode.entry(cursor.origin.inode).or_default();
+            cursors.retain(|known| known.origin.name != cursor.origin.name);
+            cursors.push(cursor.clone());
         }
         self.by_name.insert(cursor.origin.name.clone(), cursor);
     }

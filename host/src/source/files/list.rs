@@ -30,6 +30,11 @@ impl Stamp {
         Stamp { inode, size, device, modified, changed: metadata.ctime() }
     }
 
+    /// Whether both are of one file: inode numbers are unique in one file system only.
+    pub fn is_same_file(&self, other: &Stamp) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+
     /// Whether it changed within the last `time`.
     pub fn is_recent(&self, time: Duration) -> bool {
         // Files have the machine's times, whatever clock a run has.

@@ -37,7 +37,10 @@ impl Files {
         let mut files = list::list(&self.inputs, self.follow, known, &mut warnings)?;
         warnings.into_iter().for_each(|warning| self.warn(warning));
         self.limit(&mut files)?;
-        self.places = files.iter().map(|(path, stamp)| (stamp.inode, path.clone())).collect();
+        self.places.clear();
+        for (path, stamp) in &files {
+            self.places.entry(stamp.inode).or_default().push(path.clone());
+        }
         self.seen.retain(|path, _| files.contains_key(path));
         self.find_renamed(&files)?;
         self.find_copies(&mut files)?;
@@ -47,7 +50,7 @@ impl Files {
             if self.seen.get(&path) != Some(&stamp) {
                 let done = self.known.cursor(&name_of(&path)).map_or(0, |cursor| cursor.next);
                 total += stamp.size.saturating_sub(done);
-                self.queue.push_back(Task::Read(path, stamp.inode));
+                self.queue.push_back(Task::Read(path, stamp));
             }
         }
         if !self.follow {
@@ -73,7 +76,7 @@ impl Files {
         }
         let is_new = |(path, stamp): &(&PathBuf, &Stamp)| {
             let name = name_of(path);
-            self.known.cursor(&name).is_none() && self.known.renamed(&name, stamp.inode).is_none()
+            self.known.cursor(&name).is_none() && self.known.renamed(&name, stamp.inode).next().is_none()
         };
         let new: Vec<PathBuf> = files.iter().filter(is_new).map(|(path, _)| path.clone()).collect();
         let from = new.len().saturating_sub(surplus);
@@ -95,28 +98,18 @@ impl Files {
         let mut renamed = Vec::new();
         for (path, stamp) in files {
             let name = name_of(path);
-            let Some(cursor) = self.known.renamed(&name, stamp.inode).cloned() else { continue };
-            let marker = match self.tails.iter_mut().find(|tail| tail.stamp.inode == stamp.inode) {
-                Some(tail) => {
-                    tail.rename(path.clone(), name);
-                    self.seen.insert(path.clone(), tail.stamp);
-                    tail.marker(&cursor)
-                }
-                None => {
-                    let Some(mut open) = self.open(path, name)? else { continue };
-                    // Another file may have got its inode.
-                    let is_shorter = open.size().is_some_and(|size| size < cursor.next);
-                    if is_shorter || !is_same(&cursor.origin, open.head()) {
-                        continue;
-                    }
-                    // A compressed one is looked at when it is read.
-                    if open.encoding == Encoding::Plain && !self.continues(&mut open, &cursor)? {
-                        continue;
-                    }
-                    open.marker(&cursor)
-                }
+            // The file of a cursor that is where it was has the same inode number in another file system.
+            let is_there = |cursor: &Cursor| {
+                let there = files.get(&path_of(&cursor.origin.name));
+                there.is_some_and(|there| there.inode == cursor.origin.inode && !there.is_same_file(stamp))
             };
-            renamed.push((cursor.origin.name.clone(), marker));
+            let cursors = self.known.renamed(&name, stamp.inode).filter(|cursor| !is_there(cursor));
+            for cursor in cursors.cloned().collect::<Vec<_>>() {
+                if let Some(marker) = self.renamed(path, stamp, &name, &cursor)? {
+                    renamed.push((cursor.origin.name.clone(), marker));
+                    break;
+                }
+            }
         }
         // `a.1` becomes `a.2` before `a` becomes `a.1`, so that none takes another's cursor.
         while !renamed.is_empty() {
@@ -128,6 +121,36 @@ impl Files {
             self.mark(marker);
         }
         Ok(())
+    }
+
+    /// Says that the file at `path` is that of `cursor`, if it is.
+    fn renamed(&mut self, path: &Path, stamp: &Stamp, name: &Arc<str>, cursor: &Cursor) -> Result<Option<Chunk>> {
+        // An open file keeps its inode.
+        if let Some(tail) = self.tails.iter_mut().find(|tail| tail.stamp.is_same_file(stamp)) {
+            if tail.name != cursor.origin.name {
+                return Ok(None);
+            }
+            tail.rename(path.to_path_buf(), name.clone());
+            self.seen.insert(path.to_path_buf(), tail.stamp);
+            return Ok(Some(tail.renamed_marker(cursor)));
+        }
+        let Some(mut open) = self.open(path, name.clone())? else { return Ok(None) };
+        // Another file may have got its inode.
+        let is_shorter = open.size().is_some_and(|size| size < cursor.next);
+        if is_shorter || !is_same(&cursor.origin, open.head()) {
+            return Ok(None);
+        }
+        // A compressed one is looked at when it is read.
+        if open.encoding == Encoding::Plain && !self.continues(&mut open, cursor)? {
+            return Ok(None);
+        }
+        Ok(Some(open.renamed_marker(cursor)))
+    }
+
+    /// Whether what was exported of a cursor's file is at another path of the source than `path` now.
+    pub(super) fn is_at_another_path(&self, cursor: &Cursor, path: &Path) -> bool {
+        let mut places = self.places.get(&cursor.origin.inode).into_iter().flatten();
+        places.any(|place| place != path && stands_at(place, cursor))
     }
 
     /// Finds new files that hold what was exported of others, which are gone; takes those out that may be such copies under way.
@@ -149,9 +172,7 @@ impl Files {
                 cursor.origin.name != name
                     && rotated.may_be_of(&Rotated::of(&cursor.origin.name), cursor.next, || is_taken(cursor))
                     // One that has another name now is not gone.
-                    && self.places.get(&cursor.origin.inode).is_none_or(|place| {
-                        name_of(place) == cursor.origin.name || !stands_at(place, cursor)
-                    })
+                    && !self.is_at_another_path(cursor, &path_of(&cursor.origin.name))
             };
             let of: Vec<Cursor> =
                 originals.get(rotated.base).into_iter().flatten().copied().filter(is_original).cloned().collect();
@@ -263,7 +284,7 @@ impl Files {
     fn find_rotated(&mut self, files: &BTreeMap<PathBuf, Stamp>) -> Result<()> {
         for tail in std::mem::take(&mut self.tails) {
             let now = files.get(&tail.path);
-            if now.is_some_and(|now| now.inode == tail.stamp.inode) {
+            if now.is_some_and(|now| now.is_same_file(&tail.stamp)) {
                 self.tails.push(tail);
                 continue;
             }

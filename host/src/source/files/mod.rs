@@ -59,8 +59,8 @@ pub struct Files {
     tails: Vec<Open>,
     /// What each file looked like before it was read last.
     seen: HashMap<PathBuf, Stamp>,
-    /// Where each inode was at the last look.
-    places: HashMap<u64, PathBuf>,
+    /// Where each inode was at the last look; file systems may have the same ones.
+    places: HashMap<u64, Vec<PathBuf>>,
     /// Chunks that say that a file was renamed.
     markers: VecDeque<Chunk>,
     warnings: Vec<String>,
@@ -74,7 +74,7 @@ pub struct Files {
 
 enum Task {
     /// The file that was found at a path.
-    Read(PathBuf, u64),
+    Read(PathBuf, Stamp),
     /// A file that is open, whether or not it has a path still.
     Resume(Box<Open>, Fate),
 }
@@ -141,7 +141,7 @@ impl Files {
                 }
             }
             match self.queue.pop_front() {
-                Some(Task::Read(path, inode)) => self.begin(path, inode)?,
+                Some(Task::Read(path, stamp)) => self.begin(path, &stamp)?,
                 Some(Task::Resume(open, fate)) => self.resume(*open, fate)?,
                 None => return Ok(None),
             }
@@ -149,8 +149,8 @@ impl Files {
     }
 
     /// Starts to read a file.
-    fn begin(&mut self, path: PathBuf, inode: u64) -> Result<()> {
-        if let Some(at) = self.tails.iter().position(|tail| tail.stamp.inode == inode && tail.path == path) {
+    fn begin(&mut self, path: PathBuf, stamp: &Stamp) -> Result<()> {
+        if let Some(at) = self.tails.iter().position(|tail| tail.stamp.is_same_file(stamp) && tail.path == path) {
             let open = self.tails.remove(at);
             return self.resume(open, Fate::Stays);
         }
@@ -170,7 +170,7 @@ impl Files {
             // How many bytes it stands for is not known.
             self.live.bytes_total.store(0, Ordering::Relaxed);
         }
-        let elsewhere = |inode| self.places.get(&inode).is_some_and(|place| *place != path);
+        let elsewhere = |cursor: &Cursor| self.is_at_another_path(cursor, &path);
         let known = match self.known.recognise(&name, open.stamp.inode, open.head(), open.size(), elsewhere) {
             Recognised::New => None,
             Recognised::At(cursor) => Some(cursor),
@@ -227,7 +227,7 @@ impl Files {
         }
         match fate {
             // Opened again, it is recognised as replaced.
-            Fate::Stays => self.begin(open.path.clone(), open.stamp.inode),
+            Fate::Stays => self.begin(open.path.clone(), &open.stamp),
             Fate::Ends => {
                 self.warn(format!("`{}` was truncated while it was rotated away", open.name));
                 Ok(())

@@ -173,11 +173,18 @@ impl Open {
         self.content.damage.as_ref()
     }
 
-    /// A chunk without bytes: it only says that the origin, under its name of now, was exported as far as `cursor` says.
-    pub fn marker(&mut self, cursor: &Cursor) -> Chunk {
+    /// A chunk without bytes, where `cursor` is.
+    fn marker(&mut self, cursor: &Cursor) -> Chunk {
         let (offset, tail) = (cursor.next, cursor.tail.clone());
         let extent = Extent { tail, ..Extent::new(self.origin(offset), offset, offset) };
         Chunk { data: Bytes::new(), extent, framing: self.cutter.framing() }
+    }
+
+    /// A chunk without bytes: it only says that the origin, which was exported as far as `cursor` says, has another name now.
+    pub fn renamed_marker(&mut self, cursor: &Cursor) -> Chunk {
+        let mut marker = self.marker(cursor);
+        marker.extent.ends = Some(cursor.origin.name.clone());
+        marker
     }
 
     /// A chunk without bytes: it only says that this is a copy of what was exported as far as `cursor` says.
