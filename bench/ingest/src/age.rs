@@ -58,7 +58,7 @@ pub fn measure(server: &Lakeport, time: Duration) -> Vec<Duration> {
 
 fn line(number: usize) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time").as_millis();
-    format!("{{\"id\":\"age-{number}\",\"time\":{now},\"number\":{number}}}\n")
+    format!("{{\"id\":\"age-{number}\",\"name\":\"aged\",\"time\":{now},\"number\":{number}}}\n")
 }
 
 /// Reads what was appended to a file since the last time.

@@ -20,7 +20,7 @@ impl Lakeport {
         let lake = folder.join("lake");
         let config = folder.join("lakeport.toml");
         let text = format!(
-            "[lakes.main]\nurl = {lake:?}\n\n[server]\nlog-size = \"8GiB\"\n\n[sources.signals]\nhttp = true\n\n\
+            "[lakes.main]\nurl = {lake:?}\n\n[server]\nlog-size = \"8GiB\"\n\n[sources.signals]\nhttp = true\ntime = \"/time\"\ntime-unit = \"epoch-milliseconds\"\n\n\
              [exports.signals]\nsource = \"signals\"\npath = \"{{export}}/{{YYYY}}/{{MM}}/{{dd}}/{{HH}}/{{part}}.{{ext}}\"\nflush = {{ every = \"1s\" }}\n"
         );
         fs::write(&config, text).expect("configuration");
@@ -40,6 +40,11 @@ impl Lakeport {
         });
         let address = address.recv_timeout(Duration::from_secs(60)).expect("it listens");
         Lakeport { child, address, lake }
+    }
+
+    /// Whether records have reached the lake.
+    pub fn exports(&self) -> bool {
+        fs::read_dir(self.lake.join("signals")).is_ok_and(|mut found| found.next().is_some())
     }
 
     /// Resident memory now and at its highest, in megabytes.

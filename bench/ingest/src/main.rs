@@ -49,6 +49,7 @@ fn main() {
             taken[0].push(load(address, "/v1/ingest/signals", &body, CLIENTS, TIME));
             let server = Lakeport::start(program, place.path());
             taken[1].push(load(server.address, "/v1/ingest/signals", &body, CLIENTS, TIME));
+            assert!(server.exports(), "the records are exported");
         }
         for (tool, rates) in ["axum + fdatasync", "lakeport serve"].into_iter().zip(taken) {
             let requests = median(rates.iter().map(|rate| rate.requests_per_second).collect());
