@@ -36,7 +36,9 @@ fn a_new_file_with_the_inode_of_one_that_is_followed_elsewhere_is_read_and_neith
     write(&mut mounts, "b/y", 0..2);
     mounts.run_ok("\"$LAKEPORT\" run --follow --quiet >.followed 2>&1 & echo $! >.follower");
     let exported = |mounts: &mut Mounts, text: &str| {
-        let found = format!("for turn in $(seq 300); do grep -rqs '{text}' lake/signals && exit; sleep 0.1; done; cat .followed >&2; exit 1");
+        let found = format!(
+            "for turn in $(seq 300); do grep -rqs '{text}' lake/signals && exit; sleep 0.1; done; cat .followed >&2; exit 1"
+        );
         mounts.run_ok(&found);
     };
     exported(&mut mounts, "\"id\":\"1\"");
