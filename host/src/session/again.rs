@@ -307,15 +307,32 @@ impl Session {
             dataset: None,
             totals: Totals { commits, ..new.totals },
         };
-        fail::point("again-replace");
-        hold.set(HoldState::Committing);
-        if partition.commit(draft).await? == Outcome::Overtaken {
-            return Err(pipeline::overtaken(None));
-        }
-        hold.set(HoldState::Published);
-        fail::point("again-replaced");
-        remove(&beside_lake).await
+        commit_replacement(&mut partition, draft, &beside_lake, (hold, report)).await
     }
+}
+
+/// Commits files of the lake `beside` into the place of those of before, and removes what is left of it. Where that fails, a warning says
+/// so: the files are replaced.
+async fn commit_replacement(
+    partition: &mut Partition,
+    draft: Draft,
+    beside: &Lake,
+    (hold, report): (&HoldSender, &mut ExportReport),
+) -> Result<()> {
+    fail::point("again-replace");
+    hold.set(HoldState::Committing);
+    if partition.commit(draft).await? == Outcome::Overtaken {
+        return Err(pipeline::overtaken(None));
+    }
+    hold.set(HoldState::Published);
+    fail::point("again-replaced");
+    if let Err(error) = remove(beside).await {
+        report.warnings.push(format!(
+            "the files are replaced, and the next `--again` removes what is left of `{}`: {error}",
+            beside.url("")
+        ));
+    }
+    Ok(())
 }
 
 /// The export, into a lake in a folder below its own.

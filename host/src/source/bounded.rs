@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::files::hash;
-use super::{Chunk, Cursor, Origin, Position, Read, ReadOptions, Reader, Source, Tail, is_gone};
+use super::{Chunk, Cursor, Extent, Origin, Position, Read, ReadOptions, Reader, Source, Tail, is_gone};
 use crate::error::{Error, Result};
 use crate::plan::ExportPlan;
 
@@ -29,13 +29,17 @@ impl Bounded {
 impl Source for Bounded {
     fn open(&self, export: &ExportPlan, from: &Position, options: ReadOptions) -> Result<Box<dyn Reader>> {
         let reader = self.source.open(export, from, options)?;
-        Ok(Box::new(BoundedReader { reader, bounds: Bound::all(&self.until) }))
+        Ok(Box::new(BoundedReader::new(reader, &self.until)))
     }
 }
 
 struct BoundedReader {
     reader: Box<dyn Reader>,
     bounds: Vec<Bound>,
+    /// The first chunks of a file, until they hold enough of it to compare it with what was exported under its name.
+    held: Vec<Chunk>,
+    /// Chunks of files that were compared.
+    ready: VecDeque<Chunk>,
 }
 
 /// How far one file is read.
@@ -43,6 +47,8 @@ struct Bound {
     cursor: Cursor,
     /// The name of the file that it is for, once that was met.
     name: Option<Arc<str>>,
+    /// The bytes of the file that has the cursor's name, where it is too short to be that of the cursor.
+    short: Option<u64>,
     /// Where reading is.
     at: u64,
     /// The first bytes, as far as the cursor tells what they were.
@@ -56,6 +62,7 @@ impl Bound {
         let bound = |cursor: &Cursor| Bound {
             cursor: cursor.clone(),
             name: None,
+            short: None,
             at: 0,
             head: Vec::new(),
             last: VecDeque::new(),
@@ -98,6 +105,9 @@ impl Bound {
         match &self.name {
             _ if self.is_reached() => None,
             Some(found) => Some(format!("`{found}` has {} of {expected} bytes", self.at)),
+            None if let Some(bytes) = self.short => {
+                Some(format!("`{name}` has {bytes} of {expected} bytes: it was truncated, or is another file now"))
+            }
             None if is_gone(name) => Some(format!("`{name}` is gone")),
             None => Some(format!("`{name}` is not read any more, or is another file now")),
         }
@@ -105,46 +115,90 @@ impl Bound {
 }
 
 impl BoundedReader {
-    /// The bound of the file that a chunk is from; `None` where none of it was exported.
-    fn bound_of(&mut self, chunk: &Chunk) -> Option<&mut Bound> {
-        let origin = &chunk.extent.origin;
-        let met = self.bounds.iter().position(|bound| bound.name.as_ref() == Some(&origin.name));
-        let at = met.or_else(|| {
-            let begins = |known: &Origin| match chunk.data.get(..known.hashed as usize) {
-                _ if chunk.extent.first > 0 => false,
-                _ if known.hashed == origin.hashed => known.hash == origin.hash,
-                Some(head) => hash(head) == known.hash,
-                // The first chunk of a compressed file may be short: its beginning is compared once there is more of it.
-                None => true,
-            };
-            let mut unmet = self.bounds.iter().enumerate().filter(|(_, bound)| bound.name.is_none());
-            let named = unmet
-                .clone()
-                .find(|(_, bound)| bound.cursor.origin.name == origin.name && begins(&bound.cursor.origin));
-            // It has another name since it was exported last.
-            let moved = |bound: &Bound| bound.cursor.origin.inode == origin.inode && origin.inode != 0;
-            named.or_else(|| unmet.find(|(_, bound)| moved(bound) && begins(&bound.cursor.origin))).map(|(at, _)| at)
-        })?;
-        self.bounds[at].name = Some(origin.name.clone());
-        Some(&mut self.bounds[at])
+    fn new(reader: Box<dyn Reader>, until: &Position) -> BoundedReader {
+        BoundedReader { reader, bounds: Bound::all(until), held: Vec::new(), ready: VecDeque::new() }
+    }
+
+    /// Takes a chunk in. The first one of a compressed file may be short: it is held until there is more of the file.
+    fn take(&mut self, chunk: Chunk) {
+        if self.held.first().is_some_and(|first| first.extent.origin.name != chunk.extent.origin.name) {
+            self.drop_held();
+        }
+        let is_met = self.is_met(&chunk.extent.origin.name);
+        self.held.push(chunk);
+        let (first, bytes) = (&self.held[0].extent, self.held_bytes());
+        let may_be = |known: &Origin| known.name == first.origin.name && bytes < u64::from(known.hashed);
+        let is_short = |bound: &Bound| bound.name.is_none() && may_be(&bound.cursor.origin);
+        if !is_met && first.first == 0 && self.bounds.iter().any(is_short) {
+            return;
+        }
+        if !is_met {
+            self.meet();
+        }
+        self.ready.extend(self.held.drain(..));
+    }
+
+    fn held_bytes(&self) -> u64 {
+        self.held.iter().map(|chunk| chunk.data.len() as u64).sum()
+    }
+
+    fn is_met(&self, name: &Arc<str>) -> bool {
+        self.bounds.iter().any(|bound| bound.name.as_ref() == Some(name))
+    }
+
+    /// Forgets a file that has ended and is shorter than the one of its name.
+    fn drop_held(&mut self) {
+        let bytes = self.held_bytes();
+        for chunk in self.held.drain(..) {
+            let is_named = |bound: &&mut Bound| bound.cursor.origin.name == chunk.extent.origin.name;
+            self.bounds.iter_mut().filter(is_named).for_each(|bound| bound.short = Some(bytes));
+        }
+    }
+
+    /// Finds the bound of the file whose first chunks are held. There is none where none of it was exported.
+    fn meet(&mut self) {
+        let Extent { first, origin, .. } = &self.held[0].extent;
+        let most = self.bounds.iter().map(|bound| bound.cursor.origin.hashed as usize).max().unwrap_or(0);
+        let head: Vec<u8> = self.held.iter().flat_map(|chunk| &chunk.data).take(most).copied().collect();
+        let begins = |known: &Origin| match head.get(..known.hashed as usize) {
+            _ if *first > 0 => false,
+            _ if known.hashed == origin.hashed => known.hash == origin.hash,
+            head => head.is_some_and(|head| hash(head) == known.hash),
+        };
+        let place = |is_meant: &dyn Fn(&Origin) -> bool| {
+            let is_it =
+                |bound: &Bound| bound.name.is_none() && is_meant(&bound.cursor.origin) && begins(&bound.cursor.origin);
+            self.bounds.iter().position(is_it)
+        };
+        let named = place(&|known| known.name == origin.name);
+        // It has another name since it was exported last.
+        let at = named.or_else(|| place(&|known| known.inode == origin.inode && origin.inode != 0));
+        if let Some(at) = at {
+            self.bounds[at].name = Some(origin.name.clone());
+        }
     }
 }
 
 impl Reader for BoundedReader {
     fn read(&mut self, wait: Duration) -> Result<Read> {
         loop {
+            while let Some(chunk) = self.ready.pop_front() {
+                let is_of = |bound: &&mut Bound| bound.name.as_ref() == Some(&chunk.extent.origin.name);
+                if let Some(bound) = self.bounds.iter_mut().find(is_of)
+                    && let Some(chunk) = bound.cut(chunk)?
+                {
+                    return Ok(Read::Chunk(chunk));
+                }
+            }
             if self.bounds.iter().all(Bound::is_reached) {
                 return Ok(Read::End);
             }
             match self.reader.read(wait)? {
-                Read::Chunk(chunk) => {
-                    if let Some(bound) = self.bound_of(&chunk)
-                        && let Some(chunk) = bound.cut(chunk)?
-                    {
-                        return Ok(Read::Chunk(chunk));
-                    }
-                }
+                // A file that was renamed is met with its first bytes.
+                Read::Chunk(chunk) if chunk.data.is_empty() => {}
+                Read::Chunk(chunk) => self.take(chunk),
                 Read::End => {
+                    self.drop_held();
                     let faults: Vec<_> = self.bounds.iter().filter_map(Bound::fault).collect();
                     return if faults.is_empty() { Ok(Read::End) } else { Err(lost(&faults)) };
                 }
@@ -176,7 +230,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::source::{Extent, Framing};
+    use crate::source::Framing;
 
     /// Hands out chunks, then ends.
     struct Chunks(VecDeque<Chunk>);
@@ -215,8 +269,7 @@ mod tests {
     }
 
     fn read_chunks(until: Vec<Cursor>, chunks: Vec<Chunk>) -> Result<Vec<Chunk>> {
-        let bounds = Bound::all(&Position { cursors: until });
-        let mut reader = BoundedReader { reader: Box::new(Chunks(chunks.into())), bounds };
+        let mut reader = BoundedReader::new(Box::new(Chunks(chunks.into())), &Position { cursors: until });
         let mut chunks = Vec::new();
         while let Read::Chunk(chunk) = reader.read(Duration::ZERO)? {
             chunks.push(chunk);
@@ -249,9 +302,9 @@ mod tests {
     #[test]
     fn nothing_is_read_behind_the_last_bound() {
         let a = origin("/in/a", 1, "1\n");
-        let bounds = Bound::all(&Position { cursors: vec![cursor(a.clone(), "1\n")] });
+        let until = Position { cursors: vec![cursor(a.clone(), "1\n")] };
         let chunks = Chunks([chunk(a.clone(), 0, "1\n"), chunk(a, 2, "2\n")].into());
-        let mut reader = BoundedReader { reader: Box::new(chunks), bounds };
+        let mut reader = BoundedReader::new(Box::new(chunks), &until);
         assert!(matches!(reader.read(Duration::ZERO), Ok(Read::Chunk(_))));
         assert!(matches!(reader.read(Duration::ZERO), Ok(Read::End)));
         assert!(matches!(reader.reader.read(Duration::ZERO), Ok(Read::Chunk(_))), "it was left unread");
@@ -263,7 +316,23 @@ mod tests {
         let until = || vec![cursor(known.clone(), "1\n2\n3\n4\n")];
         let pieces = |second| vec![chunk(first.clone(), 0, "1\n"), chunk(first.clone(), 2, second)];
         assert_eq!(read(until(), pieces("2\n3\n4\n5\n")).unwrap(), ["1\n", "2\n3\n4\n"]);
-        assert!(read(until(), pieces("0\n3\n4\n5\n")).unwrap_err().message.ends_with("`/in/a.gz` was changed"));
+        assert!(read(until(), pieces("0\n3\n4\n5\n")).unwrap_err().message.ends_with("`/in/a.gz` is gone"));
+    }
+
+    #[test]
+    fn a_short_file_is_not_taken_for_the_one_that_had_its_name() {
+        let (old, new) = (origin("/in/a", 1, "1\n2\n3\n"), origin("/in/a", 2, "1\n"));
+        let until = || vec![cursor(old.clone(), "1\n2\n3\n4\n")];
+        let renamed = chunk(origin("/in/a.1", 1, "1\n2\n3\n"), 0, "1\n2\n3\n4\n");
+        for chunks in [vec![chunk(new.clone(), 0, "1\n"), renamed.clone()], vec![renamed, chunk(new.clone(), 0, "1\n")]]
+        {
+            assert_eq!(read(until(), chunks).unwrap(), ["1\n2\n3\n4\n"]);
+        }
+        let error = read(until(), vec![chunk(new, 0, "1\n")]).unwrap_err();
+        assert!(
+            error.message.ends_with("`/in/a` has 2 of 8 bytes: it was truncated, or is another file now"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -24,13 +24,14 @@ use tokio::sync::watch;
 
 use super::period_files::{PeriodFile, PeriodFiles, Replacement, names};
 use super::refused::Refused;
-use super::{AT_ONCE, Before, all, attempts, beside, files, has_pending, incomplete, last, remove, size_of};
-use crate::commit::{Commit, Draft, Outcome, Partition, SpanEntry, Totals, partition_folder, read_last};
+use super::{
+    AT_ONCE, Before, all, attempts, beside, commit_replacement, files, has_pending, incomplete, last, remove, size_of,
+};
+use crate::commit::{Commit, Draft, Partition, SpanEntry, Totals, partition_folder, read_last};
 use crate::error::{Error, Kind, Result};
-use crate::fail;
 use crate::lake::{Lake, Version};
 use crate::layout::{Period, Template, part_key};
-use crate::pipeline::{self, HoldSender, HoldState, Tables};
+use crate::pipeline::{HoldSender, Tables};
 use crate::plan::{Excerpt, ExportPlan, Files, Timestamp};
 use crate::session::Session;
 use crate::session::notes::Notes;
@@ -144,6 +145,41 @@ const NOTHING: &str = "nothing was replaced";
 /// What a run shares with all of its steps.
 type Running = (Tables, Arc<Live>, watch::Receiver<bool>);
 
+/// A period that is exported again, by the owner of its partition.
+struct Attempt<'a> {
+    export: &'a Arc<ExportPlan>,
+    period: Period,
+    /// The path of the period's files.
+    path: Template,
+    lake: &'a Lake,
+    partition: &'a Partition,
+    /// The last commit.
+    before: &'a Commit,
+}
+
+impl<'a> Attempt<'a> {
+    /// An attempt, where the period can be exported again by itself.
+    ///
+    /// # Errors
+    /// Of kind `Config` or `Source`: why it cannot.
+    fn new(
+        (export, period): (&'a Arc<ExportPlan>, Period),
+        lake: &'a Lake,
+        partition: &'a Partition,
+    ) -> Result<Attempt<'a>> {
+        let path = path_of_period(export, period)?;
+        let before = checked(export, partition.last())?;
+        Ok(Attempt { export, period, path, lake, partition, before })
+    }
+
+    /// Looks up the files that the period has.
+    async fn look_up(&self) -> Result<PeriodFiles> {
+        let found = PeriodFiles::look_up(self.lake, self.export, &self.path, self.before).await?;
+        found.check(self.lake)?;
+        Ok(found)
+    }
+}
+
 /// Where a period is exported beside its files.
 struct Beside {
     lake: Lake,
@@ -184,11 +220,12 @@ impl Session {
         // Held until the end: whoever commits in between is the owner then, and nothing is replaced.
         let mut partition = self.take_over(&lake, export, (hold, running.2.clone())).await?;
         remove_left(&lake, export, partition.epoch()).await?;
-        let beside = self.beside(export, period, (&lake, &partition), &running).await;
-        let made = beside.map_err(|error| error.context(NOTHING))?;
+        let nothing = |error: Error| error.context(NOTHING);
+        let attempt = Attempt::new((export, period), &lake, &partition).map_err(nothing)?;
+        let made = self.beside(&attempt, &running).await.map_err(nothing)?;
         let planned = async {
-            let last = self.export_beside(export, whole, (&lake, &partition), &made, running).await?;
-            self.plan_replacement(export, period, whole, (&lake, &partition), (&made, &last)).await
+            let last = self.export_beside(&attempt, whole, &made, running).await?;
+            self.plan_replacement(&attempt, whole, (&made, &last)).await
         };
         let draft = match planned.await {
             Ok(Some(draft)) => draft,
@@ -200,38 +237,23 @@ impl Session {
             Err(error) => {
                 // What cannot be removed now is removed by the next attempt.
                 let _ = remove(&made.lake).await;
-                return Err(error.context(NOTHING));
+                return Err(nothing(error));
             }
         };
-        fail::point("again-replace");
-        hold.set(HoldState::Committing);
-        if partition.commit(draft).await? == Outcome::Overtaken {
-            return Err(pipeline::overtaken(None));
+        let replaced = commit_replacement(&mut partition, draft, &made.lake, (hold, &mut *whole)).await;
+        if let Err(Error { kind: Kind::Fenced, .. }) = &replaced
+            && let Err(error) = partition.withdrawal().sweep_folder(&made.folder).await
+        {
+            whole.warnings.push(format!("the next `--again` removes what is left of `{}`: {error}", made.lake.url("")));
         }
-        hold.set(HoldState::Published);
-        fail::point("again-replaced");
-        if let Err(error) = remove(&made.lake).await {
-            let left = format!(
-                "the period is replaced, and the next `--again` removes what is left of `{}`: {error}",
-                made.folder
-            );
-            whole.warnings.push(left);
-        }
-        Ok(())
+        replaced
     }
 
     /// A lake for the period's new files.
-    async fn beside(
-        &self,
-        export: &Arc<ExportPlan>,
-        period: Period,
-        (lake, partition): (&Lake, &Partition),
-        (_, live, stop): &Running,
-    ) -> Result<Beside> {
-        let of_period = path_of_period(export, period)?;
-        let before = checked(export, partition.last())?;
+    async fn beside(&self, attempt: &Attempt<'_>, (_, live, stop): &Running) -> Result<Beside> {
+        let Attempt { export, period, lake, partition, before, .. } = *attempt;
         // What cannot be replaced is found before anything is exported.
-        PeriodFiles::look_up(lake, export, &of_period, before).await?.check(lake)?;
+        attempt.look_up().await?;
         let envelope = export.source.mapping.envelope;
         let refused = Refused::read(lake, partition.folder(), &before.position, envelope).await?;
         let folder = format!("{}/period-{:020}", attempts(lake, export), partition.epoch());
@@ -253,13 +275,12 @@ impl Session {
     /// Exports the period into the lake beside; returns the last commit there.
     async fn export_beside(
         &self,
-        export: &Arc<ExportPlan>,
+        attempt: &Attempt<'_>,
         whole: &mut ExportReport,
-        (lake, partition): (&Lake, &Partition),
         made: &Beside,
         running: Running,
     ) -> Result<Commit> {
-        let before = checked(export, partition.last())?;
+        let Attempt { export, lake, partition, before, .. } = *attempt;
         let mut session = self.clone();
         session.options.follow = false;
         let notes = Arc::new(Notes::new(&session, made.plan.clone()));
@@ -286,15 +307,12 @@ impl Session {
     /// The commit that puts the new files into the place of the old ones; `None` where they are the same.
     async fn plan_replacement(
         &self,
-        export: &Arc<ExportPlan>,
-        period: Period,
+        attempt: &Attempt<'_>,
         whole: &mut ExportReport,
-        (lake, partition): (&Lake, &Partition),
         (beside, made): (&Beside, &Commit),
     ) -> Result<Option<Draft>> {
-        let before = checked(export, partition.last())?;
-        let found = PeriodFiles::look_up(lake, export, &path_of_period(export, period)?, before).await?;
-        found.check(lake)?;
+        let Attempt { export, period, lake, before, .. } = *attempt;
+        let found = attempt.look_up().await?;
         let new = new_files(lake, export, (beside, made)).await?;
         if new.is_empty() {
             return Err(match found.count() + found.pending.len() {
