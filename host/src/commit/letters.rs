@@ -90,6 +90,7 @@ impl Letter {
             reason: self.reason.clone(),
             origin: self.origin.as_str().into(),
             offset: self.offset,
+            number: 0,
             length: self.cut_from.unwrap_or(raw.len() as u64),
             raw: raw.into(),
             share: self.share,

@@ -30,7 +30,7 @@ use crate::dataset::SchemaNews;
 use crate::error::Result;
 use crate::plan::{Envelope, Mapping, Place};
 use crate::plugin::Rejection;
-use crate::record::{Batch, ColumnRequest, DeadLetter, MAX_ROWS};
+use crate::record::{Batch, ColumnRequest, DeadLetter, MAX_ROWS, numbers};
 use crate::source::Chunk;
 
 use columns::Rows;
@@ -248,6 +248,7 @@ impl Decoder {
             columns: self.columns.iter().map(|column| column.build(rows, write_time)).collect(),
             raw: bodies.clone(),
             bodies,
+            records: numbers(rows.bodies.len()),
             offsets: UInt64Array::from_iter_values(offsets),
             origin: chunk.extent.origin.name.clone(),
         }

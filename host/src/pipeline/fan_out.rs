@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array, ArrayRef, StringViewArray};
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::layout::{Period, Token};
 use crate::plan::{ExportPlan, Exports, Timestamp};
@@ -70,22 +69,20 @@ pub fn mark_shares(batch: &Batch, earlier: &mut [DeadLetter], refused: &mut [Dea
     if earlier.is_empty() && refused.is_empty() {
         return;
     }
-    let record = |offset: u64, raw: &[u8]| (offset, xxh3_128(raw));
-    let mut exported: HashMap<(u64, u128), usize> = HashMap::new();
-    for row in 0..batch.rows() {
-        *exported.entry(record(batch.offsets.value(row), batch.raw.value(row))).or_default() += 1;
+    let mut exported: HashMap<u32, usize> = HashMap::new();
+    for number in batch.records.values() {
+        *exported.entry(*number).or_default() += 1;
     }
     for letter in refused.iter() {
-        if let Some(rows) = exported.get_mut(&record(letter.offset, &letter.raw)) {
+        if let Some(rows) = exported.get_mut(&letter.number) {
             *rows = rows.saturating_sub(1);
         }
     }
     let mut known = HashSet::new();
     for letter in earlier.iter_mut().chain(refused) {
-        let record = record(letter.offset, &letter.raw);
-        letter.share = match exported.get(&record) {
+        letter.share = match exported.get(&letter.number) {
             Some(rows) if *rows > 0 => Share::Part,
-            _ if known.insert(record) => Share::Whole,
+            _ if known.insert(letter.number) => Share::Whole,
             _ => Share::Repeat,
         };
     }
@@ -93,23 +90,25 @@ pub fn mark_shares(batch: &Batch, earlier: &mut [DeadLetter], refused: &mut [Dea
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::{BinaryViewArray, UInt64Array};
+    use arrow_array::{BinaryViewArray, UInt32Array, UInt64Array};
     use bytes::Bytes;
 
     use super::*;
 
     #[test]
     fn a_letter_says_whether_other_rows_of_its_record_were_exported() {
-        let raw = BinaryViewArray::from_iter_values([b"a", b"a", b"b", b"c", b"c"]);
-        let offsets = UInt64Array::from(vec![0, 0, 1, 2, 2]);
-        let batch = Batch { columns: Vec::new(), bodies: raw.clone(), raw, offsets, origin: "o".into() };
-        let letter = |offset: u64, raw: &'static str| {
-            DeadLetter::new("r".into(), "o".into(), offset, Bytes::from_static(raw.as_bytes()))
+        // Rows of the records 0, 0, 1, 2, 2, which are all of one array and of the same bytes.
+        let raw = BinaryViewArray::from_iter_values([b"a"; 5]);
+        let (offsets, records) = (UInt64Array::from(vec![7; 5]), UInt32Array::from(vec![0, 0, 1, 2, 2]));
+        let batch = Batch { columns: Vec::new(), bodies: raw.clone(), raw, offsets, records, origin: "o".into() };
+        let letter = |number: u32| {
+            let dead = DeadLetter::new("r".into(), "o".into(), 7, Bytes::from_static(b"a"));
+            DeadLetter { number, ..dead }
         };
-        let mut earlier = [letter(3, "d"), letter(3, "d"), letter(1, "b")];
-        let mut refused = [letter(0, "a"), letter(2, "c"), letter(2, "c")];
+        let mut earlier = [3, 3, 4, 1].map(letter);
+        let mut refused = [0, 2, 2].map(letter);
         mark_shares(&batch, &mut earlier, &mut refused);
-        assert_eq!(earlier.map(|letter| letter.share), [Share::Whole, Share::Repeat, Share::Part]);
+        assert_eq!(earlier.map(|letter| letter.share), [Share::Whole, Share::Repeat, Share::Whole, Share::Part]);
         assert_eq!(refused.map(|letter| letter.share), [Share::Part, Share::Whole, Share::Repeat]);
     }
 }

@@ -117,7 +117,8 @@ pub fn letter(batch: &Batch, row: usize, reason: String) -> DeadLetter {
     let (origin, offset) = (batch.origin.clone(), batch.offsets.value(row));
     let raw = batch.raw.value(row);
     let kept = Bytes::copy_from_slice(&raw[..raw.len().min(KEPT)]);
-    DeadLetter { length: raw.len() as u64, ..DeadLetter::new(reason, origin, offset, kept) }
+    let (number, length) = (batch.records.value(row), raw.len() as u64);
+    DeadLetter { number, length, ..DeadLetter::new(reason, origin, offset, kept) }
 }
 
 /// A row's number as Arrow indices have it.

@@ -21,7 +21,7 @@ use crate::dataset::{
 };
 use crate::decode::{fold_guid, is_guid, key_text, nulls, values_at};
 use crate::plan::{Columns, Envelope, SourcePlan, TablePlan, TablesPlan};
-use crate::record::{Attribute, Batch, ColumnRequest, ColumnType, Selector};
+use crate::record::{Attribute, Batch, ColumnRequest, ColumnType, Selector, numbers};
 use crate::table::{Change, Document, Gone, Head, Key, Operation, Shape, without};
 
 /// What a record says of a table.
@@ -438,6 +438,7 @@ pub fn batch(
         raw: bodies.clone(),
         bodies,
         offsets: UInt64Array::from(vec![0; documents.len()]),
+        records: numbers(documents.len()),
         origin: origin.clone(),
     }
 }

@@ -14,6 +14,8 @@ pub struct DeadLetter {
     pub origin: Arc<str>,
     /// Its offset in `origin`.
     pub offset: u64,
+    /// The number of the record among those that were decoded together; 0 where it was not decoded.
+    pub number: u32,
     /// The record as it was received, envelope included, line terminator excluded: its first [`KEPT`] bytes.
     pub raw: Bytes,
     /// The record's length. Bytes.
@@ -50,6 +52,6 @@ impl DeadLetter {
         let length = record.len() as u64;
         // A copy: the rest of a large record does not stay in memory.
         let raw = if record.len() > KEPT { Bytes::copy_from_slice(&record[..KEPT]) } else { record };
-        DeadLetter { reason, origin, offset, raw, length, share: Share::Whole }
+        DeadLetter { reason, origin, offset, number: 0, raw, length, share: Share::Whole }
     }
 }

@@ -103,6 +103,9 @@ pub struct Batch {
     pub raw: BinaryViewArray,
     /// Where each record starts in `origin`, in the source's own offsets.
     pub offsets: UInt64Array,
+    /// The number of each row's record among those that were decoded together: a transform may make several rows of a record, and two
+    /// records may have the same bytes at the same offset.
+    pub records: UInt32Array,
     /// What the offsets count in, as people read it: a file's path, `stdin`.
     pub origin: Arc<str>,
 }
@@ -132,6 +135,7 @@ impl Batch {
             raw: if self.same_raw() { bodies.clone() } else { take(&self.raw).as_binary_view().clone() },
             bodies,
             offsets: take(&self.offsets).as_primitive().clone(),
+            records: take(&self.records).as_primitive().clone(),
             origin: self.origin.clone(),
         }
     }
@@ -153,6 +157,7 @@ impl Batch {
             bodies: concat(pieces.iter().map(|piece| &piece.bodies as &dyn Array).collect()).as_binary_view().clone(),
             raw: concat(pieces.iter().map(|piece| &piece.raw as &dyn Array).collect()).as_binary_view().clone(),
             offsets: concat(pieces.iter().map(|piece| &piece.offsets as &dyn Array).collect()).as_primitive().clone(),
+            records: concat(pieces.iter().map(|piece| &piece.records as &dyn Array).collect()).as_primitive().clone(),
             origin: first.origin.clone(),
         })
     }
@@ -160,6 +165,11 @@ impl Batch {
     fn same_raw(&self) -> bool {
         self.raw.views().ptr_eq(self.bodies.views())
     }
+}
+
+/// The numbers of so many records, each a row.
+pub fn numbers(records: usize) -> UInt32Array {
+    UInt32Array::from_iter_values(0..u32::try_from(records).expect("a batch has at most 8,192 rows"))
 }
 
 /// The bytes of a text map's keys and values.

@@ -9,7 +9,7 @@ use crate::decode::columns::Rows;
 use crate::decode::lines::keep;
 use crate::decode::scan::Span;
 use crate::decode::{Decoded, Decoder, reason};
-use crate::record::{Attribute, Batch, DeadLetter, MAX_ROWS};
+use crate::record::{Attribute, Batch, DeadLetter, MAX_ROWS, numbers};
 use crate::source::Chunk;
 
 /// A batch whose bodies have this many bytes is full.
@@ -174,6 +174,7 @@ impl<'a> Gathered<'a> {
             columns: columns.iter().map(|column| column.build(&rows, self.write_time)).collect(),
             bodies: rows.bodies(),
             raw: raws.bodies(),
+            records: numbers(rows.bodies.len()),
             offsets: UInt64Array::from(std::mem::take(&mut self.offsets)),
             origin: self.chunk.extent.origin.name.clone(),
         });
