@@ -15,10 +15,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::invocations::Invocations;
+use crate::turn::Part;
 
 impl Invocations {
-    /// Writes the files and snapshots of periods that are over, for exports that are sent their records. Leaves partitions to the
-    /// instance that is at work on them. Then runs the exports of files until their sources are read. At `until`, commits what was
+    /// Writes the files and snapshots of periods that are over, for exports that are sent their records, and begins with the partition
+    /// after the one that was begun last. Leaves partitions to the instance that is at work on them. Then runs the exports of files until their sources are read. At `until`, commits what was
     /// read, and ends the runs.
     ///
     /// # Errors
@@ -55,9 +56,11 @@ impl Invocations {
     }
 
     async fn write_all(&self, stop: &watch::Receiver<bool>) -> Result<()> {
+        let is_meant = |export: &&ExportPlan| export.source.input == Input::Http && writes_later(export);
+        let exports = self.session.plan.exports.iter().filter(is_meant);
         let mut result = Ok(());
-        for export in self.session.plan.exports.iter().filter(|export| export.source.input == Input::Http) {
-            let written = self.write_due_of(export, stop).await;
+        for (export, part) in self.turn.steps(exports.map(|export| (&*export.name, export))) {
+            let written = self.write_due_of(export, part, stop).await;
             result = result.and(written.map_err(|error| error.context(format_args!("export `{}`", export.name))));
         }
         result
@@ -87,17 +90,14 @@ impl Invocations {
         worst.map_or(Ok(()), |(export, error)| Err(error.context(format_args!("export `{export}`"))))
     }
 
-    async fn write_due_of(&self, export: &ExportPlan, stop: &watch::Receiver<bool>) -> Result<()> {
-        if export.exports == Exports::Events && !matches!(export.files, Files::Sealed { .. }) {
-            // Everything that it has is visible.
-            return Ok(());
-        }
+    async fn write_due_of(&self, export: &ExportPlan, part: Part, stop: &watch::Receiver<bool>) -> Result<()> {
         let lake = Lake::open_read_only(&export.lake).await?;
         let mut result = Ok(());
-        for partition in read_partitions(&lake, &export.name).await? {
+        for partition in self.turn.partitions(part, read_partitions(&lake, &export.name).await?) {
             if *stop.borrow() {
                 return result.and(Err(interrupted()));
             }
+            self.turn.begin(&export.name, &partition);
             let export = Arc::new(export.of_partition(&partition));
             let written = match self.may_be_due(&lake, &export).await {
                 Ok(true) => self.write_due_of_partition(&export, stop).await,
@@ -145,6 +145,11 @@ impl Invocations {
             None => Ok(()),
         }
     }
+}
+
+/// Whether an export may have something to write though nothing comes any more. What others have is visible.
+fn writes_later(export: &ExportPlan) -> bool {
+    export.exports != Exports::Events || matches!(export.files, Files::Sealed { .. })
 }
 
 /// A source that has nothing more.

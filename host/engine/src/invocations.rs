@@ -19,6 +19,7 @@ use crate::backoff::Backoff;
 use crate::deliveries::{Deliveries, Key};
 use crate::delivery::{Delivery, EventRun, Message, ObjectRef, Refused, Taken};
 use crate::metrics::{self, Export};
+use crate::turn::Turn;
 
 /// Runs the partitions that are delivered to, from the first delivery on until nothing came for a while.
 ///
@@ -32,6 +33,8 @@ pub struct Invocations {
     /// The counts of each partition that was ever at work here, by export and partition.
     live: Mutex<BTreeMap<Key, Arc<Live>>>,
     pub(crate) stop: watch::Sender<bool>,
+    /// Which partition comes next where what is due is written.
+    pub(crate) turn: Turn,
 }
 
 /// Messages by their partitions.
@@ -43,7 +46,7 @@ impl Invocations {
     /// Invocations of the exports of `session`, whose source is `deliveries`.
     pub fn new(session: Session, deliveries: Deliveries) -> Invocations {
         let (runs, live) = (Mutex::default(), Mutex::default());
-        Invocations { session, deliveries, runs, live, stop: watch::Sender::new(false) }
+        Invocations { session, deliveries, runs, live, stop: watch::Sender::new(false), turn: Turn::default() }
     }
 
     /// The counts of a partition, since the process started.
