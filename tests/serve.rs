@@ -10,10 +10,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::http::{Serving, request};
-use crate::support::lake_folder::{Installation, signal, signals};
+use crate::support::lake_folder::{Installation, every_id, ids_of, signal, signals};
 use crate::support::process::wait_until;
+use crate::support::proxy::{Mode, Proxy};
 use crate::support::random::Random;
 use crate::support::soak::stride;
+use crate::support::stores::{Store, visible};
 use crate::support::tools::{printed, python, root, tool};
 
 const SIGNALS: &str =
@@ -76,6 +78,47 @@ fn what_was_acknowledged_before_a_kill_comes_into_the_lake_with_the_next_start()
     let ids = installation.ids();
     assert_eq!(ids.len(), 11);
     assert!(ids.values().all(|count| *count == 1), "{ids:?}");
+}
+
+#[test]
+fn a_stop_exports_what_was_accepted_up_to_then() {
+    let installation = Installation::new(&SIGNALS.replace("100ms", "1h"));
+    for round in 0..5 {
+        let serving = Serving::start(&installation);
+        for request in 0..20 {
+            assert_eq!(serving.ingest("signals", &(signal(round * 20 + request, 0) + "\n")).status, 202);
+        }
+        let log = serving.log_after_stop(0);
+        assert!(!log.contains("stay in the write-ahead log"), "{log}");
+        assert_eq!(installation.ids(), every_id((round + 1) * 20));
+    }
+    assert_eq!(installation.export()["records-read"], 0);
+}
+
+#[test]
+fn a_stop_says_what_stays_in_the_log_and_waits_for_no_lake_that_does_not_answer() {
+    let store = Store::s3();
+    let proxy = Proxy::before(&store.url());
+    let lake = format!("[lakes.main]\n{}\nretry-for = \"1s\"\n", store.lake(&proxy.url(), "stopped"));
+    let installation = Installation::new(&format!("{lake}{SIGNALS}"));
+    let start = || {
+        let mut command = installation.command(&["serve", "--listen", "127.0.0.1:0"]);
+        command.env("LAKE_KEY", store.secret());
+        Serving::start_command(command)
+    };
+    let serving = start();
+    wait_until("it is ready", || serving.get("/readyz").status == 200);
+    proxy.set(Mode::Unavailable);
+    assert_eq!(serving.ingest("signals", &signals(7)).status, 202);
+    wait_until("it waits for its lake", || serving.get("/readyz").json().to_string().contains("waiting"));
+    let log = serving.log_after_stop(4);
+    assert!(log.contains("stay in the write-ahead log") && log.contains("records=7"), "{log}");
+    proxy.set(Mode::Pass);
+    let serving = start();
+    wait_until("it is ready", || serving.get("/readyz").status == 200);
+    serving.log_after_stop(0);
+    let objects = tokio::runtime::Runtime::new().unwrap().block_on(store.objects("stopped"));
+    assert_eq!(ids_of(visible(&objects)), every_id(7));
 }
 
 #[test]

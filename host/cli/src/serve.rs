@@ -8,15 +8,15 @@ use lakeport::clock::Surroundings;
 use lakeport::error::{Error, Kind, Result};
 use lakeport::pipeline::{Options, WhenOwned};
 use lakeport::plan::{Input, Plan, Proof, ServerKey, ServerPlan};
-use lakeport::plugin::{Compiler, Sandbox};
 use lakeport::session::{Lakes, Session};
 use lakeport::source::Source;
 use lakeport::telemetry::{Live, LogFormat, init_telemetry};
 use lakeport::wait::until;
-use lakeport_engine::{Deliveries, Direct, Intake, Invocations, Logs, Warned};
+use lakeport_engine::{Deliveries, Direct, Drain, Intake, Invocations, Logs, Warned};
 use lakeport_serve::{Family, Key, Limits, MetricsAddress, Server, Settings, Timeouts, Tls, system_clock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::notify::Notifier;
 use super::reload::Reload;
@@ -102,7 +102,7 @@ async fn serve(args: &Args, configured: Arc<Plan>, plan: Arc<Plan>, traces: Opti
         trust_clock: args.owned.trust_clock,
         ..Options::new(super::lanes(), super::writer())
     };
-    let (surroundings, sandbox) = (Surroundings::system(), Sandbox::new(None, Compiler::this_program())?);
+    let (surroundings, sandbox) = (Surroundings::system(), super::sandbox()?);
     let (lakes, within) = (Lakes::default(), plan.server.stop_within);
     let session = |plan: Arc<Plan>, source: Arc<dyn Source>, options: Options| Session {
         plan,
@@ -154,7 +154,7 @@ fn followed(plan: &Plan) -> Plan {
 }
 
 /// Serves, and keeps the exports of `session` at work, until the process is told to end.
-async fn serve_with<I: lakeport_serve::Intake + Warned>(
+async fn serve_with<I: lakeport_serve::Intake + Warned + Drain>(
     args: &Args,
     (configured, plan): (Arc<Plan>, Arc<Plan>),
     intake: Arc<I>,
@@ -177,20 +177,32 @@ async fn serve_with<I: lakeport_serve::Intake + Warned>(
     let within = plan.server.stop_within;
     let stopped = told_to_stop(stop.clone());
     let ending = async {
+        let mut told = Instant::now();
         // Requests end first: what they were answered for is in the log, and those that wait for the lake get their commits.
         server
             .run(async {
                 stopped.await;
+                told = Instant::now();
                 notifier.tell("STOPPING=1")
             })
             .await;
+        // Then what is in the log. The last quarter of the time is kept for commits.
+        let _ = tokio::time::timeout_at(told + within * 3 / 4, intake.drain()).await;
         let _ = end_exports.send(true);
         exports.await
     };
     let ended = tokio::select! {
-        ended = ending => ended,
-        () = async { told_to_stop(stop).await; tokio::time::sleep(within).await } => return Err(too_late(within)),
+        ended = ending => Some(ended),
+        () = async { told_to_stop(stop).await; tokio::time::sleep(within).await } => None,
     };
+    for (source, records) in intake.left() {
+        tracing::warn!(
+            source,
+            records,
+            "records that were accepted stay in the write-ahead log: the next start exports them"
+        );
+    }
+    let ended = ended.ok_or_else(|| too_late(within))?;
     let reports = ended.map_err(|panic| Error::internal(format!("the exports died: {panic}")))?;
     let failed = reports.into_iter().filter_map(|report| Some((report.export, report.error?))).next();
     failed.map_or(Ok(()), |(export, error)| Err(error.context(format_args!("export `{export}`"))))

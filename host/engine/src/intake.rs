@@ -29,9 +29,9 @@ pub trait Warned: Send + Sync {
 
 /// Keeps what the server accepts in write-ahead logs.
 pub struct Intake {
-    logs: Arc<Logs>,
+    pub(crate) logs: Arc<Logs>,
     sources: HashMap<String, SourceInfo>,
-    exports: Vec<Export>,
+    pub(crate) exports: Vec<Export>,
     more: Box<dyn Fn() -> Vec<Family> + Send + Sync>,
     warning: Mutex<Option<String>>,
     contents: Contents,

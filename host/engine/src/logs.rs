@@ -128,6 +128,11 @@ impl SourceLog {
         *self.all_exported.borrow()
     }
 
+    /// Up to where the log is in the lake of an export.
+    pub(crate) fn exported_by(&self, export: &str) -> u64 {
+        self.exported().get(export).copied().flatten().unwrap_or_else(|| self.wal.first())
+    }
+
     /// What is known of each export.
     pub(crate) fn exported(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Option<u64>>> {
         self.exported.lock().expect("nothing panics while it is held")

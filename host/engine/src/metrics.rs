@@ -75,7 +75,7 @@ fn lags(logs: Option<&Logs>, exports: &[Export]) -> Vec<Family> {
             push(export, records, age);
             continue;
         };
-        let exported = log.exported().get(&export.name).copied().flatten().unwrap_or_else(|| log.wal.first());
+        let exported = log.exported_by(&export.name);
         let backlog = log.wal.backlog(exported);
         push(export, backlog.records, backlog.age);
         let open = log.wal.next().saturating_sub(exported);

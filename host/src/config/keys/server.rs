@@ -69,7 +69,7 @@ pub static SERVER: Group = Group {
             "stop-within",
             Form::Duration,
             Is("25s"),
-            "How long the server may take to end: half of it for requests, the rest for what was read to be committed.",
+            "How long the server may take to end: up to half of it for requests, and the rest for what was accepted to be exported.",
         ),
         key(
             "metrics",
