@@ -9,7 +9,6 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Config, describe, log_warnings, written};
-use lakeport::clock::Surroundings;
 use lakeport::commit::read_last;
 use lakeport::config::Role;
 use lakeport::dataset::PassedOver;
@@ -17,8 +16,8 @@ use lakeport::error::{Error, Result};
 use lakeport::lake::Lake;
 use lakeport::pipeline::{self, Options, Sample, Tables};
 use lakeport::plan::{ExportPlan, Input, PluginUse, SourcePlan};
-use lakeport::plugin::{Compiler, Loaded, Sandbox, Usage};
-use lakeport::session::{Lakes, Session};
+use lakeport::plugin::{Loaded, Usage};
+use lakeport::session::Session;
 use lakeport::source::{self, Local, Position, ReadOptions, Source};
 use lakeport::telemetry::human::{bytes, count, printable};
 use lakeport::telemetry::{Align, Table, usage_table};
@@ -161,14 +160,8 @@ impl Checked {
 /// Writes what the exports would do to `out`.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     log_warnings()?;
-    let session = Session {
-        plan: Arc::new(args.config.load()?),
-        sandbox: Sandbox::new(None, Compiler::this_program())?,
-        lakes: Lakes::default(),
-        source: Arc::new(Local),
-        surroundings: Surroundings::system(),
-        options: Options::new(1, super::writer()),
-    };
+    let (plan, options) = (Arc::new(args.config.load()?), Options::new(1, super::writer()));
+    let session = Session::new(plan, super::sandbox()?, Arc::new(Local), options);
     session.pin(false)?;
     let runtime = super::runtime()?;
     let mut checked = Vec::new();

@@ -3,12 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use lakeport::clock::Surroundings;
 use lakeport::error::{Error, Result};
 use lakeport::pipeline::{Options, WhenOwned};
 use lakeport::plan::Plan;
-use lakeport::plugin::{Compiler, Sandbox};
-use lakeport::session::{Lakes, Session};
+use lakeport::session::Session;
 use lakeport::telemetry::{LogFormat, init_telemetry};
 use lakeport::wait::until;
 use lakeport_engine::{Deliveries, Direct, Functions, Invocations, bindings};
@@ -67,18 +65,9 @@ const LARGEST_INVOCATION: usize = 140 << 20;
 
 async fn serve(plan: Arc<Plan>, functions: bindings::Bindings, port: u16, traces: Option<Arc<Counts>>) -> Result<()> {
     let deliveries = Deliveries::default();
-    let session = Session {
-        plan,
-        sandbox: Sandbox::new(None, Compiler::this_program())?,
-        lakes: Lakes::default(),
-        source: Arc::new(deliveries.clone()),
-        surroundings: Surroundings::system(),
-        options: Options {
-            // The platform gives a partition to one instance at a time: who is asked has it.
-            when_owned: WhenOwned::TakeOver,
-            ..Options::new(super::lanes(), super::writer())
-        },
-    };
+    // The platform gives a partition to one instance at a time: who is asked has it.
+    let options = Options { when_owned: WhenOwned::TakeOver, ..Options::new(super::lanes(), super::writer()) };
+    let session = Session::new(plan, super::sandbox()?, Arc::new(deliveries.clone()), options);
     session.pin(true)?;
     let invocations = Arc::new(Invocations::new(session, deliveries));
     let functions = Arc::new(Functions::new(functions, invocations.clone())?);

@@ -36,6 +36,7 @@ use clap::{Parser, Subcommand};
 use lakeport::config;
 use lakeport::error::{Error, Result};
 use lakeport::plan::Plan;
+use lakeport::plugin::{Compiler, Sandbox};
 use lakeport::telemetry::{LogFormat, init_logging};
 
 fn main() -> ExitCode {
@@ -164,6 +165,11 @@ fn log_warnings() -> Result<()> {
 /// Threads that process: one for each core.
 fn lanes() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Where plugins are loaded, each compiled by a child process.
+fn sandbox() -> Result<Sandbox> {
+    Sandbox::new(None, Compiler::this_program())
 }
 
 /// Host and process, for people who read the log.

@@ -10,13 +10,11 @@ use tokio::sync::watch;
 use super::dead_letters::time;
 use super::run::{WhenOwnedArgs, allow_open_files, only, outcome, stop_on_signal};
 use super::{Config, written};
-use lakeport::clock::Surroundings;
 use lakeport::commit::letters::Selection;
 use lakeport::error::Result;
 use lakeport::pipeline::{Options, Replay, Replayed};
 use lakeport::plan::Plan;
-use lakeport::plugin::{Compiler, Sandbox};
-use lakeport::session::{Lakes, Session};
+use lakeport::session::Session;
 use lakeport::source::Local;
 use lakeport::telemetry::human::{bytes, count, printable};
 use lakeport::telemetry::{Align, ExportReport, Live, LogFormat, Progress, Table, init_logging, summary_json};
@@ -88,18 +86,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
 
 impl Args {
     fn session(&self, plan: Plan) -> Result<Session> {
-        Ok(Session {
-            plan: Arc::new(plan),
-            sandbox: Sandbox::new(None, Compiler::this_program())?,
-            lakes: Lakes::default(),
-            source: Arc::new(Local),
-            surroundings: Surroundings::system(),
-            options: Options {
-                when_owned: self.owned.when_owned(),
-                trust_clock: self.owned.trust_clock,
-                ..Options::new(super::lanes(), super::writer())
-            },
-        })
+        let options = Options {
+            when_owned: self.owned.when_owned(),
+            trust_clock: self.owned.trust_clock,
+            ..Options::new(super::lanes(), super::writer())
+        };
+        Ok(Session::new(Arc::new(plan), super::sandbox()?, Arc::new(Local), options))
     }
 
     fn selection(&self) -> Selection {

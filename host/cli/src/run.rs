@@ -15,8 +15,7 @@ use lakeport::error::{Error, Kind, Result};
 use lakeport::layout::Period;
 use lakeport::pipeline::{Options, WhenOwned};
 use lakeport::plan::{ExportPlan, Exports, Input, Plan, SourcePlan};
-use lakeport::plugin::{Compiler, Sandbox};
-use lakeport::session::{Lakes, Session, path_of_period};
+use lakeport::session::{Session, path_of_period};
 use lakeport::telemetry::{ExportReport, Live, LogFormat, Progress, init_logging, summary, summary_json};
 use lakeport_engine::Logs;
 
@@ -107,22 +106,16 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let live: Vec<_> = plan.exports.iter().map(|_| Arc::new(Live::default())).collect();
     let named = plan.exports.iter().map(|export| export.name.clone()).zip(live.iter().cloned());
     let progress = Progress::start(named.collect(), args.progress());
-    let session = Session {
-        plan: Arc::new(plan),
-        sandbox: Sandbox::new(None, Compiler::this_program())?,
-        lakes: Lakes::default(),
-        source: Arc::new(logs),
-        surroundings,
-        options: Options {
-            follow: args.follow,
-            full: args.full.clone(),
-            again: args.again.clone(),
-            period: args.period,
-            when_owned: args.owned.when_owned(),
-            trust_clock: args.owned.trust_clock,
-            ..Options::new(super::lanes(), super::writer())
-        },
+    let options = Options {
+        follow: args.follow,
+        full: args.full.clone(),
+        again: args.again.clone(),
+        period: args.period,
+        when_owned: args.owned.when_owned(),
+        trust_clock: args.owned.trust_clock,
+        ..Options::new(super::lanes(), super::writer())
     };
+    let session = Session::new(Arc::new(plan), super::sandbox()?, Arc::new(logs), options);
     session.pin(true)?;
     let reports = runtime.block_on(async {
         let (stopper, stop) = watch::channel(false);

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lakeport::clock::{Surroundings, SystemClock};
+use lakeport::clock::SystemClock;
 use lakeport::config;
 use lakeport::error::{Error, Result};
 use lakeport::pipeline::{Options, WhenOwned};
 use lakeport::plan::Plan;
 use lakeport::plugin::{Compiler, Sandbox};
-use lakeport::session::{Lakes, Session};
+use lakeport::session::Session;
 use lakeport::telemetry::{LogFormat, init_logging};
 use lakeport_engine::{Deliveries, Invocations};
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
@@ -43,18 +43,13 @@ pub fn run() -> Result<()> {
 
 async fn serve(plan: Arc<Plan>) -> Result<()> {
     let deliveries = Deliveries::default();
-    let session = Session {
-        plan,
-        sandbox: Sandbox::new(Some(cache()), Compiler::this_program())?,
-        source: Arc::new(deliveries.clone()),
-        lakes: Lakes::default(),
-        surroundings: Surroundings::system(),
-        options: Options {
-            // Who is asked has it: the platform gives a shard to one instance at a time.
-            when_owned: WhenOwned::TakeOver,
-            ..Options::new(std::thread::available_parallelism().map_or(1, usize::from), writer())
-        },
+    // Who is asked has it: the platform gives a shard to one instance at a time.
+    let options = Options {
+        when_owned: WhenOwned::TakeOver,
+        ..Options::new(std::thread::available_parallelism().map_or(1, usize::from), writer())
     };
+    let sandbox = Sandbox::new(Some(cache()), Compiler::this_program())?;
+    let session = Session::new(plan, sandbox, Arc::new(deliveries.clone()), options);
     // The function's folder is read-only: a lock file is deployed with the plugins.
     session.pin(false)?;
     let function = Arc::new(Function::new(Invocations::new(session, deliveries), variable("LAKEPORT_SOURCE"))?);

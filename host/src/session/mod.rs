@@ -40,6 +40,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// A session of the exports of `plan`, whose records come from `source`, with no lake open yet.
+    pub fn new(plan: Arc<Plan>, sandbox: Sandbox, source: Arc<dyn Source>, options: Options) -> Session {
+        Session { plan, sandbox, lakes: Lakes::default(), source, surroundings: Surroundings::system(), options }
+    }
+
     /// Runs every export until its source ends or `stop` turns true. An export that fails does not stop the others, and one that
     /// follows its source runs again where the failure may pass.
     ///

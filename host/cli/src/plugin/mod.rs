@@ -9,7 +9,7 @@ use super::{log_warnings, variable_or_stand_in, written};
 use lakeport::config;
 use lakeport::error::Result;
 use lakeport::plan::{ExportPlan, PluginPlan};
-use lakeport::plugin::{self, Compiler, Sandbox};
+use lakeport::plugin::{self, Sandbox};
 
 pub mod accept;
 pub mod compile;
@@ -89,5 +89,5 @@ pub fn run(command: &Command, out: &mut dyn Write) -> Result<()> {
 
 fn sandbox() -> Result<Sandbox> {
     log_warnings()?;
-    Sandbox::new(None, Compiler::this_program())
+    crate::sandbox()
 }

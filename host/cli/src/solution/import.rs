@@ -7,15 +7,13 @@ use super::file::Solution;
 use super::staged::Staged;
 use super::values;
 use super::verify::{self, Moved};
-use crate::{lanes, log_warnings, runtime, variable, variable_or_stand_in, writer};
-use lakeport::clock::Surroundings;
+use crate::{lanes, log_warnings, runtime, sandbox, variable, variable_or_stand_in, writer};
 use lakeport::config::edit::Edit;
 use lakeport::config::{self, variables};
 use lakeport::error::{Error, Result};
 use lakeport::pipeline::Options;
 use lakeport::plugin::lock::Lock;
-use lakeport::plugin::{Compiler, Sandbox};
-use lakeport::session::{Lakes, Session};
+use lakeport::session::Session;
 use lakeport::source::Local;
 use lakeport::telemetry::human::printable;
 
@@ -119,16 +117,7 @@ fn import(args: &Args) -> Result<String> {
 /// Looks at everything; pins the plugins in a lock file beside the configuration.
 fn look(configuration: &Path, offline: bool, moved: &Moved<'_>) -> Result<String> {
     let plan = config::load(configuration, if offline { &variable_or_stand_in } else { &variable })?;
-    let options = Options::new(lanes(), writer());
-    let surroundings = Surroundings::system();
-    let session = Session {
-        plan: Arc::new(plan),
-        sandbox: Sandbox::new(None, Compiler::this_program())?,
-        lakes: Lakes::default(),
-        source: Arc::new(Local),
-        surroundings,
-        options,
-    };
+    let session = Session::new(Arc::new(plan), sandbox()?, Arc::new(Local), Options::new(lanes(), writer()));
     verify::plugins(&session)?;
     session.pin(true)?;
     let right = "the configuration, its plugins and their settings are right";
