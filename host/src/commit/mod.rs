@@ -6,7 +6,7 @@
 //! 4. `files.rs` has the files of a span, one for each series, and what the log holds of that.
 //! 5. `stager.rs` stages a span's bytes while it is encoded; `ledger.rs` counts them, and decides what becomes of the files.
 //! 6. `health.rs` is a note of how an export is, beside the log; `presence.rs` judges from both whether an owner is at work,
-//!    and `process.rs` whether its process still lives.
+//!    and `process.rs` whether its process still lives. `withdrawal.rs` removes what an owner staged that was replaced.
 //!
 //! `docs/commit-log.md` describes the protocol and what it promises.
 
@@ -24,6 +24,7 @@ mod process;
 pub mod protocol;
 mod publish;
 mod stager;
+mod withdrawal;
 
 pub use entry::{
     Base, Commit, Content, Entry, FORMAT_VERSION, Fence, Object, Part, Pending, Publication, Series, SpanEntry, Tail,
@@ -35,4 +36,5 @@ pub use ledger::{Ledger, any_due};
 pub use log::{AGAIN, NewestOwner, newest_owner, partition_folder, read_commits, read_last, read_partitions};
 pub use partition::{Draft, Identity, Outcome, Partition, Standing};
 pub use presence::{Author, Sign, at_work};
-pub use stager::{Objects, Piece, Stager, Terms};
+pub use stager::{Objects, Piece, Stager, Terms, abandon};
+pub use withdrawal::Withdrawal;

@@ -27,6 +27,7 @@ use super::log::{Newest, lost, read_boundary, read_newest, read_slot, slot_key, 
 use super::presence::{Author, Sign};
 use super::protocol::{Owner, Reply, Request, Slot};
 use super::publish::{AT_ONCE, Publisher};
+use super::withdrawal::Withdrawal;
 use crate::dataset::DatasetState;
 use crate::error::{Error, Result};
 use crate::fail;
@@ -119,6 +120,12 @@ impl Partition {
     /// Where this owner stages: a folder of its own.
     pub fn stage_root(&self) -> String {
         format!("{}/stage/{:010}-{:032x}", self.folder, self.owner.epoch(), self.identity.nonce)
+    }
+
+    /// This owner, where another one has replaced it.
+    pub fn withdrawal(&self) -> Withdrawal<'_> {
+        let nonce = self.identity.nonce;
+        Withdrawal { lake: &self.lake, export: &self.export, partition: &self.partition, nonce }
     }
 
     /// The folder of this partition's log, stage and dead letters.
@@ -290,7 +297,7 @@ impl Partition {
                 self.delete_all(slots.iter().map(|slot| &*slot.key).filter(is_old)).await?;
                 Reply::Done
             }
-            Request::Decide | Request::Wait | Request::Stop | Request::Lost { .. } => {
+            Request::Decide | Request::Wait | Request::Stop | Request::Lost { .. } | Request::SweepOwn => {
                 unreachable!("the driver stops at these")
             }
         })

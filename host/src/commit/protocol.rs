@@ -18,6 +18,9 @@
 //! must not take away what its successor staged. What is staged is deleted only after it was published, and then at once, so an
 //! object whose staged bytes are gone is one that was published.
 //!
+//! An owner that was replaced withdraws ([`Owner::withdrawing`]): it reads the log once more, and deletes what it staged and the
+//! last commit does not name. Where its own entry is the newest, it deletes nothing: a commit of its own may still arrive.
+//!
 //! The boundary matters because a deleted slot can be created again: whoever creates one at or before the boundary is an owner
 //! that slept through its own replacement.
 
@@ -65,13 +68,15 @@ pub enum Request {
     Discard { slot: Slot },
     /// Delete what owners before `epoch` staged and no commit needs any more: [`Reply::Done`].
     SweepOrphans { epoch: u64 },
+    /// Delete what this owner staged and the last commit does not name: [`Reply::Done`].
+    SweepOwn,
     /// Move the boundary to `through`: [`Reply::Done`].
     MoveBoundary { through: Slot },
     /// Delete the slots up to `through`: [`Reply::Done`].
     DeleteLog { through: Slot },
     /// Nothing: a span may be committed ([`Owner::commit`]).
     Wait,
-    /// Nothing, ever: another owner has taken over.
+    /// Nothing, ever: another owner has taken over, or this one has withdrawn.
     Stop,
     /// Nothing, ever: the log is empty behind its boundary. Only a loss can explain it, since the newest slots are never deleted.
     Lost { boundary: Slot },
@@ -110,6 +115,7 @@ impl Request {
             Request::Acknowledge { .. } => "acknowledge",
             Request::Discard { .. } => "discard",
             Request::SweepOrphans { .. } => "sweep-orphans",
+            Request::SweepOwn => "sweep-own",
             Request::MoveBoundary { .. } => "move-boundary",
             Request::DeleteLog { .. } => "delete-log",
             Request::Wait | Request::Stop | Request::Lost { .. } => "wait",
@@ -154,6 +160,9 @@ enum Step {
     Discard,
     MoveBoundary,
     DeleteLog,
+    /// Whether another owner is there.
+    ReadSuccessor,
+    SweepOwn,
     Stopped,
 }
 
@@ -163,11 +172,18 @@ impl Owner {
         Owner { nonce, epoch: 0, next: 0, last_commit: 0, boundary: 0, slack, step: Step::ReadBoundary }
     }
 
+    /// What is left to do for the owner `nonce`, which has ended and may have been replaced.
+    pub fn withdrawing(nonce: u128) -> Self {
+        Owner { step: Step::ReadSuccessor, ..Owner::new(nonce, 0) }
+    }
+
     /// What to do next. The same until [`Owner::observe`] or [`Owner::commit`] is called.
     pub fn request(&self) -> Request {
         match self.step {
             Step::ReadBoundary | Step::ReadBoundaryAgain => Request::ReadBoundary,
-            Step::ReadNewest | Step::ReadNewestAgain => Request::ReadNewest { after: self.boundary },
+            Step::ReadNewest | Step::ReadNewestAgain | Step::ReadSuccessor => {
+                Request::ReadNewest { after: self.boundary }
+            }
             Step::Lost => Request::Lost { boundary: self.boundary },
             Step::Decide => Request::Decide,
             Step::CreateFence => {
@@ -177,6 +193,7 @@ impl Owner {
             Step::CheckFence | Step::CheckCommit => Request::CheckBoundary,
             Step::Republish | Step::Publish => Request::Publish { slot: self.last_commit },
             Step::SweepOrphans => Request::SweepOrphans { epoch: self.epoch },
+            Step::SweepOwn => Request::SweepOwn,
             Step::Discard => Request::Discard { slot: self.last_commit },
             Step::Ready => Request::Wait,
             Step::CreateCommit => Request::CreateCommit { slot: self.next, epoch: self.epoch },
@@ -255,6 +272,8 @@ impl Owner {
                 Step::DeleteLog
             }
             (Step::DeleteLog, Reply::Done) => Step::Ready,
+            (Step::ReadSuccessor, Reply::Newest(Some((_, seen)))) if seen.nonce != self.nonce => Step::SweepOwn,
+            (Step::ReadSuccessor, Reply::Newest(_)) | (Step::SweepOwn, Reply::Done) => Step::Stopped,
             (step, reply) => unreachable!("the driver answered {step:?} with {reply:?}"),
         };
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use super::entry::{Base, Content, Object, Publication, Series, Tail};
 use super::files::{File, Published, parts_in_lake};
@@ -112,6 +113,13 @@ impl Stager {
             }
         }
         Ok(self)
+    }
+
+    /// Gives up; leaves nothing of what was not finished.
+    async fn abort(self) -> Result<()> {
+        let staged = self.open.into_values().filter_map(|open| open.staging);
+        let aborted: Vec<_> = staged.map(Staging::abort).collect();
+        stream::iter(aborted).buffer_unordered(AT_ONCE).try_collect().await
     }
 
     fn take(&mut self, piece: Piece) {
@@ -222,6 +230,16 @@ impl Stager {
             objects.objects.push(letters_object(&self.lake, staged, letters).await?);
         }
         Ok(objects)
+    }
+}
+
+/// Ends the task of a stager whose span is not committed. Its sender of pieces is gone.
+pub async fn abandon(stager: JoinHandle<Result<Stager>>) {
+    // Its own error was reported where the span failed.
+    if let Ok(Ok(stager)) = stager.await
+        && let Err(error) = stager.abort().await
+    {
+        tracing::warn!("the unfinished files of a span that was given up stay until the next owner commits: {error}");
     }
 }
 

@@ -12,7 +12,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::replay::{Outcome as Settled, Replayed};
 use super::run::{Kept, TOLERANCE, Tabled};
-use crate::commit::{Draft, Ledger, Object, Outcome, Partition, Publication, Published, SpanEntry, Stager, Totals};
+use crate::commit::{
+    Draft, Ledger, Object, Outcome, Partition, Publication, Published, SpanEntry, Stager, Totals, abandon,
+};
 use crate::error::{Error, Kind, Result};
 use crate::source::Position;
 use crate::telemetry::{CommitLog, Done, ExportReport, Live, Owner};
@@ -63,7 +65,17 @@ pub struct Commits {
 /// # Errors
 /// Of kind `Lake`, or `Fenced` where another owner has taken over. What was sent and not committed is left as it is: the next
 /// run reads it again.
-pub async fn commit_all(mut partition: Partition, mut ended: mpsc::Receiver<Ended>, commits: Commits) -> Result<()> {
+pub async fn commit_all(partition: Partition, mut ended: mpsc::Receiver<Ended>, commits: Commits) -> Result<()> {
+    let result = commit_each(partition, &mut ended, commits).await;
+    // Only now: stagers wait for what is published, and its sender has to be gone.
+    ended.close();
+    while let Some(span) = ended.recv().await {
+        abandon(span.stager).await;
+    }
+    result
+}
+
+async fn commit_each(mut partition: Partition, ended: &mut mpsc::Receiver<Ended>, commits: Commits) -> Result<()> {
     let Commits { provenance, published, report, mut log, live, owner } = commits;
     live.set_owner(Owner { epoch: partition.epoch(), ..owner.clone() });
     let mut grown = Grown::default();

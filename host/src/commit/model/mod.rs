@@ -52,6 +52,10 @@ enum Mutant {
     LeavesUnpublished,
     EndsBeforePublishing,
     TakesALostLogForANewOne,
+    /// Deletes everything that it staged when it withdraws, also what the last commit names.
+    SweepsItsCommits,
+    /// Withdraws though no other owner is there.
+    WithdrawsThoughNotReplaced,
 }
 
 /// What a search found.
@@ -125,6 +129,16 @@ impl Model {
                 let mut next = world.clone();
                 next.crashes -= 1;
                 next.processes[at] = next.fresh();
+                out.push(next);
+            }
+            if world.crashes > 0 && self.edits == 0 && world.has_staged(&world.processes[at]) {
+                // It gives up, as where its store does not answer, and is started again.
+                let mut next = world.clone();
+                next.crashes -= 1;
+                let fresh = next.fresh();
+                let mut gone = std::mem::replace(&mut next.processes[at], fresh);
+                gone.withdraw();
+                next.processes.push(gone);
                 out.push(next);
             }
         }
@@ -205,7 +219,11 @@ impl Model {
                 if let Some((_, entry)) = newest {
                     process.known = world.log.get(&entry.last_commit).and_then(|entry| entry.commit.clone());
                 }
-                Reply::Newest(newest.map(|(slot, entry)| (*slot, entry.seen())))
+                let mut newest = newest.map(|(slot, entry)| (*slot, entry.seen()));
+                if process.withdraws && self.mutant == Mutant::WithdrawsThoughNotReplaced {
+                    newest = newest.map(|(slot, seen)| (slot, Seen { nonce: 0, ..seen }));
+                }
+                Reply::Newest(newest)
             }
             Request::Decide => {
                 let is_published = world.ended == process.newest || self.mutant == Mutant::LeavesUnpublished;
@@ -271,6 +289,12 @@ impl Model {
                 world.staged.retain(|(owner, nonce, _)| *owner >= epoch && (!all || *nonce == process.nonce));
                 Reply::Done
             }
+            Request::SweepOwn => {
+                let named = process.known.as_ref().map(|commit| commit.staged);
+                let named = named.filter(|_| self.mutant != Mutant::SweepsItsCommits);
+                world.staged.retain(|name| name.1 != process.nonce || Some(*name) == named);
+                Reply::Done
+            }
             Request::MoveBoundary { through } => {
                 world.boundary = world.boundary.max(through);
                 Reply::Done
@@ -296,7 +320,13 @@ impl Model {
         }
         process.owner.observe(reply);
         if process.owner.request() == Request::Stop {
-            self.check_reason_to_stop(world, &process)?;
+            if !process.withdraws {
+                self.check_reason_to_stop(world, &process)?;
+            }
+            match process.withdraws || !world.has_staged(&process) {
+                true => process.leave(),
+                false => process.withdraw(),
+            }
         }
         world.processes[at] = process;
         self.check(world)

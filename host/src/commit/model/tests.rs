@@ -132,3 +132,13 @@ fn noting_an_end_before_everything_is_published_is_caught() {
 fn taking_a_lost_log_for_a_new_one_is_caught() {
     assert_caught(Mutant::TakesALostLogForANewOne, "took a lost log");
 }
+
+#[test]
+fn an_owner_that_withdraws_and_deletes_what_it_committed_is_caught() {
+    assert_caught(Mutant::SweepsItsCommits, "lost");
+}
+
+#[test]
+fn withdrawing_before_another_owner_is_there_is_caught() {
+    assert_caught(Mutant::WithdrawsThoughNotReplaced, "lost");
+}

@@ -63,6 +63,8 @@ pub(super) struct Process {
     pub(super) step: Step,
     /// The owner of the newest entry, as this process found it.
     pub(super) newest: u128,
+    /// It has ended, and removes what it staged where another owner is there.
+    pub(super) withdraws: bool,
     /// It has ended, or found nothing to do and left.
     pub(super) is_gone: bool,
 }
@@ -93,11 +95,19 @@ pub(super) struct World {
 }
 
 impl Process {
+    fn new(nonce: u128, owner: Owner) -> Process {
+        let step = Step::default();
+        Process { owner, nonce, known: None, waiting: None, step, newest: 0, withdraws: false, is_gone: false }
+    }
+
     /// Ends; what it knew does not matter any more.
     pub(super) fn leave(&mut self) {
-        let owner = Owner::new(self.nonce, SLACK);
-        let step = Step::default();
-        *self = Process { owner, nonce: self.nonce, known: None, waiting: None, step, newest: 0, is_gone: true };
+        *self = Process { is_gone: true, ..Process::new(self.nonce, Owner::new(self.nonce, SLACK)) };
+    }
+
+    /// Ends, and has what it staged to look after.
+    pub(super) fn withdraw(&mut self) {
+        *self = Process { withdraws: true, ..Process::new(self.nonce, Owner::withdrawing(self.nonce)) };
     }
 }
 
@@ -125,15 +135,12 @@ impl World {
 
     pub(super) fn fresh(&mut self) -> Process {
         self.nonces += 1;
-        Process {
-            owner: Owner::new(self.nonces, SLACK),
-            nonce: self.nonces,
-            known: None,
-            waiting: None,
-            step: Step::default(),
-            newest: 0,
-            is_gone: false,
-        }
+        Process::new(self.nonces, Owner::new(self.nonces, SLACK))
+    }
+
+    /// Whether a process has staged something for which it has not begun to withdraw.
+    pub(super) fn has_staged(&self, process: &Process) -> bool {
+        !process.withdraws && self.staged.iter().any(|(_, owner, _)| *owner == process.nonce)
     }
 
     /// Every record at most once, over all files.

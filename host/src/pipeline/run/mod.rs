@@ -12,6 +12,7 @@ mod moves;
 mod ownership;
 mod replay;
 mod snapshot;
+mod span;
 mod spans;
 mod table;
 mod table_letters;
@@ -39,7 +40,9 @@ use super::processed::Stages;
 use super::replay::{Letters, Replay, Shared};
 use super::times;
 use crate::clock::Surroundings;
-use crate::commit::{Author, Commit, Identity, Outcome, Partition, Published, newest_owner, read_commits};
+use crate::commit::{
+    Author, Commit, Identity, Outcome, Partition, Published, Withdrawal, abandon, newest_owner, read_commits,
+};
 use crate::dataset::PassedOver;
 use crate::error::{Error, Kind, Result};
 use crate::lake::Lake;
@@ -142,6 +145,10 @@ pub async fn run(job: Job) -> ExportReport {
         && newest.nonce != nonce
     {
         result = Err(overtaken(Some(&newest.writer)));
+    }
+    if let Err(Error { kind: Kind::Fenced, .. }) = &result {
+        let overtaken = Withdrawal { lake: &lake, export: &name, partition: &partition, nonce };
+        warnings.extend(withdraw(overtaken).await);
     }
     let mut report = counts.borrow().clone();
     if result.is_ok() && judges && is_mostly_refused(report.records_read, refused) {
@@ -342,9 +349,13 @@ async fn export(
     let settled = run.settled.take().filter(|_| run.has_reached);
     let published = run.published.clone();
     // The committer ends when its sender is gone, after what it was sent.
-    let Run { keeper, ended, .. } = run;
+    let Run { keeper, ended, span, .. } = run;
     drop(ended);
     let committed = keeper.end().await;
+    if let Some(span) = span {
+        drop(span.pieces);
+        abandon(span.stager).await;
+    }
     let waiting = published.borrow().series.values().filter(|series| !series.pending.is_empty()).count() as u64;
     if waiting > 0 {
         warnings.push(format!("{} sealed files wait for their time to be over", human::count(waiting)));
@@ -362,6 +373,20 @@ async fn export(
         settled.send_replace(true);
     }
     Ok(())
+}
+
+/// Removes what an owner staged that was replaced; the warning where it cannot.
+async fn withdraw(overtaken: Withdrawal<'_>) -> Option<String> {
+    match overtaken.sweep().await {
+        Ok(0) => None,
+        Ok(objects) => {
+            tracing::info!(export = overtaken.export, objects, "removed what was staged and not committed");
+            None
+        }
+        Err(error) => Some(format!(
+            "what was staged and not committed stays in the lake until the next owner commits, since it could not be removed: {error}"
+        )),
+    }
 }
 
 /// Up to `most` lanes, of which the first is open.
