@@ -3,13 +3,15 @@
 //! Every builder is given exactly one credential, by name: left to themselves, all of them end up asking the
 //! instance-metadata service, which hangs outside of a cloud and is somebody else's identity inside of one.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential};
 use object_store::azure::{AzureConfigKey, AzureCredential as StoreCredential, MicrosoftAzure, MicrosoftAzureBuilder};
 use object_store::gcp::{GcpCredential, GoogleCloudStorage, GoogleCloudStorageBuilder};
+use object_store::memory::InMemory;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -83,7 +85,7 @@ impl Root {
         let base = base_url(location);
         let (store, flavor, credential): (Arc<dyn PartStore>, _, _) = match location {
             Location::Local(_) => return Err(Error::internal("a local lake was opened as a remote one")),
-            Location::Memory(name) => (super::memory_store(name), Flavor::Memory, None),
+            Location::Memory(name) => (memory_store(name), Flavor::Memory, None),
             Location::Azure { prefix, .. } => {
                 let make = |location: &Location| Ok(azure(location, None)?.credentials().clone());
                 let (provider, credential) = renewable(location, make)?;
@@ -311,6 +313,13 @@ pub(super) fn gcs(location: &Location, provider: Option<Provider<GcpCredential>>
         (None, GcsCredential::Anonymous) => builder.with_bearer_token("anonymous").with_skip_signature(true),
     };
     builder.build().map_err(|e| super::error::explain("open", &base_url(location), &e))
+}
+
+/// The in-memory lakes of this process, by name: two opens of one name share it.
+fn memory_store(name: &str) -> Arc<InMemory> {
+    static STORES: LazyLock<Mutex<HashMap<String, Arc<InMemory>>>> = LazyLock::new(Mutex::default);
+    let mut stores = STORES.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    stores.entry(name.to_owned()).or_default().clone()
 }
 
 #[cfg(test)]
