@@ -1,6 +1,7 @@
 //! `lakeport functions`: messages of queues and blobs are in the lake once, whatever the platform delivers.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::collector::Collector;
-use crate::support::functions::{Instance, blob, events_of, message};
+use crate::support::functions::{Instance, blob, events_of, message, silent_lake};
 use crate::support::http::request;
 use crate::support::lake_folder::{Installation, records_of};
 use crate::support::process::wait_until;
@@ -23,6 +24,13 @@ const ORDERS: &str = "[sources.orders]\nhttp = true\ntime = false\n\n\
                       path = \"{export}/{partition}/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}\"\n";
 const QUEUE: &str = r#"{"bindings":[{"type":"queueTrigger","name":"message","direction":"in","queueName":"orders","connection":"STORE"}]}"#;
 const BLOB: &str = r#"{"bindings":[{"type":"blobTrigger","name":"blob","direction":"in","path":"incoming/{name}","connection":"STORE","dataType":"binary"}]}"#;
+
+const CLOCK: &str = r#"{"bindings":[{"type":"timerTrigger","name":"timer","schedule":"0 */5 * * * *"}]}"#;
+
+/// An invocation by a timer.
+fn timer() -> Value {
+    json!({"Data": {"timer": {"ScheduleStatus": null, "IsPastDue": false}}, "Metadata": {}})
+}
 
 fn queue_app(more: &str) -> Installation {
     let app = Installation::new(&ORDERS.replace("http = true", &format!("http = true\n{more}")));
@@ -161,9 +169,30 @@ fn a_blob_that_was_deleted_is_passed_over_and_one_that_cannot_be_read_fails() {
     let response = instance.call("orders", &blob("elsewhere", "a.ndjson", None));
     assert!(String::from_utf8_lossy(&response.body).contains("is not in lake `incoming`"), "{response:?}");
     assert!(app.files().is_empty());
-    let metrics = request(instance.address, "GET", "/metrics", &[], b"").unwrap();
-    let metrics = String::from_utf8(metrics.body).unwrap();
-    assert!(metrics.contains("lakeport_objects_gone_total 1\n"), "{metrics}");
+    assert_eq!(instance.metric("lakeport_objects_gone_total"), 1.0);
+}
+
+#[test]
+fn a_blob_that_is_deleted_after_it_was_read_in_part_leaves_nothing_in_the_log() {
+    let app = blob_app();
+    let mut cut = zstd::encode_all(orders(0..200_000).as_bytes(), 0).unwrap();
+    cut.truncate(cut.len() - 100);
+    app.write("incoming/cut.ndjson.zst", cut);
+    let instance = Instance::start(&app);
+    let cut = blob("incoming", "cut.ndjson.zst", None);
+    assert_eq!(instance.call("orders", &cut).status, 500);
+    wait_until("what was read of it is committed", || !app.files().is_empty());
+    let cursors = || app.last_commit("orders")["position"]["cursors"].as_array().unwrap().clone();
+    let begun = |cursor: &Value| cursor["origin"]["name"].as_str().unwrap().starts_with("object:");
+    assert!(cursors().iter().any(begun), "{:?}", cursors());
+    std::fs::remove_file(app.path().join("incoming/cut.ndjson.zst")).unwrap();
+    instance.succeed("orders", &cut);
+    assert!(!cursors().iter().any(begun), "{:?}", cursors());
+    // One that is there all the same is read anew.
+    app.write("incoming/cut.ndjson.zst", zstd::encode_all(orders(200_000..200_010).as_bytes(), 0).unwrap());
+    instance.succeed("orders", &cut);
+    let numbers = numbers(&app.files());
+    assert!((200_000..200_010).all(|n: u64| numbers.get(&n.to_string()) == Some(&1)));
 }
 
 #[test]
@@ -209,6 +238,24 @@ fn requests_are_answered_in_an_output_or_as_they_are_once_their_records_are_in_t
     assert_eq!(forwarded("/api/Shop/Orders/").json()["duplicates"], 2);
     assert_eq!(forwarded("/api/orders").status, 404);
     assert_once(&app, 6);
+    instance.stop();
+    // Below the prefix that the app has, or without one, beside functions that something else starts.
+    app.write("clock/function.json", CLOCK);
+    for (prefix, path) in [("v2/public", "/v2/public/shop/orders"), ("", "/shop/orders")] {
+        let host = json!({"version": "2.0", "extensions": {"http": {"routePrefix": prefix}},
+            "customHandler": {"enableForwardingHttpRequest": true}});
+        app.write("host.json", host.to_string());
+        let instance = Instance::start(&app);
+        let forwarded = |path: &str| {
+            let key = format!("below {prefix}");
+            let headers = [("Content-Type", "application/x-ndjson"), ("Idempotency-Key", &*key)];
+            request(instance.address, "POST", path, &headers, orders(6..7).as_bytes()).unwrap().status
+        };
+        assert_eq!((forwarded(path), forwarded("/api/shop/orders")), (200, 404), "{prefix}");
+        instance.succeed("clock", &timer());
+        instance.stop();
+    }
+    assert_eq!(numbers(&app.files())["6"], 2, "each request has a key of its own");
 }
 
 #[test]
@@ -226,6 +273,11 @@ fn an_event_of_event_grid_is_a_record_or_announces_a_blob() {
         instance.succeed("orders", &json!({"Data": {"event": event(id)}, "Metadata": {}}));
     }
     assert_eq!(app.lines().len(), 2);
+    // Where the source does not know events, they would not be recognised.
+    app.write("lakeport.toml", ORDERS);
+    let refused = app.command(&["functions"]).env("FUNCTIONS_CUSTOMHANDLER_PORT", "1").output().unwrap();
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && error.contains("the envelope `plain`"), "{error}");
 
     let app = blob_app();
     app.write("orders/function.json", QUEUE);
@@ -248,11 +300,8 @@ fn a_timer_writes_the_files_of_periods_that_are_over_though_nothing_is_delivered
     let hourly = "files = \"sealed\"\ngranularity = \"hour\"\nlateness = \"0s\"\n";
     let app = queue_app("");
     app.write("lakeport.toml", ORDERS.replace("timestamp", &format!("{hourly}timestamp")));
-    app.write(
-        "clock/function.json",
-        r#"{"bindings":[{"type":"timerTrigger","name":"timer","schedule":"0 */5 * * * *"}]}"#,
-    );
-    let timer = json!({"Data": {"timer": {"ScheduleStatus": null, "IsPastDue": false}}, "Metadata": {}});
+    app.write("clock/function.json", CLOCK);
+    let timer = timer();
     let instance = Instance::start(&app);
     instance.succeed("orders", &message("m0", &order(0), 1));
     instance.succeed("clock", &timer);
@@ -265,6 +314,49 @@ fn a_timer_writes_the_files_of_periods_that_are_over_though_nothing_is_delivered
     later.succeed("clock", &timer);
     assert_eq!(app.log().len(), log, "nothing is due any more");
     later.stop();
+}
+
+#[test]
+fn a_timer_ends_within_the_time_of_an_invocation_and_the_next_one_goes_on() {
+    let total = 50_000;
+    let app = Installation::new(
+        "[sources.signals]\nfiles = \"signals.ndjson\"\ntime = false\n[exports.signals]\nsource = \"signals\"\n\
+         timestamp = \"write\"\nflush = { every = \"100ms\" }\n",
+    );
+    app.write("clock/function.json", CLOCK);
+    app.write("signals.ndjson", orders(0..total));
+    let (mut unfinished, mut tenths) = (0, 1);
+    loop {
+        app.write("host.json", format!(r#"{{"functionTimeout":"00:00:{:02}.{}"}}"#, tenths / 10, tenths % 10));
+        let instance = Instance::start(&app);
+        let answer = instance.call("clock", &timer());
+        instance.stop();
+        if answer.status == 200 {
+            break;
+        }
+        let error = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(error.contains("nearly over") && error.contains("raise `functionTimeout`"), "{error}");
+        (unfinished, tenths) = (unfinished + 1, (tenths * 4).min(590));
+    }
+    assert!(unfinished > 0, "the first one had hardly the time to begin");
+    assert_once(&app, total);
+}
+
+#[test]
+fn a_timer_is_answered_in_time_though_the_lake_does_not_answer() {
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let app = Installation::new(&format!(
+        "[sources.signals]\nfiles = \"signals.ndjson\"\n[exports.signals]\nsource = \"signals\"\nlake = \"main\"\n\n\
+         [server]\nstop-within = \"1s\"\n\n{}",
+        silent_lake(&silent)
+    ));
+    app.write("clock/function.json", CLOCK);
+    app.write("signals.ndjson", orders(0..10));
+    app.write("host.json", r#"{"functionTimeout":"00:00:02"}"#);
+    let instance = Instance::start_with(&app, &[("LAKE_KEY", "secret")]);
+    let begun = Instant::now();
+    assert_eq!(instance.call("clock", &timer()).status, 500);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 /// What a platform delivers: each number of a queue's messages, of a hub's events and of blobs at least once, to any instance.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::events::{FLEET, STREAM, all_taken, kinesis, sequence, telemetry};
 use crate::support::lambda::{Answer, Deployed, Instance};
@@ -82,6 +82,30 @@ fn two_instances_that_are_killed_and_given_the_same_records_write_them_once() {
     assert_eq!(deployed.ids(), expected(&[("shardId-0", 0..total)]));
 }
 
+/// An event with the records of these numbers only.
+fn only(shard: &str, numbers: &[u64]) -> Value {
+    let mut event = telemetry(shard, 0..20);
+    let mut number = 0..;
+    event["Records"].as_array_mut().unwrap().retain(|_| numbers.contains(&number.next().unwrap()));
+    event
+}
+
+#[test]
+fn a_shard_that_comes_back_goes_on_behind_what_another_instance_has_committed() {
+    let deployed = Deployed::new(FLEET);
+    let (mut one, mut other) = (Instance::start(&deployed), Instance::start(&deployed));
+    assert_eq!(one.invoke(only("shardId-0", &[0, 2, 4])).response(), all_taken());
+    assert_eq!(other.invoke(only("shardId-0", &[5, 6, 7])).response(), all_taken());
+    // To what the first one knows, this comes out of order; it is the last one that the other took, and the next.
+    assert_eq!(one.invoke(only("shardId-0", &[3, 5, 7, 8])).response(), all_taken());
+    assert_eq!(other.invoke(only("shardId-0", &[9, 10])).response(), all_taken());
+    assert_eq!(one.invoke(only("shardId-0", &[11])).response(), all_taken());
+    let taken: Vec<_> = deployed.ids().into_keys().collect();
+    let mut expected: Vec<_> = [0, 2, 4, 5, 6, 7, 8, 9, 10, 11].map(|n| format!("shardId-0-{n}")).to_vec();
+    expected.sort();
+    assert_eq!(taken, expected);
+}
+
 #[test]
 fn an_event_of_several_shards_names_what_has_to_come_again() {
     let deployed = Deployed::new(FLEET);
@@ -107,19 +131,10 @@ fn an_event_of_several_shards_names_what_has_to_come_again() {
 fn batches_of_a_shard_that_come_side_by_side_are_refused() {
     let deployed = Deployed::new(FLEET);
     let mut instance = Instance::start(&deployed);
-    let only = |numbers: &[u64]| {
-        let mut event = telemetry("shardId-0", 0..20);
-        let mut at = 0;
-        event["Records"].as_array_mut().unwrap().retain(|_| {
-            at += 1;
-            numbers.contains(&(at - 1))
-        });
-        event
-    };
-    assert_eq!(instance.invoke(only(&[1, 3, 5])).response(), all_taken());
-    let error = instance.invoke(only(&[2, 4, 6])).error();
+    assert_eq!(instance.invoke(only("shardId-0", &[1, 3, 5])).response(), all_taken());
+    let error = instance.invoke(only("shardId-0", &[2, 4, 6])).error();
     assert!(error.contains("they come out of order") && error.contains("`ParallelizationFactor`"), "{error}");
-    assert_eq!(instance.invoke(only(&[3, 5, 7])).response(), all_taken());
+    assert_eq!(instance.invoke(only("shardId-0", &[3, 5, 7])).response(), all_taken());
     assert_eq!(deployed.ids().len(), 4);
 }
 

@@ -2,9 +2,9 @@
 //!
 //! Payloads are written from the host's documents and source; none was captured from a live host.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 
 use serde_json::{Value, json};
 
@@ -53,14 +53,27 @@ impl Instance {
         assert_eq!(response.json(), json!({"Outputs": {}, "Logs": [], "ReturnValue": null}));
     }
 
+    /// The value of a metric without labels.
+    pub fn metric(&self, name: &str) -> f64 {
+        let metrics = request(self.address, "GET", "/metrics", &[], b"").unwrap();
+        let metrics = String::from_utf8(metrics.body).unwrap();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
+    }
+
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    pub fn stop(mut self) {
+    pub fn stop(self) {
+        assert!(self.end().success());
+    }
+
+    /// Tells it to end, and waits until it has.
+    pub fn end(mut self) -> ExitStatus {
         signal(&self.child, libc::SIGTERM);
-        assert!(self.child.wait().unwrap().success());
+        self.child.wait().unwrap()
     }
 }
 
@@ -71,13 +84,22 @@ impl Drop for Instance {
     }
 }
 
+/// A lake `main` that accepts connections and answers nothing. Its secret is the variable `LAKE_KEY`.
+pub fn silent_lake(listener: &TcpListener) -> String {
+    format!(
+        "[lakes.main]\nurl = \"s3://bucket/lake/\"\nendpoint = \"http://{}\"\nregion = \"eu-central-1\"\naccess-key-id = \"id\"\n\
+         secret-access-key = \"env:LAKE_KEY\"\n",
+        listener.local_addr().unwrap()
+    )
+}
+
 /// Events of a hub's partition with these sequence numbers; the ID in each body is made of both.
 pub fn events(partition: &str, numbers: Range<u64>) -> Value {
     let bodies = numbers.clone().map(|n| format!(r#"{{"id":"{partition}-{n}"}}"#)).collect::<Vec<_>>();
     events_of(partition, numbers.start, &bodies)
 }
 
-/// Events of a hub's partition with these bodies, from the sequence number `first` on.
+/// Events of a hub's partition with these bodies, from the sequence number `first` on, which has a tenth of a second for each.
 pub fn events_of(partition: &str, first: u64, bodies: &[String]) -> Value {
     let text = |values: Vec<Value>| Value::String(Value::Array(values).to_string());
     let each = |value: &dyn Fn(u64) -> Value| text((first..first + bodies.len() as u64).map(value).collect());
@@ -87,7 +109,10 @@ pub fn events_of(partition: &str, first: u64, bodies: &[String]) -> Value {
             "PartitionContext": {"EventHubName": "hub", "ConsumerGroup": "$Default", "PartitionId": partition},
             "SequenceNumberArray": each(&|n| n.into()),
             "OffsetArray": each(&|n| Value::String((n * 100).to_string())),
-            "EnqueuedTimeUtcArray": each(&|n| Value::String(format!("2026-11-21T00:00:{:02}.225", n % 60))),
+            "EnqueuedTimeUtcArray": each(&|n| {
+                let (minutes, tenths) = (n / 600, n % 600);
+                format!("2026-11-21T{:02}:{:02}:{:02}.{}25", minutes / 60, minutes % 60, tenths / 10, tenths % 10).into()
+            }),
             "PropertiesArray": each(&|_| json!({})),
             "SystemPropertiesArray": each(&|_| json!({"iothub-connection-device-id": "d1"})),
         }

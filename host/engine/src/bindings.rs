@@ -1,14 +1,21 @@
-//! The triggers of a function app, as its `function.json` files describe them.
+//! A function app, as its `host.json` and its `function.json` files describe it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use lakeport::error::{Error, Result};
-use lakeport_serve::functions::{Binding, DataType, Trigger};
+use lakeport_serve::functions::{Binding, DataType, Trigger, is_reserved};
 use serde::Deserialize;
 
-/// Triggers by the names of their functions.
-pub type Bindings = BTreeMap<String, Binding>;
+use crate::functions::Host;
+
+/// A function app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct App {
+    pub(crate) host: Host,
+    /// Triggers by the names of their functions.
+    pub(crate) bindings: BTreeMap<String, Binding>,
+}
 
 /// A `function.json`.
 #[derive(Deserialize)]
@@ -30,12 +37,14 @@ struct Described {
     route: Option<String>,
 }
 
-/// Reads the triggers of the functions in `folder`: of every folder in it that has a `function.json`, which is named like its
-/// function.
+/// Reads the app in `folder`: its `host.json`, and the triggers of its functions. Every folder in it that has a `function.json` is a
+/// function of its name. `variable` returns the app's settings.
 ///
 /// # Errors
-/// Of kind `Config`: a file that cannot be read or is none of a function, or a trigger that is not taken.
-pub fn read(folder: &Path) -> Result<Bindings> {
+/// Of kind `Config`: a file that cannot be read or is none of a function, a name that a function cannot have, or a trigger that is
+/// not taken.
+pub fn read(folder: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<App> {
+    let host = Host::read(folder, variable)?;
     let unreadable = |path: &Path, error: &dyn std::fmt::Display| {
         Error::config(format!("cannot read `{}`: {error}", path.display()))
     };
@@ -53,14 +62,38 @@ pub fn read(folder: &Path) -> Result<Bindings> {
         let output = output.map(|binding| binding.name.clone());
         let trigger = description.bindings.into_iter().find(|binding| binding.r#type.ends_with("Trigger"));
         let trigger = trigger.ok_or_else(|| Error::config(format!("`{}` has no trigger", file.display())))?;
-        bindings.insert(name.to_owned(), Binding { output, ..binding(trigger, &file)? });
+        let binding = Binding { output, ..binding(trigger, &file)? };
+        check_name(name, &binding, &host)?;
+        bindings.insert(name.to_owned(), binding);
     }
     if bindings.is_empty() {
         return Err(Error::config(format!("no function in `{}`", folder.display())).with_help(
             "each function is a folder with a `function.json`; start the program in the folder of `host.json`",
         ));
     }
-    Ok(bindings)
+    Ok(App { host, bindings })
+}
+
+/// Refuses a function whose invocations or requests would reach something else.
+fn check_name(name: &str, binding: &Binding, host: &Host) -> Result<()> {
+    let wrong = |what: &str, help: &str| {
+        Err(Error::config(format!(
+            "function `{name}`: {what} the handler's own, beside `/healthz`, `/readyz` and `/metrics`"
+        ))
+        .with_help(help))
+    };
+    if is_reserved(name) {
+        return wrong(
+            "the path of its invocations is",
+            "give the function's folder another name, and the source that it is named like",
+        );
+    }
+    match binding.route.as_deref().map(|route| route.trim_matches('/')) {
+        Some(route) if host.is_without_prefix() && is_reserved(route) => {
+            wrong("its route is", "set another `route` in `function.json`, or a `routePrefix` in `host.json`")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn binding(described: Described, file: &Path) -> Result<Binding> {
@@ -113,14 +146,14 @@ mod tests {
     fn each_folder_with_a_description_is_a_function() {
         let hub = r#"{"bindings":[{"type":"eventHubTrigger","name":"events","direction":"in","cardinality":"many",
                      "dataType":"binary","eventHubName":"h","connection":"HUB"}]}"#;
-        let bindings = read(app(hub).path()).unwrap();
+        let bindings = read(app(hub).path(), &|_| None).unwrap().bindings;
         let expected = Binding::new("events", Trigger::EventHub(DataType::Binary));
         assert_eq!(bindings, [("telemetry".to_owned(), expected)].into());
     }
 
     #[test]
     fn what_is_not_taken_is_named() {
-        let of = |function: &str| read(app(function).path()).unwrap_err().to_string();
+        let of = |function: &str| read(app(function).path(), &|_| None).unwrap_err().to_string();
         let one = of(r#"{"bindings":[{"type":"eventHubTrigger","name":"events","cardinality":"one"}]}"#);
         assert!(one.contains("`cardinality` of `events` is not `many`"), "{one}");
         assert!(
@@ -130,6 +163,25 @@ mod tests {
         assert!(of(r#"{"bindings":[{"type":"blob","name":"b"}]}"#).contains("has no trigger"));
         assert!(of("{").contains("cannot read"));
         let empty = tempfile::tempdir().unwrap();
-        assert!(read(empty.path()).unwrap_err().message.starts_with("no function in"));
+        assert!(read(empty.path(), &|_| None).unwrap_err().message.starts_with("no function in"));
+    }
+
+    #[test]
+    fn a_function_whose_path_is_the_handlers_own_is_refused() {
+        let timer = r#"{"bindings":[{"type":"timerTrigger","name":"timer"}]}"#;
+        for (name, is_refused) in [("metrics", true), ("healthz", true), ("readyz", true), ("Metrics", false)] {
+            let app = app(timer);
+            std::fs::rename(app.path().join("telemetry"), app.path().join(name)).unwrap();
+            let read = read(app.path(), &|_| None);
+            assert_eq!(read.is_err(), is_refused, "{name}");
+            let help = read.err().and_then(|error| error.help);
+            assert!(help.is_none_or(|help| help.starts_with("give the function's folder another name")));
+        }
+        let app = app(r#"{"bindings":[{"type":"httpTrigger","name":"req","route":"/metrics"}]}"#);
+        assert!(read(app.path(), &|_| None).is_ok());
+        let host = r#"{"extensions":{"http":{"routePrefix":""}},"customHandler":{"enableForwardingHttpRequest":true}}"#;
+        std::fs::write(app.path().join("host.json"), host).unwrap();
+        let error = read(app.path(), &|_| None).unwrap_err();
+        assert!(error.message.contains("its route is the handler's own"), "{error}");
     }
 }

@@ -23,6 +23,8 @@ const WAITING: usize = 256;
 /// A delivery on its way to a reader.
 pub(crate) struct Handed {
     delivery: Arc<Mutex<Option<Delivery>>>,
+    /// Readers with this number or a higher one were opened after it came, so that they know what others had committed by then.
+    pub(crate) since: u64,
     pub(crate) done: Done,
 }
 
@@ -65,8 +67,10 @@ pub(crate) type Key = (String, Arc<str>);
 /// What is known of a partition that is at work, or about to be.
 #[derive(Default)]
 struct Partition {
-    /// The number of its reader, and the reader's inbox.
-    inbox: Option<(u64, SyncSender<Handed>)>,
+    /// The number of its reader.
+    reader: Option<u64>,
+    /// The reader's inbox, where it takes deliveries.
+    inbox: Option<SyncSender<Handed>>,
     /// What is in the lake, as far as is known: of each origin everything before an offset.
     published: HashMap<Arc<str>, u64>,
     waiting: Vec<Waiting>,
@@ -99,7 +103,7 @@ impl Deliveries {
 
     /// The inbox of a partition, where a run of it is at work.
     fn inbox(&self, key: &Key) -> Option<SyncSender<Handed>> {
-        self.partitions().get(key)?.inbox.as_ref().map(|(_, inbox)| inbox.clone())
+        self.partitions().get(key)?.inbox.clone()
     }
 
     /// Whether a run of the partition takes deliveries.
@@ -118,13 +122,24 @@ impl Deliveries {
         }
     }
 
-    /// Hands a delivery over to the run of a partition, and waits until it is in the lake.
-    pub(crate) async fn deliver(&self, export: &ExportPlan, delivery: Delivery) -> std::result::Result<Taken, Refused> {
+    /// The number of the reader that is opened next.
+    pub(crate) fn next_reader(&self) -> u64 {
+        self.0.readers.load(Ordering::Relaxed)
+    }
+
+    /// Hands a delivery over to the run of a partition, and waits until it is in the lake. A reader with a number below `since` says
+    /// that it may be stale where the delivery does not fit to what it knows, and is replaced.
+    pub(crate) async fn deliver(
+        &self,
+        export: &ExportPlan,
+        delivery: Delivery,
+        since: u64,
+    ) -> std::result::Result<Taken, Refused> {
         let Some(inbox) = self.inbox(&key(export)) else { return Err(Refused::Ended) };
         let (done, answer) = oneshot::channel();
         let delivery = Arc::new(Mutex::new(Some(delivery)));
         let _withdraw = Withdraw(delivery.clone());
-        match inbox.try_send(Handed { delivery, done }) {
+        match inbox.try_send(Handed { delivery, since, done }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(Refused::Busy),
             Err(TrySendError::Disconnected(_)) => return Err(Refused::Ended),
@@ -143,7 +158,7 @@ impl Deliveries {
         done: Done,
     ) {
         let mut partitions = self.partitions();
-        let is_own = |partition: &&mut Partition| partition.inbox.as_ref().is_some_and(|(own, _)| *own == number);
+        let is_own = |partition: &&mut Partition| partition.reader == Some(number);
         let Some(partition) = partitions.get_mut(key).filter(is_own) else { return };
         match partition.has(origin, up_to) {
             // Who does not wait any more is delivered to again, and told at once.
@@ -152,11 +167,18 @@ impl Deliveries {
         }
     }
 
+    /// Hands nothing more to the reader `number`: it ends once it has read what it was handed, and those who wait are told.
+    pub(crate) fn retire(&self, key: &Key, number: u64) {
+        if let Some(partition) = self.partitions().get_mut(key).filter(|partition| partition.reader == Some(number)) {
+            partition.inbox = None;
+        }
+    }
+
     /// Lets go of a partition whose reader `number` has ended: those who wait hear that what they delivered is not in the lake, as
     /// far as is known.
     pub(crate) fn close(&self, key: &Key, number: u64) {
         let mut partitions = self.partitions();
-        let is_own = |partition: &Partition| partition.inbox.as_ref().is_none_or(|(own, _)| *own == number);
+        let is_own = |partition: &Partition| partition.reader.is_none_or(|own| own == number);
         if partitions.get(key).is_some_and(is_own) {
             partitions.remove(key);
         }
@@ -177,7 +199,7 @@ impl Source for Deliveries {
         let key = key(export);
         let inbox = Inbox::new(self.clone(), (key.clone(), number), receiver, export, from, options.longest);
         // Who waits for a reader before this one hears that it has ended: this one counts anew.
-        let partition = Partition { inbox: Some((number, sender)), ..Partition::default() };
+        let partition = Partition { reader: Some(number), inbox: Some(sender), ..Partition::default() };
         self.partitions().insert(key, partition);
         self.0.opened.notify_waiters();
         Ok(Box::new(inbox))
@@ -204,8 +226,7 @@ mod tests {
     async fn a_reader_that_was_replaced_answers_nobody() {
         let (deliveries, origin) = (Deliveries::default(), Arc::new(Origin::named("messages:s/0".to_owned())));
         let key: Key = ("e".to_owned(), "0".into());
-        let (sender, _receiver) = sync_channel(1);
-        deliveries.partitions().insert(key.clone(), Partition { inbox: Some((1, sender)), ..Partition::default() });
+        deliveries.partitions().insert(key.clone(), Partition { reader: Some(1), ..Partition::default() });
         let wait = |number| {
             let (done, answer) = oneshot::channel();
             deliveries.when_published((&key, number), (&origin, 5), Taken::default(), done);
@@ -222,7 +243,7 @@ mod tests {
     async fn a_delivery_that_nobody_waits_for_is_held_by_nobody() {
         let delivery = Arc::new(Mutex::new(Some(Delivery::Messages(Arc::default()))));
         let (done, answer) = oneshot::channel();
-        let handed = Handed { delivery: delivery.clone(), done };
+        let handed = Handed { delivery: delivery.clone(), since: 0, done };
         drop((Withdraw(delivery), answer));
         assert!(handed.take().is_none());
     }

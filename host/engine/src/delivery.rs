@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
 use lakeport::error::Error;
 use lakeport::plan::SourcePlan;
 use lakeport::source::MessageId;
@@ -75,12 +76,16 @@ pub(crate) enum Delivery {
 /// Why a delivery was not taken.
 #[derive(Debug, Clone)]
 pub(crate) enum Refused {
+    /// It does not fit to what its reader knows. Another instance may have gone on meanwhile: a reader that was opened since knows.
+    Stale,
     /// Events are missing before it: the next one is expected to be this.
     Gap { expected: u64 },
     /// Some of its events lie before the last one that was taken, some after it, and it is not among them: they come out of order.
     OutOfOrder { taken: Arc<str> },
     /// The partition holds events of another stream.
-    OtherStream { known: Arc<str> },
+    OtherStream { known: Arc<str>, given: Arc<str> },
+    /// Event `number` has the number of one that was taken, and came after the last one that was taken: the stream counts anew.
+    Anew { number: u64, enqueued: DateTime<Utc>, last: DateTime<Utc> },
     /// Too many deliveries of the partition wait already.
     Busy,
     /// The export ended before it was in the lake; its log says why.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lakeport::error::{Error, Kind};
+use lakeport::error::Kind;
 use lakeport::source::MessageId;
 use lakeport_serve::{Accepted, Batch, Family, Health, Identity, Refusal, SourceInfo};
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::contents::Contents;
 use crate::delivery::Message;
+use crate::failure::Undelivered;
 use crate::intake::{SOON, Warned, sources_of};
 use crate::invocations::Invocations;
 
@@ -97,8 +98,8 @@ impl lakeport_serve::Intake for Direct {
         {
             return Err(Refusal::KeyReused);
         }
-        let taken = self.invocations.messages(source, messages(&batch), Instant::now() + LIMIT).await;
-        let taken = taken.map_err(|error| refusal(source, error))?;
+        let taken = self.invocations.try_messages(source, messages(&batch), Instant::now() + LIMIT).await;
+        let taken = taken.map_err(|undelivered| refusal(source, undelivered))?;
         if let Identity::Request { key, content } = batch.identity {
             self.contents.insert(key, content);
         }
@@ -139,10 +140,13 @@ fn messages(batch: &Batch) -> Vec<Message> {
     lines.enumerate().map(|(index, lines): (usize, Bytes)| Message { id: id(index), group: None, lines }).collect()
 }
 
-fn refusal(source: &str, error: Error) -> Refusal {
+/// The answer to records that are not in the lake: to be sent again, unless a person has to change something first.
+fn refusal(source: &str, Undelivered { error, is_busy }: Undelivered) -> Refusal {
+    if is_busy {
+        return Refusal::Busy { retry_after: SOON };
+    }
     match error.kind {
-        Kind::Source => Refusal::Busy { retry_after: SOON },
-        Kind::Lake | Kind::Fenced | Kind::Interrupted => {
+        Kind::Source | Kind::Lake | Kind::Fenced | Kind::Interrupted => {
             tracing::warn!(source, "records were not taken: {error}");
             Refusal::NotReady { retry_after: SOON }
         }

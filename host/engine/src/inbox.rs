@@ -77,16 +77,17 @@ impl Inbox {
         let delivery = handed.take()?;
         let done = handed.done;
         match delivery {
-            Delivery::Events(events) => self.take_events(events, done),
+            Delivery::Events(events) => self.take_events(events, handed.since, done),
             Delivery::Messages(messages) => self.take_messages(&messages, done),
             Delivery::Object(object) => {
                 match self.objects.begin(&object) {
                     Begun::Reading => self.reading = Some(done),
                     Begun::Known => self.await_objects(done),
-                    Begun::Gone(why) => {
+                    Begun::Gone { why, chunk } => {
                         self.deliveries.stats().object_gone();
                         tracing::warn!("{why}: it is passed over");
-                        let _ = done.send(Ok(Taken::default()));
+                        self.await_objects(done);
+                        return chunk;
                     }
                     Begun::Failed(error) => _ = done.send(Err(Refused::Failed(error))),
                 }
@@ -95,14 +96,17 @@ impl Inbox {
         }
     }
 
-    fn take_events(&mut self, run: EventRun, done: Done) -> Option<Chunk> {
-        match self.events.take(run, self.deliveries.stats()) {
+    fn take_events(&mut self, run: EventRun, since: u64, done: Done) -> Option<Chunk> {
+        match self.events.take(run, self.number >= since, self.deliveries.stats()) {
             Ok(placed) => {
                 let up_to = (self.events.origin(), placed.up_to);
                 self.deliveries.when_published((&self.key, self.number), up_to, Taken::default(), done);
                 placed.chunk
             }
             Err(refused) => {
+                if matches!(refused, Refused::Stale) {
+                    self.deliveries.retire(&self.key, self.number);
+                }
                 let _ = done.send(Err(refused));
                 None
             }

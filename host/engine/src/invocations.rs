@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use futures::future::{join_all, try_join_all};
-use lakeport::error::{Error, Kind, Result};
+use lakeport::error::{Error, Result};
 use lakeport::layout::Token;
 use lakeport::plan::{ExportPlan, Plan, SOLE_PARTITION};
 use lakeport::session::Session;
@@ -17,7 +17,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::deliveries::{Deliveries, Key};
-use crate::delivery::{Delivery, EventRun, Message, ObjectRef, Refused, Taken};
+use crate::delivery::{Delivery, EventRun, Message, ObjectRef, Taken};
+use crate::failure::{Failure, Undelivered, may_pass};
 use crate::metrics::{self, Export};
 use crate::turn::Turn;
 
@@ -66,7 +67,7 @@ impl Invocations {
     /// # Errors
     /// Events are missing before these; the error of an export; the time `until` is over. The trigger must deliver all of them again.
     pub async fn events(&self, source: &str, partition: &str, events: EventRun, until: Instant) -> Result<Taken> {
-        self.deliver(source, partition, Delivery::Events(events), until).await
+        Ok(self.deliver(source, partition, Delivery::Events(events), until).await?)
     }
 
     /// Returns once the messages are in the lake of every export of the source `source`. One whose ID is among the last ones of its
@@ -75,6 +76,16 @@ impl Invocations {
     /// # Errors
     /// The error of an export; the time `until` is over. The trigger must deliver all of them again.
     pub async fn messages(&self, source: &str, messages: Vec<Message>, until: Instant) -> Result<Taken> {
+        Ok(self.try_messages(source, messages, until).await?)
+    }
+
+    /// The same, and tells whether it is only that too many deliveries wait.
+    pub(crate) async fn try_messages(
+        &self,
+        source: &str,
+        messages: Vec<Message>,
+        until: Instant,
+    ) -> std::result::Result<Taken, Undelivered> {
         let (divided, _) = self.divide(source, messages)?;
         let delivered = divided.into_iter().map(|divided| self.deliver_messages(source, divided, until));
         let taken = try_join_all(delivered).await?;
@@ -96,7 +107,7 @@ impl Invocations {
         let (divided, places) = self.divide(source, messages)?;
         let delivered = divided.into_iter().map(async |divided| {
             let partition = divided.0;
-            (partition, self.deliver_messages(source, divided, until).await)
+            (partition, self.deliver_messages(source, divided, until).await.map_err(Error::from))
         });
         let delivered: BTreeMap<_, _> = join_all(delivered).await.into_iter().collect();
         Ok(places.iter().map(|partition| delivered[partition].clone()).collect())
@@ -122,7 +133,7 @@ impl Invocations {
         source: &str,
         (partition, messages): (u32, Vec<Message>),
         until: Instant,
-    ) -> Result<Taken> {
+    ) -> std::result::Result<Taken, Undelivered> {
         self.deliver(source, &partition.to_string(), Delivery::Messages(messages.into()), until).await
     }
 
@@ -135,7 +146,7 @@ impl Invocations {
     pub async fn object(&self, source: &str, object: ObjectRef, until: Instant) -> Result<Taken> {
         let id = MessageId::of(&[object.container.as_bytes(), object.name.as_bytes()]);
         let partition = id.partition(self.partitions(source)?).to_string();
-        self.deliver(source, &partition, Delivery::Object(object), until).await
+        Ok(self.deliver(source, &partition, Delivery::Object(object), until).await?)
     }
 
     /// Counts of what was delivered, and of what the exports did with it, as metrics.
@@ -171,11 +182,17 @@ impl Invocations {
     }
 
     /// Delivers to a partition of every export of a source.
-    async fn deliver(&self, source: &str, partition: &str, delivery: Delivery, until: Instant) -> Result<Taken> {
+    async fn deliver(
+        &self,
+        source: &str,
+        partition: &str,
+        delivery: Delivery,
+        until: Instant,
+    ) -> std::result::Result<Taken, Undelivered> {
         let exports = self.session.plan.exports.iter().filter(|export| export.source.name == source);
         let exports: Vec<_> = exports.map(|export| Arc::new(export.of_partition(partition))).collect();
         if exports.is_empty() {
-            return Err(unknown(source));
+            return Err(unknown(source).into());
         }
         for export in &exports {
             has_place(export)?;
@@ -186,10 +203,17 @@ impl Invocations {
     }
 
     /// Delivers to one partition of one export, again and again where the reason why it failed may pass.
-    async fn deliver_until(&self, export: &Arc<ExportPlan>, delivery: &Delivery, until: Instant) -> Result<Taken> {
+    async fn deliver_until(
+        &self,
+        export: &Arc<ExportPlan>,
+        delivery: &Delivery,
+        until: Instant,
+    ) -> std::result::Result<Taken, Undelivered> {
         let mut backoff = Backoff::default();
+        let mut since = self.deliveries.next_reader();
+        let (name, partition) = (&export.name, &export.partition);
         loop {
-            let tried = timeout_at(until, self.deliver_once(export, delivery)).await;
+            let tried = timeout_at(until, self.deliver_once(export, delivery, since)).await;
             let failure = match tried.unwrap_or_else(|_| Err(Failure::Lasting(too_late(export)))) {
                 Ok(taken) => {
                     self.deliveries.stats().delivered(taken.duplicates);
@@ -197,65 +221,42 @@ impl Invocations {
                 }
                 Err(failure) => failure,
             };
-            let pause = backoff.next((self.session.surroundings.chance)());
-            match failure {
-                Failure::Passing(error) if Instant::now() + pause < until => {
+            let (error, is_busy, may_pass) = match failure {
+                Failure::Stale => {
                     self.deliveries.stats().retried();
-                    let (name, partition) = (&export.name, &export.partition);
-                    tracing::info!(export = name, "{error}; delivering to partition `{partition}` again in {pause:?}");
-                    sleep(pause).await;
+                    tracing::info!(
+                        export = name,
+                        "what was delivered to partition `{partition}` does not follow what is known of it here: reading its log again"
+                    );
+                    since = self.deliveries.next_reader();
+                    continue;
                 }
-                Failure::Passing(error) | Failure::Lasting(error) => {
-                    self.deliveries.stats().failed();
-                    return Err(error);
-                }
+                Failure::Busy(error) => (error, true, true),
+                Failure::Passing(error) => (error, false, true),
+                Failure::Lasting(error) => (error, false, false),
+            };
+            let pause = backoff.next((self.session.surroundings.chance)());
+            if !may_pass || Instant::now() + pause >= until {
+                self.deliveries.stats().failed();
+                return Err(Undelivered { error, is_busy });
             }
+            self.deliveries.stats().retried();
+            tracing::info!(export = name, "{error}; delivering to partition `{partition}` again in {pause:?}");
+            sleep(pause).await;
         }
     }
 
-    async fn deliver_once(&self, export: &Arc<ExportPlan>, delivery: &Delivery) -> std::result::Result<Taken, Failure> {
+    /// Delivers to a run of the partition. Only a reader with the number `since` or a higher one refuses for good what does not fit to
+    /// what it knows.
+    async fn deliver_once(
+        &self,
+        export: &Arc<ExportPlan>,
+        delivery: &Delivery,
+        since: u64,
+    ) -> std::result::Result<Taken, Failure> {
         self.start(export).await.map_err(Failure::of)?;
-        let refused = match self.deliveries.deliver(export, delivery.clone()).await {
-            Ok(taken) => return Ok(taken),
-            Err(refused) => refused,
-        };
-        let (name, partition, source) = (&export.name, &export.partition, &export.source.name);
-        Err(match refused {
-            Refused::Gap { expected } => {
-                let first = first_of(delivery);
-                let message = format!(
-                    "partition `{partition}` of source `{source}`: event {first} was delivered, and {expected} is next"
-                );
-                Failure::Lasting(Error::source(message).with_help(
-                    "nothing was taken: the events between have to be delivered first; where the hub does not have them any more, \
-                     set `gaps = \"accept\"` in the source",
-                ))
-            }
-            Refused::OutOfOrder { taken } => {
-                let first = first_of(delivery);
-                let message = format!(
-                    "partition `{partition}` of source `{source}`: events from {first} on were delivered around event {taken}, which \
-                     had been taken and is not among them: they come out of order"
-                );
-                Failure::Lasting(Error::source(message).with_help(
-                    "deliver one batch of a partition at a time: set `ParallelizationFactor` of a Kinesis stream's trigger to 1; where the \
-                     trigger's filter was changed, `gaps = \"accept\"` in the source goes on after that event",
-                ))
-            }
-            Refused::OtherStream { known } => {
-                let message =
-                    format!("partition `{partition}` of source `{source}` holds events of the stream `{known}`");
-                Failure::Lasting(Error::source(message).with_help("give each stream a source of its own"))
-            }
-            Refused::Busy => {
-                let message = format!("too many deliveries of partition `{partition}` wait for the lake");
-                Failure::Passing(Error::source(message).with_help("let the platform deliver them again later"))
-            }
-            Refused::Failed(error) => Failure::of(error),
-            Refused::Ended => Failure::Passing(Error::source(format!(
-                "export `{name}` ended before what was delivered was in the lake"
-            ))),
-        })
+        let taken = self.deliveries.deliver(export, delivery.clone(), since).await;
+        taken.map_err(|refused| Failure::of_refused(refused, export, delivery))
     }
 
     /// The place of the run of a partition: whoever holds it may start one.
@@ -296,32 +297,6 @@ impl Invocations {
             }
         }
     }
-}
-
-/// Why a delivery did not get through.
-enum Failure {
-    /// It may get through when it is tried again.
-    Passing(Error),
-    Lasting(Error),
-}
-
-impl Failure {
-    fn of(error: Error) -> Failure {
-        if may_pass(&error) { Failure::Passing(error) } else { Failure::Lasting(error) }
-    }
-}
-
-/// The number of the first event of a delivery, for people.
-fn first_of(delivery: &Delivery) -> String {
-    match delivery {
-        Delivery::Events(events) => events.numbers.first(),
-        Delivery::Messages(_) | Delivery::Object(_) => String::new(),
-    }
-}
-
-/// Whether a failure may pass by itself: a store that is down, another instance that was asked for the same partition.
-fn may_pass(error: &Error) -> bool {
-    matches!(error.kind, Kind::Lake | Kind::Fenced)
 }
 
 /// The error of a run that has ended.

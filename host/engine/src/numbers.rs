@@ -3,14 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 /// The numbers of the events of a run.
 #[derive(Debug, Clone)]
 pub enum Numbers {
     /// They count the events: each has the number after the one before.
     Counted {
+        /// The stream's name for the whole world, as far as it is known; see [`hub_name`].
+        stream: Arc<str>,
         first: u64,
         /// The number of the event before the first one, where that is known: between the two there is none.
         follows: Option<u64>,
+        /// When the stream took each of them, where it says so.
+        enqueued: Arc<[Option<DateTime<Utc>>]>,
     },
     /// They ascend, and what lies between two of them means nothing. Events with the same number are taken together.
     Ascending {
@@ -28,6 +34,26 @@ impl Numbers {
             Numbers::Counted { first, .. } => first.to_string(),
             Numbers::Ascending { numbers, .. } => numbers.first().map_or_else(String::new, ToString::to_string),
         }
+    }
+}
+
+/// The name of an Event Hub for the whole world, whose namespace is not always known. Names differ in nothing but case where they
+/// are the same.
+pub(crate) fn hub_name(namespace: Option<&str>, hub: &str) -> Arc<str> {
+    format!("{HUB}{}/{hub}", namespace.unwrap_or_default()).to_lowercase().into()
+}
+
+/// How names of hubs begin, also in connection strings.
+const HUB: &str = "sb://";
+
+/// Whether two names of streams may be those of the same: of a hub whose namespace is not known, the other one's is not compared.
+pub(crate) fn may_be_same(one: &str, other: &str) -> bool {
+    let parts = |name| str::strip_prefix(name, HUB)?.split_once('/');
+    match (parts(one), parts(other)) {
+        (Some((here, hub)), Some((there, other))) => {
+            hub == other && (here == there || here.is_empty() || there.is_empty())
+        }
+        _ => one == other,
     }
 }
 
@@ -89,6 +115,15 @@ mod tests {
             assert!(!number(pair[0]).is_after(&number(pair[0])));
         }
         assert_eq!((number("0017"), number("000")), (number("17"), number("0")));
+    }
+
+    #[test]
+    fn a_hub_is_known_by_its_namespace_where_that_is_known() {
+        let (here, there) = (hub_name(Some("Here.servicebus.windows.net"), "Hub"), hub_name(Some("there"), "hub"));
+        assert_eq!(&*here, "sb://here.servicebus.windows.net/hub");
+        assert!(may_be_same(&here, &hub_name(None, "hub")) && may_be_same(&hub_name(None, "HUB"), &there));
+        assert!(!may_be_same(&here, &there) && !may_be_same(&here, &hub_name(None, "other")));
+        assert!(!may_be_same("arn:aws:kinesis:eu-central-1:123456789012:stream/hub", &hub_name(None, "hub")));
     }
 
     #[test]

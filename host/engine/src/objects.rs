@@ -50,7 +50,11 @@ pub(crate) enum Begun {
     Reading,
     /// It was read already.
     Known,
-    Gone(String),
+    /// It is not there any more. Where it had been begun, the chunk says that it is done with.
+    Gone {
+        why: String,
+        chunk: Option<Chunk>,
+    },
     Failed(Error),
 }
 
@@ -119,7 +123,8 @@ impl Objects {
         }
         let Some(meta) = self.runtime.block_on(lake.head(&key))? else {
             self.check_container(&lake, &plan)?;
-            return Ok(Begun::Gone(format!("`{url}` was deleted before it was read")));
+            let gone = Origin::named(format!("object:{url}"));
+            return Ok(self.gone(&gone.name, format!("`{url}` was deleted before it was read")));
         };
         let id = id_of(&url, meta.version.as_str());
         if self.known.has(&id) {
@@ -133,8 +138,14 @@ impl Objects {
                 self.reading = Some(Reading { object, id, origin, url });
                 Ok(Begun::Reading)
             }
-            None => Ok(Begun::Gone(format!("`{url}` was deleted or replaced before it was read"))),
+            None => Ok(self.gone(&origin.name, format!("`{url}` was deleted or replaced before it was read"))),
         }
+    }
+
+    /// An object that is not there any more. What was read of it is not gone on with.
+    fn gone(&mut self, origin: &Arc<str>, why: String) -> Begun {
+        let chunk = self.begun.contains_key(origin).then(|| self.end(origin, None));
+        Begun::Gone { why, chunk }
     }
 
     fn open(&self, lake: &Lake, meta: &Meta, at: u64) -> Result<Option<Object>> {
@@ -176,10 +187,10 @@ impl Objects {
                 self.reading = Some(reading);
                 Step::Chunk(chunk)
             }
-            Ok(ObjectRead::End) => Step::End { chunk: self.end(&reading, Some(reading.id)), gone: None },
+            Ok(ObjectRead::End) => Step::End { chunk: self.end(&reading.origin.name, Some(reading.id)), gone: None },
             Ok(ObjectRead::Gone) => {
                 let gone = format!("`{}` was deleted or replaced while it was read", reading.url);
-                Step::End { chunk: self.end(&reading, None), gone: Some(gone) }
+                Step::End { chunk: self.end(&reading.origin.name, None), gone: Some(gone) }
             }
             Err(error) => {
                 self.lake = None;
@@ -189,8 +200,8 @@ impl Objects {
     }
 
     /// The chunk which says that an object is done with.
-    fn end(&mut self, reading: &Reading, id: Option<MessageId>) -> Chunk {
-        self.begun.remove(&reading.origin.name);
+    fn end(&mut self, origin: &Arc<str>, id: Option<MessageId>) -> Chunk {
+        self.begun.remove(origin);
         if let Some(id) = id {
             self.known.insert(id);
             self.known.trim(1);
@@ -198,7 +209,7 @@ impl Objects {
         let first = self.next;
         self.next += 1;
         let extent = Extent::new(self.origin.clone(), first, self.next);
-        let extent = Extent { ends: Some(reading.origin.name.clone()), ids: id.into_iter().collect(), ..extent };
+        let extent = Extent { ends: Some(origin.clone()), ids: id.into_iter().collect(), ..extent };
         Chunk { data: Bytes::new(), extent, framing: Framing::Lines }
     }
 }

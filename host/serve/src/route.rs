@@ -41,19 +41,19 @@ const INGEST: &str = "/v1/ingest/";
 const OPENAPI: &str = include_str!("../openapi.json");
 
 impl Route {
-    fn of(path: &str, face: Face) -> Route {
+    /// The route of a path. `forwarded` returns the part of it below the prefix of routes, where a function app has requests forwarded
+    /// that have such a path.
+    fn of(path: &str, face: Face, forwarded: impl FnOnce(&str) -> Option<String>) -> Route {
         match path {
             "/healthz" => Route::Live,
             "/readyz" => Route::Ready,
             "/metrics" if face.has_metrics() => Route::Metrics,
             "/v1/openapi.json" if face.has_ingest() => Route::Description,
             "/" if face == Face::Functions => Route::Root,
-            path if face == Face::Functions && path.starts_with("/api/") => {
-                Route::Forwarded(path["/api/".len()..].to_owned())
-            }
-            path if face == Face::Functions => match path.strip_prefix('/') {
-                Some(name) if !name.contains('/') => Route::Function(name.to_owned()),
-                _ => Route::Unknown,
+            path if face == Face::Functions => match (forwarded(path), path.strip_prefix('/')) {
+                (Some(route), _) => Route::Forwarded(route),
+                (None, Some(name)) if !name.contains('/') => Route::Function(name.to_owned()),
+                (None, _) => Route::Unknown,
             },
             path if face.has_ingest() => match path.strip_prefix(INGEST) {
                 // A name is compared with those of the sources and used for nothing else.
@@ -76,18 +76,25 @@ impl Route {
             Route::Metrics => "/metrics",
             Route::Description => "/v1/openapi.json",
             Route::Function(_) => "/{function}",
-            Route::Forwarded(_) => "/api/{route}",
+            Route::Forwarded(_) => "/{prefix}/{route}",
             Route::Root => "/",
             Route::Unknown => "",
         }
     }
 }
 
+/// Whether a custom handler has something of its own at this path, without the slash before it, where a function might be.
+pub fn is_reserved(path: &str) -> bool {
+    let route = Route::of(&format!("/{path}"), Face::Functions, |_| None);
+    !matches!(route, Route::Function(_) | Route::Unknown)
+}
+
 /// Answers a request, and counts it.
 pub(crate) async fn handle(shared: &Arc<Shared>, face: Face, request: Request<Incoming>) -> Answer {
     let begun = Instant::now();
     let _active = shared.metrics.active();
-    let route = Route::of(request.uri().path(), face);
+    let forwarded = |path: &str| shared.functions.get()?.forwarded(path);
+    let route = Route::of(request.uri().path(), face, forwarded);
     let name = route.name();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -248,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_source_is_one_segment_decoded_once() {
-        let of = |path| Route::of(path, Face::All);
+        let of = |path| Route::of(path, Face::All, |_| None);
         let ingest = |name: &str| Route::Ingest(name.to_owned());
         assert_eq!(of("/v1/ingest/a"), ingest("a"));
         assert_eq!(of("/v1/ingest/a%20b"), ingest("a b"));
@@ -272,14 +279,22 @@ mod tests {
 
     #[test]
     fn each_face_has_its_routes() {
-        assert_eq!(Route::of("/metrics", Face::Ingest), Route::Unknown);
-        assert_eq!(Route::of("/v1/ingest/a", Face::Metrics), Route::Unknown);
+        let forwarded = |path: &str| path.strip_prefix("/api/").map(str::to_owned);
+        let of = |path, face| Route::of(path, face, forwarded);
+        assert_eq!(of("/metrics", Face::Ingest), Route::Unknown);
+        assert_eq!(of("/v1/ingest/a", Face::Metrics), Route::Unknown);
         for face in [Face::All, Face::Ingest, Face::Metrics, Face::Functions] {
-            assert_eq!(Route::of("/healthz", face), Route::Live);
+            assert_eq!(of("/healthz", face), Route::Live);
         }
-        assert_eq!(Route::of("/telemetry", Face::Functions), Route::Function("telemetry".to_owned()));
-        assert_eq!(Route::of("/v1/ingest/a", Face::Functions), Route::Unknown);
-        assert_eq!(Route::of("/", Face::Functions), Route::Root);
+        assert_eq!(of("/telemetry", Face::Functions), Route::Function("telemetry".to_owned()));
+        assert_eq!(of("/api/a/b", Face::Functions), Route::Forwarded("a/b".to_owned()));
+        assert_eq!(of("/v1/ingest/a", Face::Functions), Route::Unknown);
+        assert_eq!(of("/", Face::Functions), Route::Root);
+        let reserved: Vec<_> = ["", "healthz", "readyz", "metrics", "telemetry", "a/b"]
+            .into_iter()
+            .filter(|path| is_reserved(path))
+            .collect();
+        assert_eq!(reserved, ["", "healthz", "readyz", "metrics"]);
     }
 
     /// Each route, its methods, and every status that they can answer, are in the description; and no others.

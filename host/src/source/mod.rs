@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -240,7 +241,7 @@ pub struct Extent {
     pub ids: Arc<[MessageId]>,
     /// The last event before `next`, as its stream numbers it; the position keeps it.
     #[serde(skip)]
-    pub mark: Option<Mark>,
+    pub mark: Option<Arc<Mark>>,
 }
 
 impl Extent {
@@ -251,8 +252,11 @@ impl Extent {
     }
 }
 
-/// An event of a stream whose numbers are no count: they ascend, and what lies between two of them means nothing. Offsets then count
-/// the events that were taken, and the mark of the last one tells where the stream goes on.
+/// The last event that was taken of a stream.
+///
+/// Where the stream's numbers are no count (they ascend, and what lies between two of them means nothing), offsets count the events
+/// that were taken, and the mark tells where the stream goes on. Where they count the events, offsets are the numbers, and the mark
+/// tells the stream from another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Mark {
@@ -260,6 +264,9 @@ pub struct Mark {
     pub stream: Arc<str>,
     /// The event's number, a decimal of many digits.
     pub sequence: Arc<str>,
+    /// When the stream took the event, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enqueued: Option<DateTime<Utc>>,
 }
 
 /// The last bytes before an offset of an origin: they tell a file that grew from another one that begins alike.
@@ -370,9 +377,10 @@ pub struct Cursor {
     /// IDs of the last messages before `next`, of an origin whose messages have some.
     #[serde(default, skip_serializing_if = "RecentIds::is_empty")]
     pub ids: RecentIds,
-    /// The last event before `next`, where offsets are not the stream's own numbers.
+    /// The last event before `next`, of an origin that is a stream's. Cursors of earlier versions have none where offsets are the
+    /// stream's own numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mark: Option<Mark>,
+    pub mark: Option<Arc<Mark>>,
 }
 
 impl Cursor {

@@ -1,5 +1,7 @@
 //! Events of a hub as lines of a source's envelope.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, BytesMut};
 use lakeport::plan::Envelope;
 use lakeport_serve::functions::Event;
@@ -13,8 +15,8 @@ pub(super) fn contiguous(events: &[Event]) -> impl Iterator<Item = &[Event]> {
     events.chunk_by(|one, next| one.sequence.checked_add(1) == Some(next.sequence))
 }
 
-/// Events as lines of the source's envelope; `follows` is the number of the event before them, where that is known.
-pub(super) fn event_run(events: &[Event], follows: Option<u64>, envelope: Envelope) -> EventRun {
+/// Events of a hub's partition as lines of the source's envelope; `follows` is the number of the event before them, where that is known.
+pub(super) fn event_run(events: &[Event], (stream, follows): (&Arc<str>, Option<u64>), envelope: Envelope) -> EventRun {
     let mut lines = Lines::default();
     for event in events {
         match envelope {
@@ -24,7 +26,8 @@ pub(super) fn event_run(events: &[Event], follows: Option<u64>, envelope: Envelo
     }
     let (lines, starts) = lines.finish();
     let first = events.first().map_or(0, |event| event.sequence);
-    EventRun { numbers: Numbers::Counted { first, follows }, lines, starts }
+    let enqueued = events.iter().map(|event| event.enqueued).collect();
+    EventRun { numbers: Numbers::Counted { stream: stream.clone(), first, follows, enqueued }, lines, starts }
 }
 
 /// An event as IoT Hub writes a message into a file.
@@ -87,8 +90,8 @@ mod tests {
             "[17,18]",
             r#"[{"iothub-connection-device-id":"d1"},{"iothub-connection-device-id":"d2"}]"#,
         );
-        let delivery = event_run(&events.events, None, Envelope::IotHub);
-        assert!(matches!(delivery.numbers, Numbers::Counted { first: 17, follows: None }));
+        let delivery = event_run(&events.events, (&"sb:///h".into(), None), Envelope::IotHub);
+        assert!(matches!(delivery.numbers, Numbers::Counted { first: 17, follows: None, .. }));
         assert_eq!(delivery.starts[..], [0, lines(&delivery)[0].len() as u32 + 1]);
         let first: serde_json::Value = serde_json::from_slice(lines(&delivery)[0]).unwrap();
         assert_eq!(first["EnqueuedTimeUtc"], "2026-11-21T00:00:08.225Z");

@@ -1,30 +1,31 @@
 //! Azure Functions: what a trigger brings goes into the lake before the trigger is answered.
 
 mod announced;
+mod host;
 mod lines;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use lakeport::error::{Error, Result};
-use lakeport::plan::{Input, Plan, SourcePlan};
+use lakeport::error::{Error, Kind, Result};
+use lakeport::pipeline::interrupted;
+use lakeport::plan::{Envelope, Input, Plan, SourcePlan};
 use lakeport_serve::functions::{Binding, Blob, Events, Invocation, QueueMessage, Reply, Trigger, done, failed};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use self::announced::{Announced, BLOB_CREATED};
+pub use self::host::Host;
 use self::lines::{contiguous, event_run};
+use crate::bindings::App;
 use crate::delivery::{Message, ObjectRef};
 use crate::invocations::Invocations;
-
-/// An invocation ends after this long, whatever it waits for: before the platform's own limit, five minutes where `host.json` says
-/// nothing.
-const LIMIT: Duration = Duration::from_secs(240);
+use crate::numbers::hub_name;
 
 /// Carries out invocations of functions.
 pub struct Functions {
     plan: Arc<Plan>,
+    host: Host,
     bindings: BTreeMap<String, Binding>,
     invocations: Arc<Invocations>,
 }
@@ -33,6 +34,13 @@ pub struct Functions {
 impl lakeport_serve::functions::Functions for Functions {
     fn binding(&self, function: &str) -> Option<Binding> {
         self.bindings.get(function).cloned()
+    }
+
+    fn forwarded(&self, path: &str) -> Option<String> {
+        let route = self.host.route(path)?;
+        // Without a prefix, functions that something else starts have their paths among the routes.
+        let is_route = !self.host.is_without_prefix() || self.function_at(route).is_some();
+        is_route.then(|| route.to_owned())
     }
 
     fn function_at(&self, route: &str) -> Option<String> {
@@ -56,11 +64,11 @@ impl lakeport_serve::functions::Functions for Functions {
 }
 
 impl Functions {
-    /// Functions with these triggers. One that brings records is named like the source that takes them.
+    /// The functions of an app. One that brings records is named like the source that takes them.
     ///
     /// # Errors
     /// Of kind `Config`: no export reads a source of a function's name, or it does not take what is sent to it.
-    pub fn new(bindings: BTreeMap<String, Binding>, invocations: Arc<Invocations>) -> Result<Functions> {
+    pub fn new(App { host, bindings }: App, invocations: Arc<Invocations>) -> Result<Functions> {
         let plan = invocations.plan().clone();
         for (name, binding) in bindings.iter().filter(|(_, binding)| binding.trigger != Trigger::Timer) {
             let source = source(&plan, name)?;
@@ -70,8 +78,19 @@ impl Functions {
                     "set `lake = \"NAME\"` in the source: the lake of the configuration that has the blobs' container",
                 ));
             }
+            let is_of_grid = matches!(source.mapping.envelope, Envelope::CloudEvents | Envelope::EventGrid);
+            if matches!(binding.trigger, Trigger::EventGrid(_)) && source.lake.is_none() && !is_of_grid {
+                let envelope = source.mapping.envelope.name();
+                let message = format!(
+                    "function `{name}` is started by Event Grid, and source `{name}` has the envelope `{envelope}`, in which an event that \
+                     comes again is not recognised"
+                );
+                return Err(Error::config(message).with_help(
+                    "set `envelope = \"cloudevents\"` or `envelope = \"event-grid\"` in the source: the schema of the event subscription",
+                ));
+            }
         }
-        Ok(Functions { plan, bindings, invocations })
+        Ok(Functions { plan, host, bindings, invocations })
     }
 
     /// Returns once what fired is in the lake.
@@ -79,27 +98,48 @@ impl Functions {
     /// # Errors
     /// The invocation must fail, so that the platform delivers it again.
     async fn carry_out(&self, function: &str, invocation: Invocation) -> Result<()> {
-        let until = Instant::now() + LIMIT;
+        let until = Instant::now() + self.host.delivers_for();
         match invocation {
             Invocation::Events(events) => self.events(function, &events, until).await,
-            Invocation::Timer(_) => self.invocations.run_due(None).await,
+            Invocation::Timer(_) => self.timer().await,
             Invocation::Queue(queue) => self.messages(function, queue.messages, until).await,
             Invocation::Grid(events) => {
                 let messages = events.into_iter().map(|body| QueueMessage { body, id: None });
                 self.messages(function, messages.collect(), until).await
             }
-            Invocation::Blob(Blob { container, name, etag }) => {
-                self.invocations.object(function, ObjectRef { container, name, etag }, until).await.map(drop)
+            Invocation::Blob(Blob { container, name }) => {
+                self.invocations.object(function, ObjectRef { container, name, etag: None }, until).await.map(drop)
             }
             Invocation::Http(_) => Err(Error::internal(format!("function `{function}`: the server answers requests"))),
         }
     }
 
+    /// Does what is due, as far as the time of an invocation goes.
+    async fn timer(&self) -> Result<()> {
+        let due = self.invocations.run_due(self.host.works_for().map(|time| Instant::now() + time));
+        let done = match self.host.answers_within() {
+            // A lake that does not answer keeps a run that was told to end.
+            Some(time) => timeout(time, due).await.unwrap_or_else(|_| Err(interrupted())),
+            None => due.await,
+        };
+        done.map_err(|error| match error.kind {
+            Kind::Interrupted => {
+                let message = "the time of the invocation was nearly over before all that is due was done";
+                Error::new(Kind::Interrupted, message).with_help(
+                    "what was read is in the lake, and the next timer goes on; raise `functionTimeout` in `host.json`, or let the timer \
+                     come more often",
+                )
+            }
+            _ => error,
+        })
+    }
+
     async fn events(&self, function: &str, events: &Events, until: Instant) -> Result<()> {
         let source = source(&self.plan, function)?;
+        let stream = hub_name(events.namespace.as_deref(), &events.hub);
         let mut follows = None;
         for run in contiguous(&events.events) {
-            let events_of_run = event_run(run, follows, source.mapping.envelope);
+            let events_of_run = event_run(run, (&stream, follows), source.mapping.envelope);
             follows = run.last().map(|event| event.sequence);
             self.invocations.events(function, &events.partition, events_of_run, until).await?;
         }

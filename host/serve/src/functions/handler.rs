@@ -18,7 +18,11 @@ pub trait Functions: Send + Sync + 'static {
     /// Returns the trigger of a function.
     fn binding(&self, function: &str) -> Option<Binding>;
 
-    /// Returns the function of an HTTP trigger whose path below `/api/` this is.
+    /// Returns the part of a path below the app's prefix of routes, where the host may have forwarded a request with this path as it
+    /// came. Any other path is that of an invocation.
+    fn forwarded(&self, path: &str) -> Option<String>;
+
+    /// Returns the function of an HTTP trigger whose path below the prefix of routes this is.
     fn function_at(&self, route: &str) -> Option<String>;
 
     /// Does what an invocation asks for. `id` is the host's name for it, for logs.

@@ -23,6 +23,7 @@ use serde::Deserialize;
 
 use self::value::Members;
 
+pub use crate::route::is_reserved;
 pub use answer::{Reply, done, failed, http_response};
 pub use events::{Event, Events};
 pub use handler::Functions;
@@ -37,7 +38,7 @@ pub struct Binding {
     pub trigger: Trigger,
     /// Of an HTTP trigger: `name` of the binding of the answer.
     pub output: Option<String>,
-    /// Of an HTTP trigger: its path below `/api/`, where that is not the function's name.
+    /// Of an HTTP trigger: its path below the prefix of routes, where that is not the function's name.
     pub route: Option<String>,
 }
 
@@ -113,7 +114,7 @@ impl Invocation {
             Trigger::ServiceBus(data_type, is_many) => {
                 Queue::of_service_bus((data_type, is_many), data, &body.metadata).map(Invocation::Queue)
             }
-            Trigger::Blob => Blob::parse(&body.metadata).map(Invocation::Blob),
+            Trigger::Blob => Blob::parse(data, &body.metadata).map(Invocation::Blob),
         }
     }
 }

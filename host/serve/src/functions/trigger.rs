@@ -50,15 +50,12 @@ pub struct QueueMessage {
     pub id: Option<String>,
 }
 
-/// A blob that is new or was changed. Its content is read from its store.
-///
-/// What the host says may stand for what an uploader wrote: a blob that is a JSON object may have members of these names. Its store
-/// knows what is true.
+/// A blob that is new or was changed. Its content is read from its store, and so is its ETag: what the host says of that may be what
+/// an uploader wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blob {
     pub container: String,
     pub name: String,
-    pub etag: Option<String>,
 }
 
 impl Timer {
@@ -153,27 +150,53 @@ impl Queue {
     }
 }
 
+/// What a message is called; nothing where its number or its time is not known.
 fn service_bus_id(number: Option<String>, time: Option<String>) -> Option<String> {
-    number.map(|number| format!("{number} {}", time.unwrap_or_default()))
+    Some(format!("{} {}", number?, time?))
 }
 
-/// What the host says of a message. It puts the members of a body that is a JSON object over what it says, whatever the case of their
-/// names: what a sender wrote must not make two messages look like one.
+/// What the host says of a message; `None` where what its sender wrote may stand in the place of that.
 fn unless_shadowed(body: &str, metadata: &Members, name: &str) -> Option<String> {
-    let said = metadata.get(name).map(text)?;
-    let members = serde_json::from_str::<Members>(body).unwrap_or_default();
-    let mut like_it = members.names().filter(|member| member.eq_ignore_ascii_case(name));
-    let is_shadowed = like_it.any(|member| members.get(member).map(text).as_ref() == Some(&said));
-    (!is_shadowed).then_some(said)
+    match members(body) {
+        Body::Object(members) if has(&members, name) => None,
+        Body::Unknown => None,
+        _ => metadata.get(name).map(text),
+    }
+}
+
+/// What the host makes of a body: it puts the members of a JSON object over what it says, whatever the case of their names. What a
+/// sender wrote must not make two messages look like one.
+enum Body<'a> {
+    Object(Members<'a>),
+    /// It looks like an object and is none, though the host may read one: its parser takes single quotes, comments, and more.
+    Unknown,
+    Other,
+}
+
+fn members(body: &str) -> Body<'_> {
+    match body.trim_start_matches(|first: char| first.is_whitespace() || first == '\u{feff}') {
+        object if object.starts_with('{') => serde_json::from_str(object).map_or(Body::Unknown, Body::Object),
+        _ => Body::Other,
+    }
+}
+
+/// Whether an object has a member of this name, in any case.
+fn has(members: &Members, name: &str) -> bool {
+    members.names().any(|member| member.to_uppercase() == name.to_uppercase())
 }
 
 impl Blob {
-    pub(super) fn parse(metadata: &Members) -> Result<Blob, InvalidInvocation> {
-        let properties = metadata.get("Properties").map(json);
-        let properties: Option<Members> = properties.as_deref().and_then(|json| serde_json::from_str(json).ok());
-        let path = metadata.get("BlobTrigger").map(text);
-        let of_uri = metadata.get("Uri").map(text).and_then(|uri| path_of(&uri));
+    pub(super) fn parse(data: &str, metadata: &Members) -> Result<Blob, InvalidInvocation> {
+        let content = text(data);
+        let content = members(&content);
+        let said = |name: &str| match &content {
+            Body::Object(members) if has(members, name) => None,
+            _ => metadata.get(name).map(text),
+        };
+        let path = said("BlobTrigger");
+        let of_uri = said("Uri").and_then(|uri| path_of(&uri));
         let path = match (path, of_uri) {
+            // Of content that the host may have read, both had to be written there.
             (Some(path), Some(of_uri)) if !format!("/{of_uri}").ends_with(&format!("/{path}")) => {
                 return Err(InvalidInvocation(format!(
                     "`BlobTrigger` is `{}`, and `Uri` is that of `{}`, expected the same blob",
@@ -182,13 +205,18 @@ impl Blob {
                 )));
             }
             (Some(path), _) | (None, Some(path)) => path,
-            (None, None) => return Err(InvalidInvocation("`Metadata` has neither `BlobTrigger` nor `Uri`".to_owned())),
+            (None, None) => {
+                return Err(InvalidInvocation(
+                    "`Metadata` has neither `BlobTrigger` nor `Uri` that the blob's own content cannot stand for; set `\"dataType\": \
+                     \"binary\"` in `function.json`"
+                        .to_owned(),
+                ));
+            }
         };
         let (container, name) = path.split_once('/').filter(|(_, name)| !name.is_empty()).ok_or_else(|| {
             InvalidInvocation(format!("`BlobTrigger` is `{}`, expected `container/name`", path.escape_debug()))
         })?;
-        let etag = properties.and_then(|properties| properties.get("ETag").map(text));
-        Ok(Blob { container: container.to_owned(), name: name.to_owned(), etag })
+        Ok(Blob { container: container.to_owned(), name: name.to_owned() })
     }
 }
 
@@ -265,9 +293,37 @@ mod tests {
             let body = format!(r#"{{"Data":{{"t":"{{\"{name}\":\"5\"}}"}},"Metadata":{{"DequeueCount":1,"Id":"5"}}}}"#);
             assert_eq!(queue(&body).id, None, "{name}");
         }
-        // A host that keeps them apart.
-        let apart = queue(r#"{"Data":{"t":"{\"id\":\"5\"}"},"Metadata":{"DequeueCount":1,"Id":"800a"}}"#);
-        assert_eq!(apart.id.as_deref(), Some("800a"));
+    }
+
+    #[test]
+    fn where_a_body_may_stand_for_what_the_queue_says_there_is_no_id() {
+        let id = |body: &str, said: &str| {
+            let body = serde_json::to_string(body).unwrap();
+            let invocation = format!(r#"{{"Data":{{"t":{body}}},"Metadata":{{"Id":{said}}}}}"#);
+            match parse(Trigger::Queue, &invocation) {
+                Ok(Invocation::Queue(queue)) => queue.messages.into_iter().next().unwrap().id,
+                other => panic!("{other:?}"),
+            }
+        };
+        for (body, said) in [
+            // The host writes values in its own way.
+            (r#"{"Id":1e3}"#, r#""1000""#),
+            (r#"{"id":"2026-11-21T00:00:00Z"}"#, r#""11/21/2026 00:00:00""#),
+            (r#"{"\u0049d":{"a":1}}"#, r#""{\"a\": 1}""#),
+            (r#"{"ıd":5}"#, "5"),
+            // It reads what is no JSON.
+            ("{'id':'5'}", r#""5""#),
+            ("\u{feff} {id: 5}", "5"),
+            (r#"{"id":5,}"#, "5"),
+            (r#"{/* */"id":5}"#, "5"),
+            // A host that kept them apart would be none the wiser.
+            (r#"{"id":"5"}"#, r#""800a""#),
+        ] {
+            assert_eq!(id(body, said), None, "{body}");
+        }
+        for body in [r#"{"order":{"id":5}}"#, r#"[{"id":5}]"#, "hello", "", "{}", r#""{'id':5}""#, "id: 5"] {
+            assert_eq!(id(body, r#""800a""#).is_some(), !body.contains("'id'"), "{body}");
+        }
     }
 
     #[test]
@@ -284,6 +340,8 @@ mod tests {
         );
         let shadowed = one.replace(r#"{\"a\":1}"#, r#"{\"sequenceNumber\":17}"#);
         assert_eq!(queue(DataType::String, false, &shadowed)[0].id, None);
+        let untimed = one.replace(r#"{\"a\":1}"#, r#"{\"enqueuedTimeUtc\":17}"#);
+        assert_eq!(queue(DataType::String, false, &untimed)[0].id, None, "the number alone is not enough");
         let many = r#"{"Data":{"t":"[\"e30=\",\"e30=\"]"},"Metadata":{"SequenceNumberArray":"[17,18]","EnqueuedTimeUtcArray":["a","b"]}}"#;
         let messages = queue(DataType::Binary, true, many);
         let ids: Vec<_> = messages.iter().map(|message| (&message.body[..], message.id.as_deref().unwrap())).collect();
@@ -291,21 +349,29 @@ mod tests {
     }
 
     #[test]
-    fn a_blob_has_its_container_name_and_etag() {
-        let blob =
-            |metadata: &str| match parse(Trigger::Blob, &format!(r#"{{"Data":{{"t":"{{}}"}},"Metadata":{metadata}}}"#))
-            {
+    fn a_blob_has_its_container_and_name_whatever_its_content_says() {
+        let blob_of = |content: &str, metadata: &str| {
+            let content = serde_json::to_string(content).unwrap();
+            match parse(Trigger::Blob, &format!(r#"{{"Data":{{"t":{content}}},"Metadata":{metadata}}}"#)) {
                 Ok(Invocation::Blob(blob)) => Ok(blob),
                 Ok(other) => panic!("{other:?}"),
                 Err(error) => Err(error.0),
-            };
-        let expected = Blob { container: "in".into(), name: "a b/ü.jsonl".into(), etag: Some("0x8D".into()) };
+            }
+        };
+        let blob = |metadata: &str| blob_of("{}", metadata);
+        let expected = Blob { container: "in".into(), name: "a b/ü.jsonl".into() };
         let whole = r#"{"BlobTrigger":"\"in/a b/ü.jsonl\"","Uri":"\"https://x/in/a%20b/%C3%BC.jsonl\"","Properties":"{\"ETag\":\"0x8D\",\"Length\":3}"}"#;
         assert_eq!(blob(whole), Ok(expected.clone()));
         assert_eq!(blob(&whole.replace("https://x/", "http://127.0.0.1:10000/account/")), Ok(expected.clone()));
-        assert_eq!(blob(&whole.replace("BlobTrigger", "Other")), Ok(expected));
+        assert_eq!(blob(&whole.replace("BlobTrigger", "Other")), Ok(expected.clone()));
         assert!(blob(&whole.replace("/in/", "/other/")).unwrap_err().contains("expected the same blob"));
         assert!(blob("{}").unwrap_err().contains("neither"));
         assert!(blob(r#"{"BlobTrigger":"in"}"#).unwrap_err().contains("expected `container/name`"));
+        // One of the two is enough, and lines of JSON are no object that the host reads.
+        let hidden = whole.replace("https://x/in/", "https://contoso.example/");
+        assert_eq!(blob_of(r#"{"uri":"https://contoso.example/"}"#, &hidden), Ok(expected.clone()));
+        assert_eq!(blob_of("{\"uri\":1}\n{\"uri\":2}\n", whole), Ok(expected));
+        let both = r#"{"uri":"https://x/in/other","blobTrigger":"in/other"}"#;
+        assert!(blob_of(both, both).unwrap_err().contains("`\"dataType\": \"binary\"`"));
     }
 }

@@ -155,6 +155,10 @@ impl Functions for Hub {
         (function == "telemetry").then(|| Binding::new("events", trigger))
     }
 
+    fn forwarded(&self, _: &str) -> Option<String> {
+        None
+    }
+
     fn function_at(&self, _: &str) -> Option<String> {
         None
     }
