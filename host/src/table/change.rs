@@ -144,6 +144,11 @@ impl Change {
         self.after = count;
     }
 
+    /// Tells whether a document that has the change's version has taken it in. A delete names the version that it takes away.
+    pub(super) fn repeats_at_its_version(&self) -> bool {
+        self.has_own_version && !self.is_delete()
+    }
+
     /// Tells whether the document goes.
     pub fn is_delete(&self) -> bool {
         self.operation == Operation::Delete
@@ -170,6 +175,11 @@ impl Change {
     /// What the document is known by, within its source and kind.
     pub fn subject(&self) -> &str {
         &self.key.subject
+    }
+
+    /// Says what the document is known by.
+    pub fn set_subject(&mut self, subject: String) {
+        self.key.subject = subject;
     }
 
     /// Makes a patch of the row that `document` was under another key the whole row; the row stays in the partition that it was in.

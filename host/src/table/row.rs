@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn a_trace_stands_between_a_head_and_its_row() {
         let head = Head { partition: 2020, created: 1, modified: 2, deleted: false };
-        let trace = Trace { position: Some(3), applied: vec![u64::MAX, 1], partial: None };
+        let trace = Trace { position: Some(3), applied: vec![u64::MAX, 1], ..Trace::default() };
         let document = head.before_traced(&trace, b"{}");
         assert_eq!((Head::of(&document), Head::trace(&document)), (Some(head), trace));
         assert_eq!(Head::row(&document), b"{}");

@@ -6,7 +6,8 @@
 //! | the row's | applies, unless it stood earlier in the same event and was applied before | the same; it is a version unless it was applied before |
 //! | lower | changes nothing, but for a whole row that comes behind its own patches | the same |
 //!
-//! Where no two changes of a row have one version, the same version is the same change: it is ignored.
+//! Where no two changes of a row have one version, the same version is the same change: it is ignored. A delete has none of its own
+//! there: it names the last one of the row that goes.
 
 use std::cmp::Ordering;
 
@@ -26,11 +27,11 @@ impl Latest<'_> {
     ) -> Result<bool, Fault> {
         let mut trace = Head::trace(&self.body);
         let order = change.version.zip(self.facts.version).map(|(new, old)| new.cmp(&old));
-        if order == Some(Ordering::Equal) && change.has_own_version {
+        if order == Some(Ordering::Equal) && change.repeats_at_its_version() {
             outcome.ignored += 1;
             return Ok(false);
         }
-        if order == Some(Ordering::Less) && !self.is_created_anew(change) {
+        if order == Some(Ordering::Less) {
             return self.apply_below(change, trace, patcher, outcome);
         }
         let keeps_versions = self.terms.rows.versions;
@@ -38,18 +39,18 @@ impl Latest<'_> {
         if keeps_versions || change.position.is_some() {
             let digest = change.digest();
             is_repeated = order == Some(Ordering::Equal) && trace.has(digest);
-            if is_repeated && change.position < trace.position {
+            if is_repeated && trace.is_behind(change.position) {
                 outcome.ignored += 1;
                 return Ok(false);
             }
             if change.version.is_some() {
                 if order != Some(Ordering::Equal) {
-                    trace.applied.clear();
+                    trace.begin_version();
                 }
                 trace.add(digest, change.position);
             }
         } else if change.version.is_some() {
-            (trace.position, trace.applied) = (None, Vec::new());
+            trace.begin_version();
         }
         let is_version = keeps_versions && !is_repeated;
         let has_changed = self.change_row(change, trace, (order, is_version), patcher)?;

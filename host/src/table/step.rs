@@ -215,7 +215,7 @@ impl Latest<'_> {
             Shape::Twin => matches!(change.operation, Operation::Patch | Operation::Update) || is_earlier(),
             Shape::Document | Shape::Row => false,
         };
-        new < old || (new == old && (change.has_own_version || is_repetition()))
+        new < old || (new == old && (change.repeats_at_its_version() || is_repetition()))
     }
 
     /// Notes that the document is another one, or is gone.
@@ -234,8 +234,9 @@ impl Latest<'_> {
     }
 
     /// Whether the change makes a thing of its own of what was there before: versions begin again then, and times tell it from a
-    /// create that comes a second time. That a device was deleted before it was created may be heard later, or never.
-    pub fn is_created_anew(&self, change: &Change) -> bool {
+    /// create that comes a second time. That a device was deleted before it was created may be heard later, or never. Versions of
+    /// rows go on.
+    fn is_created_anew(&self, change: &Change) -> bool {
         let is_later = matches!((change.time, self.facts.time), (Some(new), Some(old)) if new > old);
         (!self.facts.live || change.shape == Shape::Twin) && change.operation == Operation::Create && is_later
     }

@@ -16,6 +16,9 @@ pub struct Trace {
     /// Where the last change stood in its event.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub position: Option<u32>,
+    /// Several events have the row's version, and each counts its positions anew: they do not order the changes.
+    #[serde(rename = "e", default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_several_events: bool,
     /// The digests of the changes that were applied at the row's version: what comes again is known by them.
     #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
     pub applied: Vec<u64>,
@@ -54,10 +57,25 @@ impl Trace {
         self.applied.contains(&digest)
     }
 
+    /// Forgets the changes of the version before.
+    pub fn begin_version(&mut self) {
+        (self.position, self.has_several_events, self.applied) = (None, false, Vec::new());
+    }
+
+    /// Whether a change that was applied before stood before the last one, in the one event that has the row's version.
+    pub fn is_behind(&self, position: Option<u32>) -> bool {
+        let places = position.zip(self.position);
+        !self.has_several_events && places.is_some_and(|(position, last)| position < last)
+    }
+
     /// Remembers a change.
     pub fn add(&mut self, digest: u64, position: Option<u32>) {
+        let is_new = !self.has(digest);
+        if is_new && position.zip(self.position).is_some_and(|(position, last)| position <= last) {
+            self.has_several_events = true;
+        }
         self.position = position;
-        if !self.has(digest) {
+        if is_new {
             if self.applied.len() == MOST {
                 self.applied.remove(0);
             }
@@ -84,7 +102,8 @@ mod tests {
     fn a_trace_comes_back_from_its_bytes() {
         assert_eq!(Trace::default().to_bytes(), b"");
         let partial = Partial { base: Some(i64::MIN), members: BTreeSet::from(["é\"".to_owned()]) };
-        let trace = Trace { position: Some(0), applied: vec![u64::MAX], partial: Some(partial) };
+        let trace =
+            Trace { position: Some(0), has_several_events: true, applied: vec![u64::MAX], partial: Some(partial) };
         assert_eq!(Trace::from_bytes(&trace.to_bytes()), trace);
         assert_eq!(Trace::from_bytes(br#"{"later":1}"#), Trace::default());
     }

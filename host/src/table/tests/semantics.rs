@@ -67,6 +67,21 @@ async fn versions_that_are_older_are_ignored_also_after_a_delete() {
 }
 
 #[tokio::test]
+async fn a_delete_that_names_the_last_version_takes_the_document() {
+    let own = |operation, version, body| {
+        let mut change = change("a", operation, Some(version), body);
+        change.set_own_version(true);
+        change
+    };
+    let mut table = Table::in_memory();
+    table.snapshot(vec![own(Operation::Create, 5, "{}"), own(Operation::Delete, 5, "")]).await;
+    assert_eq!(table.state.keys, 0);
+    let late = vec![own(Operation::Create, 5, "{}"), own(Operation::Delete, 4, "")];
+    let (applied, _) = table.apply(late, Emit::Nothing, false).await;
+    assert_eq!((applied.ignored, table.state.keys), (2, 0));
+}
+
+#[tokio::test]
 async fn what_is_created_anew_after_a_delete_begins_with_lower_versions() {
     let at = |operation, version, time: Option<i64>, body: &str| {
         let body = Bytes::copy_from_slice(body.as_bytes());
