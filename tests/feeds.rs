@@ -55,12 +55,14 @@ pub fn expected<const N: usize>(rows: &[(&str, [&str; N])]) -> BTreeMap<String, 
     rows.iter().map(|(key, cells)| ((*key).to_owned(), cells.map(str::to_owned))).collect()
 }
 
-fn event(op: &str, before: Value, after: Value, lsn: u64) -> Value {
+/// An event of Debezium's, of PostgreSQL.
+pub fn event(op: &str, before: Value, after: Value, lsn: u64) -> Value {
     json!({ "op": op, "before": before, "after": after,
         "source": { "connector": "postgresql", "ts_ms": 1_624_638_072_000_i64, "db": "d", "schema": "public", "table": "t", "lsn": lsn } })
 }
 
-fn guid(number: u32) -> String {
+/// A GUID in lower case.
+pub fn guid(number: u32) -> String {
     format!("{number:08x}-0000-4000-8000-00000000000a")
 }
 
@@ -153,6 +155,21 @@ fn values_that_an_update_did_not_change_stay_in_each_form_of_debeziums_placehold
         ("byteas", json!(["AAEC"]), json!([base64])),
         ("map", json!({ "k": "v" }), json!({ text: text })),
         ("hstore", json!(r#"{"k":"v"}"#), json!(format!(r#"{{"{text}" : "{text}"}}"#))),
+        (
+            "geometry",
+            json!({ "srid": 4326, "wkb": "AQEAACDmEAAAAAAAAAAA8D8AAAAAAAAYQA==" }),
+            json!({ "wkb": "AQEAACDmEAAAAAAA/IPXl8EAAAD8g9eXwQ==", "srid": 4326 }),
+        ),
+        (
+            "geography",
+            json!({ "srid": 4326, "wkb": "AQEAACDmEAAAAAAAAADAXkAAAAAAAIBDwA==" }),
+            json!({ "wkb": "AQEAACDmEAAADCHn/f9/ZkAYQs77/39WQA==", "srid": 4326 }),
+        ),
+        (
+            "point",
+            json!({ "srid": null, "wkb": "AQEAAAAAAAAAAADwPwAAAAAAAABA", "x": 1.0, "y": 2.0 }),
+            json!({ "x": -99_999_999.0, "y": -99_999_999.0, "wkb": "AQEAAAAAAAD8g9eXwQAAAPyD15fB", "srid": null }),
+        ),
     ];
     let row = |id: u32, number: u32, placeholders: bool| {
         let mut row = json!({ "id": id, "n": number });
@@ -170,149 +187,6 @@ fn values_that_an_update_did_not_change_stay_in_each_form_of_debeziums_placehold
     let found = catalog(&installation, "pg").rows("t").remove(0);
     assert_eq!(found["n"].as_deref(), Some("2"));
     assert_eq!(names.map(|name| found[name].clone().unwrap_or_default()), values);
-}
-
-#[test]
-fn a_row_whose_key_changes_is_one_row_in_each_feed() {
-    let email = |nr: u32, email: &str| json!({ "nr": nr, "email": email, "note": "x" });
-    let debezium = [
-        event("c", Value::Null, email(1, "a@x"), 100),
-        event("c", Value::Null, email(2, "c@x"), 101),
-        event("u", email(1, "a@x"), email(1, "b@x"), 102),
-        event("u", email(2, "c@x"), json!({ "nr": 2, "email": "d@x", "note": "__debezium_unavailable_value" }), 103),
-    ];
-    let pair = |tenant: &str, email: &str| json!({ "tenant": tenant, "email": email });
-    let partly = [
-        event("c", Value::Null, pair("t", "a"), 100),
-        event("u", json!({ "tenant": null, "email": "a" }), pair("t", "b"), 101),
-        event("u", json!({ "email": "b" }), pair("t", "c"), 102),
-    ];
-    let mut lsn = 0x16B_3748;
-    let mut wal = |action: &str, columns: &[(&str, Value)], identity: &[(&str, Value)]| {
-        lsn += 8;
-        let list = |columns: &[(&str, Value)]| -> Value {
-            let of = |name: &str| if name == "id" { "integer" } else { "text" };
-            columns.iter().map(|(name, value)| json!({ "name": name, "type": of(name), "value": value })).collect()
-        };
-        json!({ "action": action, "schema": "public", "table": "t", "lsn": format!("0/{lsn:X}"),
-            "columns": list(columns), "identity": list(identity) })
-    };
-    let (id, name, doc) = (|n: u32| ("id", json!(n)), |text: &str| ("name", json!(text)), ("doc", json!("large")));
-    // REPLICA IDENTITY FULL: the whole row is the identity, and there is no `pk`.
-    let full = [
-        wal("I", &[id(1), name("one"), doc.clone()], &[]),
-        wal("I", &[id(2), name("two"), doc.clone()], &[]),
-        wal("I", &[id(3), name("three"), doc.clone()], &[]),
-        wal("U", &[id(1), name("uno")], &[id(1), name("one"), doc.clone()]),
-        wal("U", &[id(20), name("two")], &[id(2), name("two"), doc.clone()]),
-        wal("D", &[], &[id(3), name("three"), doc]),
-    ];
-    let installation = exporting(&[
-        ("debezium", "debezium", &debezium, "key = \"/email\"\ncolumns = \"infer\""),
-        ("partly", "debezium", &partly, "key = [\"/tenant\", \"/email\"]\ncolumns = \"infer\""),
-        ("full", "wal2json", &full, "key = \"/id\""),
-    ]);
-    installation.run_ok(&["run"]);
-    assert_eq!(installation.dead_letters(), Vec::<Value>::new());
-    let emails = rows(&installation, "debezium", ["nr", "note"]);
-    assert_eq!(emails, expected(&[("b@x", ["1", "x"]), ("d@x", ["2", "x"])]));
-    assert_eq!(
-        rows(&installation, "full", ["name", "doc"]),
-        expected(&[("1", ["uno", "large"]), ("20", ["two", "large"])])
-    );
-    let partly = rows(&installation, "partly", ["email"]);
-    assert_eq!(partly.keys().next_back().map(String::as_str), Some(r#"["t","c"]"#));
-}
-
-#[test]
-fn a_key_change_that_comes_again_takes_nothing_from_the_row_that_has_its_old_key_now() {
-    let wal = |action: &str, lsn: u32, columns: &[(&str, Value)], identity: Option<u32>| {
-        let list = |columns: &[(&str, Value)]| -> Value {
-            let of = |name: &str| if name == "id" { "integer" } else { "text" };
-            columns.iter().map(|(name, value)| json!({ "name": name, "type": of(name), "value": value })).collect()
-        };
-        let mut change = json!({ "action": action, "schema": "public", "table": "t", "lsn": format!("0/{lsn:X}"),
-            "columns": list(columns), "pk": [{ "name": "id", "type": "integer" }] });
-        if let Some(id) = identity {
-            change["identity"] = list(&[("id", json!(id))]);
-        }
-        change
-    };
-    let (id, big) = (|n: i32| ("id", json!(n)), |text: &str| ("big", json!(text)));
-    // 2 becomes 6, and a new 2 comes; 1 and 2 of another pair change places by way of -1. `big` is stored apart.
-    let moved = [
-        wal("I", 10, &[id(2), big("A")], None),
-        wal("U", 11, &[id(6)], Some(2)),
-        wal("I", 12, &[id(2), big("B")], None),
-        wal("I", 20, &[id(31), big("C")], None),
-        wal("I", 21, &[id(32), big("D")], None),
-        wal("U", 22, &[id(-1)], Some(31)),
-        wal("U", 23, &[id(31)], Some(32)),
-        json!({ "action": "U", "schema": "public", "table": "t", "lsn": "0/18", "pk": [{ "name": "id", "type": "integer" }],
-            "columns": [{ "name": "id", "type": "integer", "value": 32 }], "identity": [{ "name": "id", "type": "integer", "value": -1 }] }),
-    ];
-    let placeholder = |op: &str, before: Value, after: Value, lsn: u64| {
-        let mut event = event(op, before, after, lsn);
-        event["source"]["db"] = json!("d");
-        event
-    };
-    let continued = [
-        placeholder("c", Value::Null, json!({ "id": 2, "big": "A" }), 10),
-        placeholder("d", json!({ "id": 2 }), Value::Null, 11),
-        placeholder("c", Value::Null, json!({ "id": 6, "big": "__debezium_unavailable_value" }), 11),
-        placeholder("c", Value::Null, json!({ "id": 2, "big": "B" }), 12),
-    ];
-    let installation = exporting(&[
-        ("wal", "wal2json", &moved, ""),
-        ("debezium", "debezium", &continued, "key = \"/id\"\ncolumns = \"infer\""),
-    ]);
-    let check = |when: &str| {
-        let all = [("2", ["B"]), ("31", ["D"]), ("32", ["C"]), ("6", ["A"])];
-        assert_eq!(rows(&installation, "wal", ["big"]), expected(&all), "{when}");
-        assert_eq!(rows(&installation, "debezium", ["big"]), expected(&[all[0], all[3]]), "{when}");
-    };
-    installation.run_ok(&["run"]);
-    check("at first");
-    let again = |name: &str, lines: &[Value]| {
-        let mut text = std::fs::read_to_string(installation.path().join(name)).unwrap();
-        lines.iter().for_each(|line| writeln!(text, "{line}").unwrap());
-        installation.write(name, text);
-        installation.run_ok(&["run", "--full", "wal", "--full", "debezium"]);
-    };
-    // One by one, and all of them.
-    for at in 0..moved.len() {
-        again("wal.ndjson", &moved[at..=at]);
-        check(&format!("change {at} again"));
-    }
-    again("wal.ndjson", &moved);
-    again("debezium.ndjson", &continued);
-    check("all again");
-    again("debezium.ndjson", &continued[1..3]);
-    check("the key change again");
-}
-
-#[test]
-fn a_key_change_that_comes_late_fills_the_patches_that_came_before_it() {
-    let patch = |key: &str, before: Option<&str>, version: u32, body: Value| {
-        let mut change = json!({ "operation": "patch", "kind": "t", "key": key, "version": version, "body": body });
-        if let Some(before) = before {
-            change["previous-key"] = json!(before);
-        }
-        change
-    };
-    let whole = json!({ "operation": "create", "kind": "t", "key": "1", "version": 1, "body": { "id": 1, "big": "X", "n": 1 } });
-    let moved = patch("2", Some("1"), 4, json!({ "id": 2, "n": 1 }));
-    let later = patch("2", None, 6, json!({ "id": 2, "n": 5 }));
-    let in_order = [whole.clone(), moved.clone(), later.clone()];
-    let late = [whole, later, moved];
-    let installation = exporting(&[
-        ("ordered", "change", &in_order, "columns = \"infer\""),
-        ("late", "change", &late, "columns = \"infer\""),
-    ]);
-    installation.run_ok(&["run"]);
-    for export in ["ordered", "late"] {
-        assert_eq!(rows(&installation, export, ["big", "n"]), expected(&[("2", ["X", "5"])]), "{export}");
-    }
 }
 
 #[test]
@@ -385,15 +259,27 @@ fn a_table_takes_the_kinds_of_its_partitions_and_what_no_table_takes_is_counted(
 }
 
 #[test]
-fn a_row_that_gets_another_key_keeps_its_unchanged_large_value() {
-    let row = |nr: u32, doc: &str| json!({ "nr": nr, "doc": doc });
-    let events = [
-        event("c", Value::Null, row(1, "large"), 100),
-        event("d", json!({ "nr": 1, "doc": null }), Value::Null, 200),
-        Value::Null,
-        event("c", Value::Null, row(2, "__debezium_unavailable_value"), 200),
-    ];
-    let installation = exporting(&[("pg", "debezium", &events, "key = \"/nr\"\ncolumns = \"infer\"")]);
+fn tables_of_two_databases_are_never_one_table_of_a_pattern_that_does_not_tell_them_apart() {
+    let events = [of_table("tenant_a", "ev_1", 1, 1), of_table("tenant_b", "ev_1", 1, 2), of_table("c", "log", 1, 3)];
+    let key = "key = \"/nr\"\ncolumns = \"infer\"\n";
+    let of = |kinds: &str| format!("{key}kind = {kinds}");
+    let feeds = |kinds: &[(&'static str, &str)]| {
+        let more: Vec<String> = kinds.iter().map(|(_, kinds)| of(kinds)).collect();
+        let feeds: Vec<_> =
+            kinds.iter().zip(&more).map(|((name, _), more)| (*name, "debezium", &events[..], &**more)).collect();
+        exporting(&feeds)
+    };
+    let installation = feeds(&[("ev", "[\"ev\", \"ev_*\"]")]);
+    for _ in 0..2 {
+        let output = installation.run(&["run"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let expected = "records of kind `ev_1` come from two tables, `tenant_a.public.ev_1` and `tenant_b.public.ev_1`";
+        assert!(!output.status.success() && said.contains(expected), "{said}");
+    }
+    // What a pattern says of their place tells them apart.
+    let installation = feeds(&[("all", "\"*.public.ev_*\""), ("one", "\"tenant_b.ev_*\"")]);
     installation.run_ok(&["run"]);
-    assert_eq!(rows(&installation, "pg", ["doc"]), expected(&[("2", ["large"])]));
+    for export in ["all", "one"] {
+        assert_eq!(rows(&installation, export, ["name"]), expected(&[("1", ["tenant_b"])]), "{export}");
+    }
 }

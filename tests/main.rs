@@ -13,6 +13,7 @@ mod disk;
 mod envelopes;
 mod everywhere;
 mod feeds;
+mod feeds_keys;
 mod files;
 mod fleet;
 mod follow;

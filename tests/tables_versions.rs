@@ -224,6 +224,81 @@ fn keys_that_one_statement_moves_are_those_of_the_database() {
 }
 
 #[test]
+fn a_row_that_a_snapshot_read_after_its_deletion_stays_deleted() {
+    let history = format!("{NAMED}\nwrite = \"append-only\"");
+    let exports = exports(&[("late", "debezium", NAMED), ("early", "debezium", NAMED), ("all", "debezium", &history)]);
+    let timed = |mut event: Value, seconds: u64| {
+        event["source"]["ts_ms"] = json!(1_700_000_000_000 + 1000 * seconds);
+        event
+    };
+    let row = json!({ "id": 1, "name": "a" });
+    // The time of a row that was read is that of its reading.
+    let (read, gone) = (timed(dbz("r", 100, row.clone()), 5), timed(dbz("d", 150, row), 2));
+    let other = dbz("r", 100, json!({ "id": 2, "name": "b" }));
+    append(&exports, "late", &[other.clone(), gone.clone(), read.clone()]);
+    append(&exports, "early", &[other.clone(), read.clone(), gone.clone()]);
+    append(&exports, "all", &[other.clone(), read.clone(), gone.clone()]);
+    run(&exports);
+    for repeated in [vec![], vec![read.clone(), gone.clone()], vec![gone, read]] {
+        for name in ["late", "early", "all"] {
+            append(&exports, name, &[vec![other.clone()], repeated.clone()].concat());
+        }
+        run(&exports);
+        for export in ["late", "early"] {
+            assert_eq!(rows(&exports, export, &["name"]), ["2 b"], "{export}");
+        }
+        assert_eq!(rows(&exports, "all", &["name", "IsDelete"]), ["1 - True", "1 a False", "2 b False"]);
+    }
+}
+
+#[test]
+fn rows_of_a_compressed_transaction_are_those_of_the_database_however_often_they_come() {
+    let installation = exports(&[("mysql", "debezium", NAMED)]);
+    let event = |name: &str, row: u32| {
+        json!({ "before": { "id": 1, "name": "before" }, "after": { "id": 1, "name": name }, "op": "u",
+                "source": { "connector": "mysql", "ts_ms": 1_700_000_000_000_u64, "db": "shop", "table": "t",
+                            "file": "mysql-bin.000003", "pos": 900, "row": row } })
+    };
+    for _ in 0..2 {
+        append(&installation, "mysql", &[event("first", 5), event("second", 0)]);
+        run(&installation);
+        assert_eq!(rows(&installation, "mysql", &["name"]), ["1 second"]);
+    }
+}
+
+#[test]
+fn a_row_of_dataverse_goes_and_changes_with_the_version_that_its_client_knew() {
+    let columns = ["name", "city"].map(|name| format!("{{ name = \"{name}\", data-type = \"string\" }}")).join(", ");
+    let installation = exports(&[("crm", "dataverse", &format!("columns = [{columns}]"))]);
+    let message = |name: &str, id: &str, version: u32, attributes: Value, checked: bool| {
+        let target = json!({ "Attributes": attributes, "RowVersion": version.to_string() });
+        let mut message = json!({ "MessageName": name, "PrimaryEntityName": "t", "PrimaryEntityId": id, "InputParameters": { "Target": target } });
+        if checked {
+            message["InputParameters"]["ConcurrencyBehavior"] = json!(1);
+        }
+        message
+    };
+    let row = json!({ "name": "a", "city": "Ulm" });
+    let mut with_image = message("Update", "c", 10, json!({ "city": "Kiel" }), true);
+    with_image["PostEntityImages"] = json!([{ "key": "image", "value": { "RowVersion": "13" } }]);
+    let lines = [
+        message("Create", "a", 10, row.clone(), false),
+        message("Create", "b", 10, row.clone(), false),
+        message("Create", "c", 10, row.clone(), false),
+        message("Delete", "a", 10, json!({}), true),
+        message("Update", "b", 10, json!({ "city": "Bonn" }), true),
+        with_image,
+        // Older than the update.
+        message("Update", "c", 12, json!({ "city": "Ulm", "name": "old" }), false),
+    ];
+    for _ in 0..2 {
+        append(&installation, "crm", &lines);
+        run(&installation);
+        assert_eq!(rows(&installation, "crm", &["name", "city"]), ["b a Bonn", "c a Kiel"]);
+    }
+}
+
+#[test]
 fn the_first_change_after_a_snapshot_has_the_snapshots_position() {
     let installation = exports(&[("pg", "debezium", NAMED)]);
     let row = |id: u32, name: &str| json!({ "id": id, "name": name });
@@ -288,4 +363,46 @@ fn an_update_that_overtook_its_create_gets_the_other_columns() {
         run(&installation);
         assert_eq!(rows(&installation, "crm", &["name", "state"]), ["a late 3"]);
     }
+}
+
+#[test]
+fn a_clock_that_was_ahead_once_does_not_decide_the_partitions_of_all_later_rows() {
+    let installation = exports(&[("crm", "change", "columns = [{ name = \"name\", data-type = \"string\" }]")]);
+    let run = |operation: &str, key: &str, years: u32, args: &[&str]| {
+        let version = if operation == "patch" { 2 } else { 1 };
+        append(
+            &installation,
+            "crm",
+            &[
+                json!({ "operation": operation, "kind": "t", "key": key, "version": version, "body": { "name": operation } }),
+            ],
+        );
+        let mut command = installation.command(&[&["run", "--json"], args].concat());
+        let output = command.env("LAKEPORT_CLOCK_AHEAD", (years * 31_557_600).to_string()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        summary["exports"][0]["warnings"].to_string()
+    };
+    run("create", "a", 0, &[]);
+    run("create", "b", 100, &[]);
+    let unconfirmed = run("create", "c", 0, &[]);
+    let expected = "new rows go into its partition. If the clock is right now, run once with `--trust-clock`";
+    assert!(unconfirmed.contains(expected), "{unconfirmed}");
+    let trusted = run("create", "d", 0, &["--trust-clock"]);
+    assert!(trusted.contains("by a clock that was ahead"), "{trusted}");
+    // What was said once holds.
+    let later = run("create", "e", 0, &[]);
+    assert!(later.contains("by a clock that was ahead") && !later.contains("--trust-clock"), "{later}");
+    run("patch", "b", 0, &[]);
+
+    let cdm = Cdm::open(&installation.lake().join("crm"), "https://lake/crm/").unwrap();
+    let of_partition = |path: &std::path::PathBuf| {
+        let text = fs::read_to_string(path).unwrap();
+        let is_there = |key: &&str| text.lines().any(|line| line.trim_start_matches('"').starts_with(*key));
+        ["a", "b", "c", "d", "e"].into_iter().filter(is_there).collect::<String>()
+    };
+    let partitions: Vec<String> = cdm.files("t").values().map(of_partition).collect();
+    assert_eq!(partitions, ["ade", "bc"], "{:?}", cdm.files("t"));
+    assert_eq!(rows(&installation, "crm", &["name"])[1], "b patch", "rows are in the order of their writing");
+    assert!(installation.last_commit("crm")["write-time"].as_str().unwrap().starts_with("21"));
 }

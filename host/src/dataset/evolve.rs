@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 use crate::plan::{Columns, Partition, TablePlan, TablesPlan, Write};
 use crate::table::TableState;
 
+/// So many kinds of a table are known by the tables that they stand for.
+const MOST_ORIGINS: usize = 1000;
+
 /// What the files of a dataset are written with.
 #[derive(Debug, Clone, Copy)]
 pub struct Format<'a> {
@@ -180,19 +183,36 @@ impl TableEntry {
         ))
     }
 
-    /// Notes that rows of the table `name` come from `origin`, which its `kind` stands for. Where the kind has stood for another table
+    /// Notes that rows of the table `name` come from `origin`, which `plan` calls `kind`. Where that has stood for another table
     /// the rows of two tables would become one: the table stops.
-    pub fn take_origin(&mut self, name: &str, kind: &str, origin: &TableName) {
+    pub fn take_origin(&mut self, (name, plan): (&str, &TablePlan), kind: &str, origin: &TableName) {
         let Some(known) = self.origins.get_mut(kind) else {
-            self.origins.insert(kind.to_owned(), origin.clone());
+            // What the configuration names is noted in any case; what its patterns match may be without end.
+            if self.origins.len() < MOST_ORIGINS || plan.kinds.iter().any(|named| named == kind) {
+                self.origins.insert(kind.to_owned(), origin.clone());
+                if self.origins.len() == MOST_ORIGINS {
+                    tracing::warn!(
+                        "table `{name}` has rows of {MOST_ORIGINS} kinds that its patterns match: of more, it is not noticed where one \
+                         stands for two tables; let patterns name the database and the schema as well"
+                    );
+                }
+            }
             return;
         };
         if known.agrees(origin) {
             return known.complete(origin);
         }
+        let remedy = match plan.kinds.iter().any(|named| named == kind) {
+            true => format!(
+                "set `kind` of table `{name}` to one of these names, or to both, `kind = [\"{known}\", \"{origin}\"]`, if their \
+                 keys differ"
+            ),
+            false => format!(
+                "let `kind` of table `{name}` say which database and schema its patterns stand for, or name both, if their keys differ"
+            ),
+        };
         let stopped = format!(
-            "records of kind `{kind}` come from two tables, `{known}` and `{origin}`; set `kind` of table `{name}` to one of these \
-             names, or to both, `kind = [\"{known}\", \"{origin}\"]`, if their keys differ; then link it anew: \
+            "records of kind `{kind}` come from two tables, `{known}` and `{origin}`; {remedy}; then link it anew: \
              `lakeport tables link CONFIG {name} --again`"
         );
         tracing::warn!("{stopped}");

@@ -3,6 +3,7 @@
 //! Beside the one direction of data, as the module `table`, which keeps each table's rows. `docs/tables.md` describes what readers see.
 
 mod evolve;
+mod guids;
 mod infer;
 mod name;
 mod passed;
@@ -12,6 +13,7 @@ mod state;
 mod versions;
 
 pub use evolve::Format;
+pub use guids::{KeyGuids, is_guid_column};
 pub use infer::{Inference, unify};
 pub use name::TableName;
 pub use passed::PassedOver;

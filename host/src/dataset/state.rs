@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Datelike, SecondsFormat};
 use serde::{Deserialize, Serialize};
 
-use super::{PassedOver, SchemaVersions, Sync, TableName, TableSchema};
+use super::{KeyGuids, PassedOver, SchemaVersions, Sync, TableName, TableSchema, is_guid_column};
 use crate::layout::encode_segment;
 use crate::plan::Partition;
 use crate::source::Position;
@@ -29,6 +29,10 @@ pub struct DatasetState {
     /// The write time of the last snapshot. Microseconds since 1970-01-01T00:00:00Z.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<i64>,
+    /// The time that new rows were partitioned by last, where that was not the write time: a clock was ahead once. Microseconds since
+    /// 1970-01-01T00:00:00Z.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filed: Option<i64>,
     /// The next snapshot holds every partition.
     #[serde(default)]
     pub full: bool,
@@ -71,9 +75,12 @@ pub struct TableEntry {
     /// Why nothing of it is exported any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
-    /// The table that each of its kinds has turned out to be, by kind; patterns stand for several and are not among them.
+    /// The table that each of its kinds has turned out to be, by kind; in the place of patterns stands what they match.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub origins: BTreeMap<String, TableName>,
+    /// The columns of the key that records say hold GUIDs, by pointer: rows are kept under them in lower case.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub guids: BTreeSet<String>,
     /// The columns, as of the last record.
     pub schema: TableSchema,
     /// The versions of what is known of the columns.
@@ -145,6 +152,18 @@ impl TableEntry {
     /// Whether a snapshot may hold it.
     pub fn is_readable(&self) -> bool {
         self.sync == Sync::Completed && self.stopped.is_none() && !self.schema.columns.is_empty()
+    }
+
+    /// Notes which columns of the key hold GUIDs by now. Answers whether that is news: rows may be kept under another key then.
+    pub fn take_guids(&mut self) -> bool {
+        let before = self.guids.len();
+        self.guids.extend(self.key.iter().filter(|pointer| is_guid_column(pointer, &self.schema)).cloned());
+        self.guids.len() > before
+    }
+
+    /// Which columns of the key hold GUIDs.
+    pub fn key_guids(&self) -> KeyGuids {
+        KeyGuids::new(&self.key, |pointer| self.guids.contains(pointer))
     }
 
     /// The columns that are null in earlier rows.

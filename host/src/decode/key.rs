@@ -4,7 +4,7 @@
 
 use super::envelope::write_string;
 use super::fields::Fields;
-use super::scan::{Span, unescape};
+use super::scan::{Scanner, Span, unescape};
 use super::stops::Stops;
 
 /// The key text of valid JSON values, without white space around them: of one the characters of a string, else its JSON text; of
@@ -41,6 +41,20 @@ pub fn values_at<'o>(object: &'o [u8], pointers: &[String]) -> Option<Vec<Option
     fields.scan(object, 0, object.len(), &mut found, &mut Stops::default()).ok()?;
     let value = |slot: usize| (!found[slot].is_absent()).then(|| found[slot].of(object));
     Some(slots.into_iter().map(value).collect())
+}
+
+/// Returns the JSON values that `array` has; `None` where it is no JSON array.
+pub fn values_in(array: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut stops = Stops::default();
+    let span = Scanner::new(array, array.len(), &mut stops).document(0, |_, _| {}).ok()?;
+    let start = span.start as usize;
+    let mut values = Vec::new();
+    if array[start] != b'[' {
+        return None;
+    }
+    let element = |element: Span| values.push(element.of(array));
+    Scanner::new(array, span.end as usize, &mut stops).elements(start, element).ok()?;
+    Some(values)
 }
 
 /// Tells whether a text is a GUID: 32 hexadecimal digits in five groups.

@@ -59,18 +59,27 @@ impl Kinds {
         kinds
     }
 
+    /// What the configuration calls `name`, of whose table it says `named`: the kind, or what of the name the table's patterns match.
+    /// Two tables that it calls the same are one to it.
+    pub fn called(&self, name: &TableName, named: &Named) -> String {
+        if !named.is_pattern() {
+            return named.kind.clone();
+        }
+        let of_table = |(_, other): &&(Pattern, Arc<Named>)| other.table == named.table;
+        let is_called =
+            |name: &&String| self.patterns.iter().filter(of_table).any(|(pattern, _)| matches(pattern, name));
+        name.names().iter().filter(is_called).map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+
     /// The table that records of `name` belong to: the one that names most of it; a name comes before a pattern.
     pub fn find(&self, name: &TableName) -> Found<'_> {
         let names = name.names();
         if let Some(named) = names.iter().find_map(|name| self.exact.get(name)) {
             return Found::Table(named);
         }
-        let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
-        let parts: Vec<String> = names.iter().map(|name| name.replace('.', "/")).collect();
-        let matches = |pattern: &Pattern| parts.iter().any(|name| pattern.matches_with(name, options));
         let mut found: Vec<&Arc<Named>> = Vec::new();
         for (pattern, named) in &self.patterns {
-            if matches(pattern) && found.iter().all(|other| other.table != named.table) {
+            if names.iter().any(|name| matches(pattern, name)) && found.iter().all(|other| other.table != named.table) {
                 found.push(named);
             }
         }
@@ -80,6 +89,11 @@ impl Kinds {
             _ => Found::Several(found.iter().map(|named| &*named.table).collect()),
         }
     }
+}
+
+fn matches(pattern: &Pattern, name: &str) -> bool {
+    let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
+    pattern.matches_with(&name.replace('.', "/"), options)
 }
 
 /// The pattern of a kind in which only `*` has a meaning, with slashes for dots, which it does not stand for.
@@ -131,6 +145,29 @@ mod tests {
         {
             assert_eq!(found(&kinds, name), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_pattern_tells_tables_apart_by_what_it_says_of_their_place() {
+        let tables = [table("ev", "kind = [\"ev_*\", \"*.log\"]"), table("t", "kind = \"tenant_*.x_*\"")].concat();
+        let kinds = kinds(&tables);
+        let called = |database: &str, schema: &str, name: &str| {
+            let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+            let name = TableName {
+                database: some(database),
+                schema: some(schema),
+                server: Some("s".into()),
+                table: name.into(),
+            };
+            match kinds.find(&name) {
+                Found::Table(named) => kinds.called(&name, named),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(called("a", "public", "ev_1"), "ev_1");
+        assert_eq!(called("tenant_a", "", "x_1"), "tenant_a.x_1");
+        // The star may stand for either: both have to be the same for two to be one.
+        assert_eq!(called("a", "public", "log"), "public.log, a.log, s.log");
     }
 
     #[test]

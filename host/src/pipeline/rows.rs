@@ -14,12 +14,12 @@ use bytes::Bytes;
 
 use super::changes::{VersionColumn, has_own_versions};
 use super::columns::ColumnTable;
-use super::kinds::{Found, Kinds};
+use super::kinds::{Found, Kinds, Named};
 use super::processed::{Processed, letter};
 use crate::dataset::{
-    Column, DataType, Inference, SchemaNews, TableName, TableSchema, parse_time, partition_of, text_of,
+    Column, Inference, KeyGuids, SchemaNews, TableName, TableSchema, is_guid_column, parse_time, partition_of, text_of,
 };
-use crate::decode::{fold_guid, is_guid, key_text, nulls, values_at};
+use crate::decode::{EXPECTED_VERSION, nulls, values_at};
 use crate::plan::{Columns, Envelope, SourcePlan, TablePlan, TablesPlan};
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType, Selector, numbers};
 use crate::table::{Change, Document, Gone, Head, Key, Operation, Shape, without};
@@ -77,27 +77,22 @@ struct Columned {
     name: Arc<str>,
     plan: TablePlan,
     key: Vec<usize>,
-    /// Of each of them, whether it is a GUID.
-    guids: Vec<bool>,
+    guids: KeyGuids,
     created: Option<usize>,
 }
 
 impl Columned {
-    /// The key text of the values of the key's columns; `None` where one of them is absent or null.
-    fn key_text<'v>(&self, values: impl Iterator<Item = Option<&'v [u8]>>) -> Option<String> {
-        let values = values.map(|value| value.filter(|value| *value != b"null")).collect::<Option<Vec<_>>>()?;
-        if !self.guids.contains(&true) {
-            return Some(key_text(&values));
-        }
-        let fold = |(value, of_guids): (&&[u8], &bool)| {
-            let mut value = value.to_vec();
-            if *of_guids && text_of(&value).is_some_and(|text| is_guid(&text)) {
-                value.make_ascii_lowercase();
-            }
-            value
-        };
-        let values: Vec<Vec<u8>> = values.iter().zip(&self.guids).map(fold).collect();
-        Some(key_text(&values.iter().map(Vec::as_slice).collect::<Vec<_>>()))
+    /// The key of the row that an envelope calls `text`.
+    fn key_of(&self, what: &str, text: &str) -> Result<String, String> {
+        self.guids.fold(text).ok_or_else(|| {
+            let shown: String = text.chars().take(100).collect();
+            format!("the {what} is `{shown}`, expected a JSON array of the row's values at {}", self.places())
+        })
+    }
+
+    /// Where rows have the key, for people.
+    fn places(&self) -> String {
+        self.plan.key.iter().map(|pointer| format!("`{pointer}`")).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -131,7 +126,7 @@ impl RowColumns {
             let columned = Columned {
                 name: name.as_str().into(),
                 key: plan.key.iter().map(&mut ask).collect(),
-                guids: plan.key.iter().map(|pointer| is_guid_column(pointer, plan, source)).collect(),
+                guids: KeyGuids::new(&plan.key, |pointer| is_guid(pointer, plan, source)),
                 created: plan.created.as_ref().map(&mut ask),
                 plan: plan.clone(),
             };
@@ -196,7 +191,7 @@ impl RowColumns {
             };
             match here.change(row, table) {
                 Ok(mut change) => {
-                    change.set_own_version(self.has_own_versions);
+                    change.set_own_version(self.has_own_versions && here.property(row, EXPECTED_VERSION).is_none());
                     if table.plan.columns == Columns::Infer
                         && !matches!(change, RowChange::Truncate(_))
                         && batch.bodies.is_valid(row)
@@ -224,10 +219,7 @@ impl RowColumns {
         match self.kinds.find(&name) {
             Found::Table(found) => match self.tables.get(&found.table) {
                 Some(table) => {
-                    if !found.is_pattern() && name != TableName::plain(kind) {
-                        let origin = RowChange::Origin { kind: found.kind.clone(), origin: name };
-                        out.rows.push((table.name.clone(), origin));
-                    }
+                    self.say_origin(table, name, found, out);
                     Resolved::Table(table)
                 }
                 None => Resolved::Unlinked,
@@ -240,14 +232,19 @@ impl RowColumns {
         }
     }
 
+    /// Adds which table the rows from here on come from, where that is more than what the configuration calls it.
+    fn say_origin(&self, table: &Columned, origin: TableName, named: &Named, out: &mut Processed) {
+        let kind = self.kinds.called(&origin, named);
+        if kind != origin.to_string() {
+            out.rows.push((table.name.clone(), RowChange::Origin { kind, origin }));
+        }
+    }
+
     /// Adds what was said of the columns of a linked table.
     pub fn say(&self, mut news: SchemaNews, out: &mut Processed) {
         let Found::Table(found) = self.kinds.find(&news.kind) else { return };
         if let Some(table) = self.tables.get(&found.table) {
-            if !found.is_pattern() && news.kind != TableName::plain(news.kind.table.as_str()) {
-                let origin = RowChange::Origin { kind: found.kind.clone(), origin: news.kind.clone() };
-                out.rows.push((table.name.clone(), origin));
-            }
+            self.say_origin(table, news.kind.clone(), found, out);
             // What one of several has not may be a column of the others.
             news.complete &= !table.plan.has_several_kinds();
             out.rows.push((table.name.clone(), RowChange::Schema(news)));
@@ -266,14 +263,12 @@ enum Resolved<'k> {
 }
 
 /// Tells whether the column at `pointer` holds GUIDs: by its type in the configuration, or where rows tell the types; rows of
-/// Dataverse and OData have no other keys that look like one.
-fn is_guid_column(pointer: &str, plan: &TablePlan, source: &SourcePlan) -> bool {
+/// Dataverse and OData have no other keys that look like one. Types that records say are known where changes are applied.
+fn is_guid(pointer: &str, plan: &TablePlan, source: &SourcePlan) -> bool {
     match &plan.columns {
-        Columns::Given(columns) => columns.iter().any(|column| {
-            column.data_type == DataType::Guid
-                && pointer.strip_prefix('/').map(|name| name.replace("~1", "/").replace("~0", "~")).as_ref()
-                    == Some(&column.name)
-        }),
+        Columns::Given(columns) => {
+            is_guid_column(pointer, &TableSchema { columns: columns.clone(), ..TableSchema::default() })
+        }
         Columns::Infer => true,
         Columns::Stream => matches!(source.mapping.envelope, Envelope::ODataDelta | Envelope::Dataverse),
     }
@@ -325,7 +320,7 @@ impl Here<'_> {
             change.map(|change| change.at_position(position))
         };
         let subject = self.key(row, table, operation)?;
-        let previous = self.previous(row, table).filter(|previous| *previous != subject);
+        let previous = self.previous(row, table)?.filter(|previous| *previous != subject);
         let partition = self.created(row, table)?;
         let changed = change(operation, subject, body)?.in_partition(partition);
         Ok(match previous {
@@ -351,33 +346,31 @@ impl Here<'_> {
                 format!("no key: {why}; set `key = \"/id\"` in [exports.{export}.tables.{name}]")
             });
         }
-        if let Some(key) = table.key_text(table.key.iter().map(|column| self.json(*column, row))) {
+        if let Some(key) = table.guids.key_text(table.key.iter().map(|column| self.json(*column, row))) {
             return Ok(key);
         }
         let named = matches!(operation, Operation::Delete | Operation::Patch) && self.columns.names_rows;
         match subject().filter(|_| named) {
-            Some(subject) if table.guids == [true] => Ok(fold_guid(subject)),
-            Some(subject) => Ok(subject),
+            Some(subject) => table.key_of("key", &subject),
             None => {
-                let places = table.plan.key.iter().map(|pointer| format!("`{pointer}`")).collect::<Vec<_>>();
-                Err(format!(
-                    "no key: the row has nothing at {}, where table `{}` has it",
-                    places.join(", "),
-                    table.name
-                ))
+                Err(format!("no key: the row has nothing at {}, where table `{}` has it", table.places(), table.name))
             }
         }
     }
 
     /// The key that the row had before an update that changed it. What is not said of the row before is as it is now.
-    fn previous(&self, row: usize, table: &Columned) -> Option<String> {
+    fn previous(&self, row: usize, table: &Columned) -> Result<Option<String>, String> {
+        let named = || self.property(row, "previousKey");
         if table.key.is_empty() {
-            return self.property(row, "previousKey");
+            return Ok(named());
         }
-        let before = self.property(row, "previous")?;
-        let before = values_at(before.as_bytes(), &table.plan.key)?;
+        let Some(before) = self.property(row, "previous") else {
+            let named = named().filter(|_| self.columns.names_rows);
+            return named.map(|named| table.key_of("previous key", &named)).transpose();
+        };
+        let Some(before) = values_at(before.as_bytes(), &table.plan.key) else { return Ok(None) };
         let now = table.key.iter().map(|column| self.json(*column, row));
-        table.key_text(before.into_iter().zip(now).map(|(before, now)| before.or(now)))
+        Ok(table.guids.key_text(before.into_iter().zip(now).map(|(before, now)| before.or(now))))
     }
 
     /// What the envelope says besides its attributes.

@@ -1,8 +1,8 @@
 //! What a span says of one table, brought into the form in which it can be applied: columns first, then what all rows lose, then rows.
 
 use super::rows::{KeyChange, RowChange};
-use crate::dataset::TableEntry;
-use crate::plan::TablePlan;
+use crate::dataset::{KeyGuids, TableEntry};
+use crate::plan::{Columns, TablePlan};
 use crate::table::Change;
 
 /// So many changes of columns are told apart in a commit: the write times of two commits are at least a millisecond apart, and each
@@ -18,6 +18,8 @@ pub struct TableChanges {
     pub truncation: Option<Truncation>,
     /// Changes of rows that are gone with a truncation that came after them in the span.
     pub dropped: u64,
+    /// The key turned out to hold GUIDs: rows of earlier spans may be kept under keys in upper case.
+    pub folds: bool,
 }
 
 /// Rows that went.
@@ -51,7 +53,7 @@ impl TableChanges {
                     }
                 }
                 RowChange::Origin { kind, origin } => {
-                    entry.take_origin(name, &kind, &origin);
+                    entry.take_origin((name, plan), &kind, &origin);
                     if entry.stopped.is_some() {
                         return TableChanges::default();
                     }
@@ -83,7 +85,33 @@ impl TableChanges {
                 }
             }
         }
+        // Types that rows of the configuration's or the envelope's tables have are known where their keys are read.
+        if plan.columns == Columns::Stream {
+            taken.folds = entry.take_guids();
+            taken.fold_keys(&entry.key_guids());
+        }
         taken
+    }
+
+    /// Brings the GUIDs in keys to lower case.
+    fn fold_keys(&mut self, guids: &KeyGuids) {
+        if guids.is_empty() {
+            return;
+        }
+        for row in &mut self.rows {
+            match row {
+                RowChange::Row(change) | RowChange::Continued(change) => fold_key(change, guids),
+                RowChange::Moved(moved) => {
+                    fold_key(&mut moved.gone, guids);
+                    fold_key(&mut moved.change, guids);
+                    moved.from = moved.gone.subject().to_owned();
+                    if moved.from == moved.change.subject() {
+                        *row = RowChange::Row(moved.change.clone());
+                    }
+                }
+                RowChange::Truncate(_) | RowChange::Schema(_) | RowChange::Origin { .. } => {}
+            }
+        }
     }
 
     /// Adds a new row that lacks values which did not change: those of the row whose deletion came just before, with its version.
@@ -121,6 +149,12 @@ impl TableChanges {
         self.dropped += (before - self.rows.len()) as u64;
         entry.truncated = version.max(entry.truncated);
         self.truncation = self.truncation.max(Some(version.map_or(Truncation::All, Truncation::Below)));
+    }
+}
+
+fn fold_key(change: &mut Change, guids: &KeyGuids) {
+    if let Some(subject) = guids.fold(change.subject()).filter(|folded| folded != change.subject()) {
+        change.set_subject(subject);
     }
 }
 

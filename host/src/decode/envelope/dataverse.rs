@@ -20,6 +20,9 @@ use crate::record::Attribute;
 
 const MESSAGES: &str = "expected `Create`, `Update` or `Delete`; register the step for these";
 
+/// The system property of a change whose version is the one that the row had before it.
+pub const EXPECTED_VERSION: &str = "expectedVersion";
+
 /// Opens contexts.
 pub struct Dataverse {
     outer: Outer,
@@ -95,28 +98,33 @@ impl Dataverse {
                 }
             },
         }
-        let target = pairs(data, input).into_iter().rfind(|(key, _)| text_of(data, *key).as_deref() == Some("Target"));
-        let target = target.map_or(Span::ABSENT, |(_, target)| target);
-        self.entity.find(data, target);
+        let input = pairs(data, input);
+        let parameter = |name| input.iter().rfind(|(key, _)| text_of(data, *key).as_deref() == Some(name));
+        self.entity.find(data, parameter("Target").map_or(Span::ABSENT, |(_, target)| *target));
         let attributes = self.entity.get(data, self.attributes);
-        let version = self.entity.get(data, self.row_version);
+        let of_target = self.entity.get(data, self.row_version);
         if operation != "delete" {
             if attributes.is_absent() {
                 return Err("no `Attributes` of a `Target` among `InputParameters`: expected those of the row".into());
             }
             self.put_attributes(data, attributes, row);
         }
-        let version = match version {
-            Span::ABSENT => pairs(data, images)
-                .into_iter()
-                .map(|(_, image)| {
-                    self.entity.find(data, image);
-                    self.entity.get(data, self.row_version)
-                })
-                .find(|version| !version.is_absent()),
-            version => Some(version),
-        };
-        version.map_or(Ok(()), |version| put_version(data, version, row))
+        let of_image = pairs(data, images).into_iter().map(|(_, image)| {
+            self.entity.find(data, image);
+            self.entity.get(data, self.row_version)
+        });
+        // The target may have the version that the client knew; that of an image is the row's after the change.
+        match of_image.into_iter().find(|version| !version.is_absent() && version.of(data) != b"\"\"") {
+            Some(version) => put_version(data, version, row),
+            None if of_target.is_absent() => Ok(()),
+            None => {
+                let behavior = parameter("ConcurrencyBehavior").map(|(_, behavior)| *behavior);
+                if operation == "patch" && behavior.is_some_and(|behavior| is_checked(data, behavior)) {
+                    row.property(EXPECTED_VERSION, "true");
+                }
+                put_version(data, of_target, row)
+            }
+        }
     }
 
     fn put_attributes(&mut self, data: &[u8], attributes: Span, row: &mut Row<'_>) {
@@ -201,6 +209,11 @@ fn pairs(data: &[u8], collection: Span) -> Vec<(Span, Span)> {
     };
     debug_assert!(scanned.is_ok(), "the line was validated");
     pairs
+}
+
+/// Whether `ConcurrencyBehavior` is `IfRowVersionMatches`: an update then has the version that the row must have before.
+fn is_checked(data: &[u8], behavior: Span) -> bool {
+    behavior.of(data) == b"1" || text_of(data, behavior).as_deref() == Some("IfRowVersionMatches")
 }
 
 /// The instant of `/Date(1624638072000+0200)/`: milliseconds since 1970 in UTC, whatever zone is said; or of RFC 3339.

@@ -40,6 +40,7 @@ use avro::Avro;
 use change::Change;
 use content::text_of;
 use dataverse::Dataverse;
+pub use dataverse::EXPECTED_VERSION;
 use debezium::Debezium;
 use events::Events;
 use gathered::Gathered;

@@ -30,6 +30,30 @@ fn an_update_is_a_patch_whose_version_an_image_may_have() {
 }
 
 #[test]
+fn an_update_has_the_version_of_its_image_before_that_of_its_target() {
+    let of_target = UPDATE.replace(r#""RowVersion":null"#, r#""RowVersion":"915000""#);
+    let checked = of_target.replace(r#""InputParameters":{"#, r#""InputParameters":{"ConcurrencyBehavior":1,"#);
+    for line in [&of_target, &checked] {
+        let update = open(Dataverse, line);
+        assert_eq!((&update["version"], &update["system-properties"]), (&json!(915_245), &json!(null)), "{line}");
+    }
+    // Without an image it has the one of its target, which may be that of before.
+    let without = |line: &str| line.replace("915245", "null");
+    for (line, expected) in [
+        (without(&of_target), json!(null)),
+        (without(&checked), json!({ "expectedVersion": "true" })),
+        (
+            without(&checked).replace("Behavior\":1", "Behavior\":\"IfRowVersionMatches\""),
+            json!({ "expectedVersion": "true" }),
+        ),
+        (without(&checked).replace("Behavior\":1", "Behavior\":2"), json!(null)),
+    ] {
+        let update = open(Dataverse, &line);
+        assert_eq!((&update["version"], &update["system-properties"]), (&json!(915_000), &expected), "{line}");
+    }
+}
+
+#[test]
 fn a_delete_has_no_body() {
     let expected = json!({ "kind": "account", "subject": "a", "operation": "delete", "source": "plant",
         "time": "0001-01-01T00:00:00Z" });

@@ -25,19 +25,39 @@ pub(super) enum WriteTime {
     IsAhead,
     /// The last commit's was wrong: it goes on with the clock's.
     GoesBack,
+    /// The last commit's was wrong, and rows are ordered by it: it rises, and new rows are partitioned by the clock.
+    IsWrong,
 }
 
 impl WriteTime {
-    /// Decides, from the last commit's write time, this machine's clock and the store's, where that is another one. `trusted`: somebody
-    /// said that this machine's clock is right.
-    pub(super) fn after(last: i64, now: i64, store: Option<i64>, trusted: bool, exports: &Exports) -> Self {
-        if last.saturating_sub(now) <= TOLERANCE {
-            return WriteTime::Rises;
+    /// Decides, from the last commit's write time and this machine's clock. `confirmed`: the clock is right.
+    pub(super) fn after(last: i64, now: i64, confirmed: bool, exports: &Exports) -> Self {
+        match (confirmed, exports) {
+            _ if last.saturating_sub(now) <= TOLERANCE => WriteTime::Rises,
+            (false, _) => WriteTime::IsAhead,
+            (true, Exports::Tables(_)) => WriteTime::IsWrong,
+            (true, Exports::Events | Exports::Changes { .. }) => WriteTime::GoesBack,
         }
-        let is_confirmed = trusted || store.is_some_and(|store| store.abs_diff(now) <= TOLERANCE as u64);
-        // The rows of tables are ordered by it.
-        let may_go_back = !matches!(exports, Exports::Tables(_));
-        if is_confirmed && may_go_back { WriteTime::GoesBack } else { WriteTime::IsAhead }
+    }
+}
+
+/// Whether this machine's clock is right: the store's says so, where that is another one, or somebody did (`trusted`).
+pub(super) fn is_confirmed(now: i64, store: Option<i64>, trusted: bool) -> bool {
+    trusted || store.is_some_and(|store| store.abs_diff(now) <= TOLERANCE as u64)
+}
+
+/// Whether the clock goes on from the time that new rows were partitioned by last.
+pub(super) fn goes_on_from(filed: Option<i64>, now: i64) -> bool {
+    filed.is_some_and(|filed| filed.saturating_sub(now) <= TOLERANCE)
+}
+
+/// The time that decides the partition of new rows of a commit at `write_time`: that, but the clock's where commits were made by a
+/// clock that was ahead. `filed`: likewise of the last commit, where it was not its write time.
+pub(super) fn filing_time(write_time: i64, now: i64, filed: Option<i64>, confirmed: bool) -> i64 {
+    match filed {
+        _ if write_time.saturating_sub(now) <= TOLERANCE => write_time,
+        _ if confirmed || goes_on_from(filed, now) => now,
+        filed => filed.unwrap_or(write_time),
     }
 }
 
@@ -75,8 +95,12 @@ pub(super) fn warning(state: WriteTime, last: i64, now: i64, exports: &Exports) 
             Some(format!("the last commit was made at `{last}` by a clock that was ahead: going on at `{now}`"))
         }
         (WriteTime::IsAhead, Exports::Tables(_)) => Some(format!(
-            "the last commit was made at `{last}`, and the clock shows `{now}`: until then, times in rows go on from the former. If the \
-             clock was wrong then, `lakeport tables link CONFIG TABLE --again` writes a table anew"
+            "the last commit was made at `{last}`, and the clock shows `{now}`: times in rows go on from the former, and new rows go into \
+             its partition. If the clock is right now, run once with `--trust-clock`"
+        )),
+        (WriteTime::IsWrong, _) => Some(format!(
+            "the last commit was made at `{last}` by a clock that was ahead: until then, times in rows go on from there; new rows go into \
+             the partition of `{now}`. `lakeport tables link CONFIG TABLE --again` writes a table anew"
         )),
         (WriteTime::IsAhead, _) => Some(format!(
             "the last commit was made at `{last}`, and the clock shows `{now}`: write times go on from the former. If the clock is right \
@@ -93,7 +117,8 @@ mod tests {
 
     #[test]
     fn only_a_clock_that_is_known_to_be_right_lets_write_times_go_back() {
-        let after = |last, store, trusted| WriteTime::after(last, NOW, store, trusted, &Exports::Events);
+        let after =
+            |last, store, trusted| WriteTime::after(last, NOW, is_confirmed(NOW, store, trusted), &Exports::Events);
         let ahead = NOW + TOLERANCE + 1;
         assert_eq!(after(i64::MIN, None, true), WriteTime::Rises);
         assert_eq!(after(NOW + TOLERANCE, Some(NOW), true), WriteTime::Rises);
@@ -102,5 +127,18 @@ mod tests {
         assert_eq!(after(ahead, Some(NOW + TOLERANCE), false), WriteTime::GoesBack);
         assert_eq!(after(ahead, Some(ahead), false), WriteTime::IsAhead, "this machine's clock is behind");
         assert_eq!(after(i64::MAX, Some(NOW - TOLERANCE), false), WriteTime::GoesBack);
+    }
+
+    #[test]
+    fn new_rows_are_partitioned_by_the_clock_once_it_is_known_to_be_right() {
+        let ahead = NOW + 1_000 * TOLERANCE;
+        assert_eq!(filing_time(NOW + TOLERANCE, NOW, None, false), NOW + TOLERANCE, "both are right");
+        assert_eq!(filing_time(ahead, NOW, None, false), ahead, "nobody knows which is right");
+        assert_eq!(filing_time(ahead, NOW, None, true), NOW);
+        // What was said once holds, but for a clock that is behind.
+        assert_eq!(filing_time(ahead, NOW, Some(NOW + TOLERANCE), false), NOW);
+        assert_eq!(filing_time(ahead, NOW, Some(NOW + TOLERANCE + 1), false), NOW + TOLERANCE + 1);
+        assert_eq!(filing_time(ahead, NOW, Some(ahead), true), NOW);
+        assert_eq!(filing_time(NOW, NOW, Some(0), false), NOW, "write times are right again");
     }
 }

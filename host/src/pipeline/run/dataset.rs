@@ -36,10 +36,21 @@ pub struct Dataset {
     pub(super) extension: String,
     /// Objects that nobody needs any more once the next commit is made.
     pub(super) obsolete: Vec<String>,
+    /// Somebody said that this machine's clock is right.
+    pub(super) trusts_clock: bool,
     /// The state holds something that no commit does.
     pub(super) unsaved: bool,
     /// What this run has passed over.
     passed_over: PassedOver,
+}
+
+/// When the rows of a span are written. Microseconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    /// Rises from commit to commit: rows are ordered by it.
+    pub at: i64,
+    /// Decides the partition of new rows.
+    pub filed: i64,
 }
 
 /// What a span adds to the lake besides its files.
@@ -107,6 +118,7 @@ impl Dataset {
             accepted,
             extension,
             obsolete,
+            trusts_clock: false,
             unsaved,
             passed_over: PassedOver::default(),
         };
@@ -255,21 +267,24 @@ impl Dataset {
         lake: &Lake,
         name: &str,
         changes: Vec<RowChange>,
-        (folder, write_time): (&str, i64),
+        (folder, written): (&str, Written),
         additions: &mut Additions,
     ) -> Result<()> {
         let Some(entry) = self.state.tables.get_mut(name).filter(|entry| entry.stopped.is_none()) else {
             return Ok(());
         };
         let Some(plan) = self.plan.tables.get(name) else { return Ok(()) };
-        let changes = TableChanges::take(entry, (name, plan), changes, write_time);
+        let changes = TableChanges::take(entry, (name, plan), changes, written.at);
         if let Some(truncation) = changes.truncation
             && self.truncate(lake, name, (truncation, changes.dropped), folder, additions).await?
         {
             return Ok(());
         }
+        if changes.folds {
+            self.fold_keys(lake, name, (folder, written), additions).await?;
+        }
         for part in Together::parts(changes.rows) {
-            self.apply(lake, name, part, (folder, write_time), additions).await?;
+            self.apply(lake, name, part, (folder, written), additions).await?;
         }
         Ok(())
     }
@@ -328,16 +343,16 @@ impl Dataset {
         lake: &Lake,
         name: &str,
         changes: Together,
-        (folder, write_time): (&str, i64),
+        (folder, written): (&str, Written),
         additions: &mut Additions,
     ) -> Result<()> {
         let (Some(plan), Some(entry)) = (self.plan.tables.get(name), self.state.tables.get_mut(name)) else {
             return Ok(());
         };
-        let partition = partition_of(write_time, plan.partition).unwrap_or_default();
+        let partition = partition_of(written.filed, plan.partition).unwrap_or_default();
         let gone: Arc<[_]> = entry.gone().into();
         let versions = entry.versions.is_some();
-        let terms = RowTerms { write_time, partition, versions, gone: gone.clone(), only: None };
+        let terms = RowTerms { write_time: written.at, partition, versions, gone: gone.clone(), only: None };
         let request = Apply {
             changes: changes.resolve(lake, &self.cache, &entry.rows, &gone).await?,
             emit: Emit::Nothing,

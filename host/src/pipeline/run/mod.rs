@@ -5,6 +5,7 @@ mod clock;
 mod columns;
 mod dataset;
 mod events;
+mod fold;
 mod gather;
 mod joining;
 mod keeper;
@@ -216,7 +217,9 @@ async fn export(
     let mut last_write = last.map_or(i64::MIN, |commit| commit.write_time.timestamp_micros());
     let now = job.surroundings.clock.now();
     let store = job.lake.store_time().map(|time| time.timestamp_micros());
-    let time = WriteTime::after(last_write, now, store, job.options.trust_clock, &job.export.exports);
+    let trusts_clock = job.options.trust_clock;
+    let confirmed = clock::is_confirmed(now, store, trusts_clock) || clock::goes_on_from(kept.filed, now);
+    let time = WriteTime::after(last_write, now, confirmed, &job.export.exports);
     if let Some(warning) = clock::warning(time, last_write, now, &job.export.exports) {
         tracing::warn!(export = job.export.name, "{warning}");
         warnings.push(warning);
@@ -252,7 +255,10 @@ async fn export(
         let dataset = match &plan.exports {
             Exports::Tables(tables) => {
                 let at = (kept, read_before);
-                Some(Dataset::open(tables.clone(), plan.clone(), toolbox.clone(), at, moment, (full, untold))?)
+                let mut dataset =
+                    Dataset::open(tables.clone(), plan.clone(), toolbox.clone(), at, moment, (full, untold))?;
+                dataset.trusts_clock = trusts_clock;
+                Some(dataset)
             }
             _ => None,
         };

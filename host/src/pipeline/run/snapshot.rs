@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::dataset::{Additions, Dataset};
+use super::clock;
+use super::dataset::{Additions, Dataset, Written};
 use super::gather::Gather;
 use super::table::{Kept, Tabled};
 use crate::commit::{Content, File, Object, Publication};
@@ -13,6 +14,17 @@ use crate::fail;
 use crate::lake::Lake;
 use crate::pipeline::portions::Portions;
 use crate::table::{self, Apply, Cache, Document, Emit, Gone, RowTerms, TableState};
+
+impl Dataset {
+    /// When the rows of a commit at `write_time` are written, which the next commit goes on from.
+    fn written(&mut self, write_time: i64, now: i64, lake: &Lake) -> Written {
+        let store = lake.store_time().map(|time| time.timestamp_micros());
+        let confirmed = clock::is_confirmed(now, store, self.trusts_clock);
+        let filed = clock::filing_time(write_time, now, self.state.filed, confirmed);
+        self.state.filed = (filed != write_time).then_some(filed);
+        Written { at: write_time, filed }
+    }
+}
 
 impl super::spans::Run<'_> {
     /// Applies the changes of the span under way to the tables, and encodes the snapshot that is due, if one is.
@@ -26,8 +38,9 @@ impl super::spans::Run<'_> {
         let moment = span.context.moment;
         let write_time = moment.write_time;
         let mut additions = Additions::new(std::mem::take(&mut dataset.obsolete));
+        let written = dataset.written(write_time, self.surroundings.clock.now(), &self.lake);
         for (name, changes) in std::mem::take(&mut span.rows) {
-            dataset.change(&self.lake, &name, changes, (&folder, write_time), &mut additions).await?;
+            dataset.change(&self.lake, &name, changes, (&folder, written), &mut additions).await?;
         }
         dataset.check_columns(moment).await?;
         fail::point("tables-changed");
