@@ -420,4 +420,26 @@ mod tests {
         let entry = &state.tables["t"];
         assert_eq!((entry.schema.columns[0].data_type, &entry.stopped), (DataType::Double, &None));
     }
+
+    #[test]
+    fn a_kind_that_a_pattern_matches_stands_for_one_table_and_so_many_are_known() {
+        let patterned = TablePlan { kinds: vec!["ev".into(), "ev_*".into()], ..table() };
+        let mut entry = TableEntry::new("ev", &patterned);
+        let origin =
+            |database: &str, table: &str| TableName { database: Some(database.into()), ..TableName::plain(table) };
+        let mut take = |database, table: &str| {
+            entry.take_origin(("ev", &patterned), table, &origin(database, table));
+            (entry.origins.len(), entry.stopped.clone())
+        };
+        for number in 0..MOST_ORIGINS + 5 {
+            assert_eq!(take("a", &format!("ev_{number}")), ((number + 1).min(MOST_ORIGINS), None));
+        }
+        assert_eq!(take("b", &format!("ev_{}", MOST_ORIGINS + 1)), (MOST_ORIGINS, None), "a warning said so");
+        // What the configuration names is among them in any case.
+        assert_eq!(take("a", "ev"), (MOST_ORIGINS + 1, None));
+        let (_, stopped) = take("b", "ev_7");
+        let expected = "records of kind `ev_7` come from two tables, `a.ev_7` and `b.ev_7`; let `kind` of table `ev` say which \
+                        database and schema its patterns stand for";
+        assert!(stopped.unwrap().starts_with(expected));
+    }
 }

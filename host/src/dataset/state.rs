@@ -29,8 +29,8 @@ pub struct DatasetState {
     /// The write time of the last snapshot. Microseconds since 1970-01-01T00:00:00Z.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<i64>,
-    /// The time that new rows were partitioned by last, where that was not the write time: a clock was ahead once. Microseconds since
-    /// 1970-01-01T00:00:00Z.
+    /// The time that the last commit partitioned new rows by, where that was not its write time: a clock was ahead once. Microseconds
+    /// since 1970-01-01T00:00:00Z.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filed: Option<i64>,
     /// The next snapshot holds every partition.
@@ -186,6 +186,11 @@ impl TableEntry {
         });
     }
 
+    /// Says that no file's place was taken after `now`.
+    pub fn retired_by(&mut self, now: i64) {
+        self.retired.values_mut().flatten().for_each(|file| file.since = file.since.min(now));
+    }
+
     /// Takes out the retired files whose place was taken before `before`, each with its partition.
     pub fn expire(&mut self, before: i64) -> Vec<(i32, Retired)> {
         let mut expired = Vec::new();
@@ -292,6 +297,9 @@ mod tests {
         assert_eq!(expired, [(2020, 1), (2021, 1)]);
         assert_eq!(entry.retired.len(), 1);
         assert!(entry.expire(4).is_empty());
+        // By a clock that was ahead of one that is right.
+        entry.retired_by(5);
+        assert_eq!(entry.expire(6).len(), 1);
     }
 
     #[test]

@@ -379,9 +379,9 @@ impl Here<'_> {
         if !maps.is_valid(row) {
             return None;
         }
-        let pairs = maps.value(row);
-        let (names, values) = (pairs.column(0).as_string::<i32>(), pairs.column(1).as_string::<i32>());
-        (0..pairs.len()).find(|at| names.value(*at) == name).map(|at| values.value(at).to_owned())
+        let (names, values) = (maps.keys().as_string::<i32>(), maps.values().as_string::<i32>());
+        let [start, end] = [row, row + 1].map(|at| maps.value_offsets()[at] as usize);
+        (start..end).find(|at| names.value(*at) == name).map(|at| values.value(at).to_owned())
     }
 
     /// The partition of the row's creation.

@@ -49,7 +49,7 @@ pub struct Dataset {
 pub(super) struct Written {
     /// Rises from commit to commit: rows are ordered by it.
     pub at: i64,
-    /// Decides the partition of new rows.
+    /// By a clock that is right, as far as that is known: decides the partition of new rows, and how long files stay.
     pub filed: i64,
 }
 

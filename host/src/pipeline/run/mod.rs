@@ -238,7 +238,9 @@ async fn export(
         }
     };
 
-    let moment = Moment { write_time: job.surroundings.clock.now(), seed: (job.surroundings.chance)() };
+    // What the configuration changes of tables' columns comes after all rows that there are.
+    let write_time = job.surroundings.clock.now().max(last_write.saturating_add(1));
+    let moment = Moment { write_time, seed: (job.surroundings.chance)() };
     let runtime = tokio::runtime::Handle::current();
     let (plan, toolbox, most) = (job.export.clone(), job.toolbox.clone(), job.options.lanes);
     let tables = job.tables.clone();

@@ -22,7 +22,16 @@ impl Dataset {
         let confirmed = clock::is_confirmed(now, store, self.trusts_clock);
         let filed = clock::filing_time(write_time, now, self.state.filed, confirmed);
         self.state.filed = (filed != write_time).then_some(filed);
+        if self.state.filed.is_some() {
+            // Files whose place was taken by a clock that was ahead stay for as long as others from now on.
+            self.state.tables.values_mut().for_each(|entry| entry.retired_by(filed));
+        }
         Written { at: write_time, filed }
+    }
+
+    /// [`Written::filed`] of the commit at `write_time` that is being made.
+    fn filed(&self, write_time: i64) -> i64 {
+        self.state.filed.unwrap_or(write_time)
     }
 }
 
@@ -71,7 +80,7 @@ impl super::spans::Run<'_> {
             dataset.state.full = false;
         }
         let keep = i64::try_from(dataset.plan.keep.as_micros()).unwrap_or(i64::MAX);
-        let keys = dataset.expire(write_time.saturating_sub(keep));
+        let keys = dataset.expire(written.filed.saturating_sub(keep));
         additions.obsolete.extend(keys);
         if let Some(news) = dataset.catalog_news(write_time) {
             self.wait_for_commit(self.number - 1).await;
@@ -119,6 +128,7 @@ impl super::spans::Run<'_> {
                 new.insert(partition, FileEntry { written: write_time, rows });
             }
         }
+        let since = dataset.filed(write_time);
         let entry = dataset.state.tables.get_mut(name).expect("it was there at the beginning");
         if history {
             entry.versions = Some(TableState::default());
@@ -129,7 +139,7 @@ impl super::spans::Run<'_> {
             };
             for partition in replaced {
                 for file in entry.files.remove(&partition).unwrap_or_default() {
-                    entry.retire(partition, file, write_time);
+                    entry.retire(partition, file, since);
                 }
             }
         }
@@ -242,12 +252,13 @@ impl Dataset {
             });
             merged.push((*partition, count, FileEntry { written, rows }));
         }
+        let since = self.filed(write_time);
         let entry = self.state.tables.get_mut(name).expect("it was there at the beginning");
         for (partition, count, file) in merged {
             let files = entry.files.get_mut(&partition).expect("it was there above");
             let from = files.split_off(files.len() - count);
             files.push(file);
-            from.into_iter().for_each(|file| entry.retire(partition, file, write_time));
+            from.into_iter().for_each(|file| entry.retire(partition, file, since));
         }
         Ok(())
     }
