@@ -12,6 +12,7 @@ mod dead_letters;
 mod disk;
 mod envelopes;
 mod everywhere;
+mod examples;
 mod feeds;
 mod feeds_keys;
 mod files;

@@ -153,3 +153,23 @@ fn refusal(source: &str, Undelivered { error, is_busy }: Undelivered) -> Refusal
         _ => Refusal::Failed(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lakeport::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn only_a_server_that_has_too_much_says_that_it_is_busy() {
+        let refusal_of = |kind, is_busy| refusal("s", Undelivered { error: Error::new(kind, "x"), is_busy });
+        assert!(matches!(refusal_of(Kind::Source, true), Refusal::Busy { .. }));
+        for kind in [Kind::Source, Kind::Lake, Kind::Fenced, Kind::Interrupted] {
+            assert!(matches!(refusal_of(kind, false), Refusal::NotReady { .. }), "{kind:?}");
+        }
+        // What a person has to change.
+        for kind in [Kind::Config, Kind::Plugin, Kind::Internal] {
+            assert!(matches!(refusal_of(kind, false), Refusal::Failed(_)), "{kind:?}");
+        }
+    }
+}
