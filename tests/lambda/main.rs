@@ -7,9 +7,11 @@ mod invocations;
 mod platform;
 mod queues;
 mod streams;
+mod traces;
 
 #[path = "../support"]
 mod support {
+    pub mod collector;
     pub mod lambda;
     pub mod ministack;
     #[expect(dead_code, reason = "other suites need the rest")]

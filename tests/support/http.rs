@@ -11,6 +11,9 @@ use serde_json::Value;
 use super::lake_folder::Installation;
 use super::process::{signal, wait_until};
 
+/// The header of a body of lines.
+pub const LINES: (&str, &str) = ("Content-Type", "application/x-ndjson");
+
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -9,6 +9,7 @@ pub mod gcs;
 pub mod golden;
 pub mod http;
 pub mod lake_folder;
+pub mod metrics;
 pub mod mounts;
 pub mod postgres;
 pub mod process;

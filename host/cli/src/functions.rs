@@ -10,14 +10,14 @@ use lakeport::plan::Plan;
 use lakeport::session::Session;
 use lakeport::telemetry::{LogFormat, init_telemetry};
 use lakeport::wait::until;
-use lakeport_engine::{Deliveries, Direct, Functions, Invocations, bindings};
+use lakeport_engine::{Current, Deliveries, Direct, Functions, Invocations, bindings};
+use lakeport_otlp::{Counts, LAST, Traces};
 use lakeport_serve::{Limits, Server, Settings, Timeouts, system_clock};
 use tokio::sync::watch;
 
 use super::run::{allow_open_files, stop_on_signal};
-use super::serve::{traced, unusable};
-use super::traces::{Counts, Traces};
-use super::{Config, variable};
+use super::serve::unusable;
+use super::{Config, traces, variable};
 
 /// The environment variable in which the Functions host passes the port to listen on.
 const PORT: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Result<()> {
         let sender = traces.map(Traces::start);
         let ended = serve(plan, app, port, counts).await;
         if let Some(sender) = sender {
-            sender.flush().await;
+            sender.flush(LAST).await;
         }
         ended
     });
@@ -82,7 +82,7 @@ async fn serve(plan: Arc<Plan>, app: bindings::App, port: u16, traces: Option<Ar
     let limits = Limits { body_bytes: LARGEST_INVOCATION, held_bytes: 2 * LARGEST_INVOCATION, ..settings.limits };
     let timeouts = Timeouts { stop: within / 2, ..settings.timeouts };
     let settings = Settings { limits, timeouts, ..settings };
-    let intake = Arc::new(Direct::new(invocations.clone()).with_metrics(traced(traces)));
+    let intake = Arc::new(Current::new(Arc::new(Direct::new(invocations.clone())), traces::metrics(traces)));
     let server = Server::bind(settings, intake, system_clock()).await.map_err(unusable)?;
     tracing::info!("listening on http://{}", server.address());
     let (stopper, mut stop) = watch::channel(false);

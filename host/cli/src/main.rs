@@ -16,7 +16,6 @@ mod functions;
 mod inspect;
 mod notify;
 mod plugin;
-mod reload;
 mod replay;
 mod run;
 mod serve;

@@ -58,7 +58,7 @@ struct Shared {
     opened: Notify,
     /// Readers that were opened: each has a number.
     readers: AtomicU64,
-    stats: Stats,
+    stats: Arc<Stats>,
 }
 
 /// An export's name and a partition's.
@@ -92,6 +92,12 @@ impl Partition {
 }
 
 impl Deliveries {
+    /// Deliveries to other runs, which are counted with those to these.
+    #[must_use]
+    pub fn anew(&self) -> Deliveries {
+        Deliveries(Arc::new(Shared { stats: self.0.stats.clone(), ..Shared::default() }))
+    }
+
     fn partitions(&self) -> MutexGuard<'_, HashMap<Key, Partition>> {
         self.0.partitions.lock().expect("nothing panics while it is held")
     }

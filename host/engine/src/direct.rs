@@ -15,7 +15,7 @@ use crate::backoff::Backoff;
 use crate::contents::Contents;
 use crate::delivery::Message;
 use crate::failure::Undelivered;
-use crate::intake::{SOON, Warned, sources_of};
+use crate::intake::{SOON, sources_of};
 use crate::invocations::Invocations;
 
 /// A request ends after this long: its client sends it again.
@@ -30,30 +30,13 @@ pub struct Direct {
     contents: Contents,
     /// Why no records are taken now; empty where they are.
     not_ready: Mutex<Vec<String>>,
-    warning: Mutex<Option<String>>,
-    more: More,
 }
-
-/// Further metrics that are shown.
-type More = Box<dyn Fn() -> Vec<Family> + Send + Sync>;
 
 impl Direct {
     /// An intake of all sources that are sent their records.
     pub fn new(invocations: Arc<Invocations>) -> Direct {
         let sources = sources_of(invocations.plan(), |_| true);
-        Direct {
-            invocations,
-            sources,
-            contents: Contents::default(),
-            not_ready: Mutex::default(),
-            warning: Mutex::default(),
-            more: Box::new(Vec::new),
-        }
-    }
-
-    /// Shows further metrics, too.
-    pub fn with_metrics(self, more: impl Fn() -> Vec<Family> + Send + Sync + 'static) -> Direct {
-        Direct { more: Box::new(more), ..self }
+        Direct { invocations, sources, contents: Contents::default(), not_ready: Mutex::default() }
     }
 
     /// Opens lakes and plugins before the first request needs them, and is not ready until then; from then on, writes what is due
@@ -77,12 +60,6 @@ impl Direct {
 
     fn set_not_ready(&self, reasons: Vec<String>) {
         *self.not_ready.lock().expect("nothing panics while it is held") = reasons;
-    }
-}
-
-impl Warned for Direct {
-    fn set_warning(&self, warning: Option<String>) {
-        *self.warning.lock().expect("nothing panics while it is held") = warning;
     }
 }
 
@@ -118,14 +95,11 @@ impl lakeport_serve::Intake for Direct {
 
     fn health(&self) -> Health {
         let not_ready = self.not_ready.lock().expect("nothing panics while it is held").clone();
-        let warning = self.warning.lock().expect("nothing panics while it is held").clone();
-        Health { not_ready, warnings: warning.into_iter().collect(), ..Health::default() }
+        Health { not_ready, ..Health::default() }
     }
 
     fn metrics(&self) -> Vec<Family> {
-        let mut families = self.invocations.metrics();
-        families.extend((self.more)());
-        families
+        self.invocations.metrics()
     }
 }
 

@@ -12,9 +12,9 @@ use crate::intake::Intake;
 /// How often it is looked at whether an export is at work that has something to do.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What was accepted and is not in the lake.
+/// An intake that tells what it accepted and is not in the lake.
 #[async_trait]
-pub trait Drain: Send + Sync {
+pub trait Drain: lakeport_serve::Intake {
     /// Waits until everything that was accepted is in the lake, or no export is at work that would bring it there.
     async fn drain(&self) {}
 

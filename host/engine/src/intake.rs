@@ -1,7 +1,7 @@
 //! Where the HTTP server hands records to.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +12,6 @@ use lakeport_serve::{
 };
 use lakeport_wal::Keys;
 
-use crate::contents::Contents;
 use crate::logs::Logs;
 use crate::metrics::{self, Export};
 
@@ -21,20 +20,11 @@ pub(crate) const SOON: Duration = Duration::from_secs(1);
 /// When one may try again whose records have no room.
 const LATER: Duration = Duration::from_secs(10);
 
-/// Shows a warning at `/readyz`.
-pub trait Warned: Send + Sync {
-    /// Sets what `/readyz` warns of.
-    fn set_warning(&self, warning: Option<String>);
-}
-
 /// Keeps what the server accepts in write-ahead logs.
 pub struct Intake {
     pub(crate) logs: Arc<Logs>,
     sources: HashMap<String, SourceInfo>,
     pub(crate) exports: Vec<Export>,
-    more: Box<dyn Fn() -> Vec<Family> + Send + Sync>,
-    warning: Mutex<Option<String>>,
-    contents: Contents,
 }
 
 impl Intake {
@@ -48,29 +38,7 @@ impl Intake {
             live: vec![live.clone()],
         };
         let exports = plan.exports.iter().zip(live).map(export).collect();
-        Intake {
-            logs,
-            sources,
-            exports,
-            more: Box::new(Vec::new),
-            warning: Mutex::default(),
-            contents: Contents::default(),
-        }
-    }
-
-    fn warning(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.warning.lock().expect("nothing panics while it is held")
-    }
-
-    /// Shows further metrics, too.
-    pub fn with_metrics(self, more: impl Fn() -> Vec<Family> + Send + Sync + 'static) -> Intake {
-        Intake { more: Box::new(more), ..self }
-    }
-}
-
-impl Warned for Intake {
-    fn set_warning(&self, warning: Option<String>) {
-        *self.warning() = warning;
+        Intake { logs, sources, exports }
     }
 }
 
@@ -112,7 +80,7 @@ impl lakeport_serve::Intake for Intake {
         let keys = match batch.identity {
             Identity::None => Keys::None,
             Identity::Request { key, content } => {
-                if self.contents.differs(key, content) {
+                if self.logs.contents.differs(key, content) {
                     return Err(Refusal::KeyReused);
                 }
                 new = Some((key, content));
@@ -123,7 +91,7 @@ impl lakeport_serve::Intake for Intake {
         let ack = log.wal.submit(lakeport_wal::Batch { lines: batch.lines, keys }).map_err(refusal)?;
         let appended = ack.await.map_err(refusal)?;
         if let Some((key, content)) = new {
-            self.contents.insert(key, content);
+            self.logs.contents.insert(key, content);
         }
         Ok(Accepted {
             position: appended.up_to.to_string(),
@@ -148,15 +116,13 @@ impl lakeport_serve::Intake for Intake {
         Health {
             not_live: self.logs.iter().filter_map(failure).collect(),
             not_ready: Vec::new(),
-            warnings: self.warning().iter().cloned().collect(),
+            warnings: self.logs.unread().iter().map(|(name, bytes)| unread(name, *bytes)).collect(),
             exports,
         }
     }
 
     fn metrics(&self) -> Vec<Family> {
-        let mut families = metrics::families(Some(&self.logs), &self.exports);
-        families.extend((self.more)());
-        families
+        metrics::families(Some(&self.logs), &self.exports)
     }
 }
 
@@ -173,6 +139,13 @@ impl Intake {
         };
         ExportHealth { name: export.name.clone(), state: state.name(), reason, is_ready }
     }
+}
+
+fn unread(name: &str, bytes: u64) -> String {
+    format!(
+        "the write-ahead log `{name}` is that of no source, and holds {bytes} bytes: what of it is not exported is exported once there is \
+         a source of this name again; delete its folder if nobody needs it"
+    )
 }
 
 fn refusal(error: lakeport_wal::Error) -> Refusal {

@@ -50,6 +50,13 @@ impl Invocations {
         Invocations { session, deliveries, runs, live, stop: watch::Sender::new(false), turn: Turn::default() }
     }
 
+    /// Goes on with the counts of `before`.
+    #[must_use]
+    pub fn counting_on(self, before: &Invocations) -> Invocations {
+        let live = before.live.lock().expect("nothing panics while it is held").clone();
+        Invocations { live: Mutex::new(live), ..self }
+    }
+
     /// The counts of a partition, since the process started.
     pub fn live(&self, export: &ExportPlan) -> Arc<Live> {
         let key = (export.name.clone(), export.partition.clone());

@@ -6,6 +6,7 @@
 mod backoff;
 pub mod bindings;
 mod contents;
+mod current;
 mod deliveries;
 mod delivery;
 mod direct;
@@ -26,12 +27,13 @@ mod reader;
 mod stats;
 mod turn;
 
+pub use current::{Closed, Current};
 pub use deliveries::Deliveries;
 pub use delivery::{EventRun, Message, ObjectRef, Taken};
 pub use direct::Direct;
 pub use drain::Drain;
 pub use functions::{Functions, Host};
-pub use intake::{Intake, Warned};
+pub use intake::Intake;
 pub use invocations::Invocations;
 pub use lines::Lines;
 pub use logs::Logs;

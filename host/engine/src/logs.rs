@@ -1,9 +1,9 @@
 //! The write-ahead logs of an installation: a source for its exports, and where the server keeps what it accepts.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 
 use lakeport::clock::Surroundings;
 use lakeport::error::{Error, Result};
@@ -13,10 +13,22 @@ use lakeport::wait::until;
 use lakeport_wal::{LogId, Options, Wal};
 use tokio::sync::watch;
 
+use crate::contents::Contents;
 use crate::reader::LogReader;
 
 /// The write-ahead logs of all sources that take records over HTTP. Other sources are read as `lakeport run` does.
-pub struct Logs(BTreeMap<String, Arc<SourceLog>>);
+pub struct Logs {
+    of: BTreeMap<String, Arc<SourceLog>>,
+    /// Logs of sources that a reload took away, for as long as somebody has them open.
+    closing: BTreeMap<String, Weak<SourceLog>>,
+    /// Logs that no source of the configuration has, with the bytes that they hold.
+    unread: BTreeMap<String, u64>,
+    /// What was sent with idempotency keys; a reload forgets nothing.
+    pub(crate) contents: Arc<Contents>,
+}
+
+/// How long a log is waited for that is about to be closed.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// The log of one source.
 pub(crate) struct SourceLog {
@@ -37,28 +49,118 @@ impl Logs {
     /// # Errors
     /// Of kind `Source`: a folder that holds other files or is used by another process, a damaged log, a full disk.
     pub fn open(plan: &Plan, run: &[ExportPlan], surroundings: &Surroundings) -> Result<Logs> {
-        let mut logs: BTreeMap<String, SourceLog> = BTreeMap::new();
-        for source in run.iter().map(|export| &export.source).filter(|source| source.input == Input::Http) {
-            if !logs.contains_key(&source.name) {
-                let folder = plan.server.log.join(&source.name);
-                logs.insert(source.name.clone(), SourceLog::open(&source.name, &folder, &plan.server, surroundings)?);
+        let sources = run.iter().map(|export| &export.source).filter(|source| source.input == Input::Http);
+        let mut of: BTreeMap<String, Arc<SourceLog>> = BTreeMap::new();
+        for name in sources.map(|source| &source.name) {
+            if !of.contains_key(name) {
+                of.insert(name.clone(), Arc::new(SourceLog::open(name, &plan.server, surroundings)?));
             }
         }
+        let logs = Logs { unread: unread(plan), of, closing: BTreeMap::new(), contents: Arc::default() };
         for export in &plan.exports {
             if let Some(log) = logs.get(&export.source.name) {
                 log.exported().insert(export.name.clone(), None);
             }
         }
-        Ok(Logs(logs.into_iter().map(|(name, log)| (name, Arc::new(log))).collect()))
+        Ok(logs)
+    }
+
+    /// The logs of the sources of another plan: those that are open stay so, and take records all along. Blocks while a log that was
+    /// just taken away is closed. The exports of `plan` read them once these [were handed over](Logs::hand_over).
+    ///
+    /// # Errors
+    /// As of [`Logs::open`].
+    pub fn reopen(&self, plan: &Plan, surroundings: &Surroundings) -> Result<Logs> {
+        let mut of: BTreeMap<String, Arc<SourceLog>> = BTreeMap::new();
+        let sources = plan.exports.iter().map(|export| &export.source).filter(|source| source.input == Input::Http);
+        for name in sources.map(|source| &source.name) {
+            let log = match self.of.get(name).cloned().or_else(|| self.closing.get(name)?.upgrade()) {
+                Some(log) => log,
+                None => self.open_closing(name, plan, surroundings)?,
+            };
+            of.insert(name.clone(), log);
+        }
+        let known = self.closing.iter().map(|(name, log)| (name.clone(), log.clone()));
+        let open = self.of.iter().map(|(name, log)| (name.clone(), Arc::downgrade(log)));
+        let closing = known.chain(open).filter(|(name, log)| !of.contains_key(name) && log.strong_count() > 0);
+        Ok(Logs { closing: closing.collect(), unread: unread(plan), of, contents: self.contents.clone() })
+    }
+
+    fn open_closing(&self, name: &str, plan: &Plan, surroundings: &Surroundings) -> Result<Arc<SourceLog>> {
+        let until = Instant::now() + CLOSING;
+        loop {
+            match SourceLog::open(name, &plan.server, surroundings) {
+                Err(_) if self.closing.contains_key(name) && Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                opened => return opened.map(Arc::new),
+            }
+        }
+    }
+
+    /// Lets the exports of `plan` read the logs `to`, in place of those that did and have ended. Returns what the latter leave
+    /// behind, in words.
+    pub fn hand_over(&self, to: &Logs, plan: &Plan) -> Vec<String> {
+        let mut left = Vec::new();
+        for (source, log) in &self.of {
+            let readers = plan.exports.iter().filter(|export| export.source.name == *source);
+            let readers: Vec<_> = readers.map(|export| export.name.clone()).collect();
+            for (export, records) in log.hand_over(&readers) {
+                left.push(match to.of.contains_key(source) {
+                    true => format!(
+                        "export `{export}` no longer reads source `{source}`, and {records} records of its write-ahead log are not in \
+                         that export's lake: they go once the other exports have them"
+                    ),
+                    false => format!(
+                        "source `{source}` is no longer read, and {records} records of its write-ahead log are not in the lake of \
+                         export `{export}`: they stay in the log, and are exported when the source is back"
+                    ),
+                });
+            }
+        }
+        for (source, log) in to.of.iter().filter(|(source, _)| !self.of.contains_key(*source)) {
+            let readers = plan.exports.iter().filter(|export| export.source.name == *source);
+            log.hand_over(&readers.map(|export| export.name.clone()).collect::<Vec<_>>());
+        }
+        left
+    }
+
+    /// Whether an export reads a log that it does not read any more by `plan`.
+    pub fn loses_readers(&self, plan: &Plan) -> bool {
+        let reads = |source: &str, name: &String| {
+            plan.exports.iter().any(|export| export.name == *name && export.source.name == source)
+        };
+        self.of.iter().any(|(source, log)| log.exported().keys().any(|name| !reads(source, name)))
     }
 
     pub(crate) fn get(&self, source: &str) -> Option<&Arc<SourceLog>> {
-        self.0.get(source)
+        self.of.get(source)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &SourceLog)> {
-        self.0.iter().map(|(name, log)| (name.as_str(), &**log))
+        self.of.iter().map(|(name, log)| (name.as_str(), &**log))
     }
+
+    /// Logs that no source of the configuration has, with the bytes that they hold.
+    pub(crate) fn unread(&self) -> &BTreeMap<String, u64> {
+        &self.unread
+    }
+}
+
+/// The logs in the folder of `plan` that hold something and belong to none of its sources.
+fn unread(plan: &Plan) -> BTreeMap<String, u64> {
+    // A folder that is not there yet has none.
+    let entries = std::fs::read_dir(&plan.server.log).into_iter().flatten().flatten();
+    let is_read = |name: &str| {
+        let mut sources = plan.exports.iter().map(|export| &export.source);
+        sources.any(|source| source.name == name && source.input == Input::Http)
+    };
+    let unread = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok().filter(|name| !is_read(name))?;
+        let bytes = lakeport_wal::bytes_in(&entry.path()).filter(|bytes| *bytes > 0)?;
+        Some((name, bytes))
+    });
+    unread.collect()
 }
 
 impl Source for Logs {
@@ -77,7 +179,8 @@ impl Source for Logs {
 }
 
 impl SourceLog {
-    fn open(name: &str, folder: &Path, plan: &ServerPlan, surroundings: &Surroundings) -> Result<SourceLog> {
+    /// Opens the log of the source `name`.
+    fn open(name: &str, plan: &ServerPlan, surroundings: &Surroundings) -> Result<SourceLog> {
         let clock = surroundings.clock.clone();
         let options = Options {
             max_bytes: plan.log_size,
@@ -86,7 +189,7 @@ impl SourceLog {
             max_keys: plan.idempotency_limit,
             ..Options::new(move || u64::try_from(clock.now() / 1_000).unwrap_or(0))
         };
-        let wal = Wal::open(folder, options).map_err(|error| unusable(name, &error))?;
+        let wal = Wal::open(plan.log.join(name), options).map_err(|error| unusable(name, &error))?;
         for warning in wal.warnings() {
             tracing::warn!(source = name, "{warning}");
         }
@@ -108,6 +211,21 @@ impl SourceLog {
             self.wal.release(least);
             self.all_exported.send_if_modified(|all| std::mem::replace(all, least) != least);
         }
+    }
+
+    /// Lets the exports `readers` read the log, and nobody else. Until each of them has said what it has, nothing is released. Returns
+    /// those that did and do so no longer, with the records that they do not have.
+    fn hand_over(&self, readers: &[String]) -> Vec<(String, u64)> {
+        let mut exported = self.exported();
+        let before = std::mem::take(&mut *exported);
+        if readers.iter().any(|reader| !before.contains_key(reader)) {
+            self.wal.hold();
+        }
+        exported.extend(readers.iter().map(|reader| (reader.clone(), None)));
+        drop(exported);
+        let gone = before.into_iter().filter(|(export, _)| !readers.contains(export));
+        let left = gone.map(|(export, at)| (export, self.wal.backlog(at.unwrap_or_else(|| self.wal.first())).records));
+        left.filter(|(_, records)| *records > 0).collect()
     }
 
     /// Waits until all exports of the source have everything before `offset` in their lakes, which is asked for at once.

@@ -32,6 +32,7 @@ pub(crate) fn families(logs: Option<&Logs>, exports: &[Export]) -> Vec<Family> {
     families.extend(durations(exports));
     families.extend(plugins(exports));
     families.extend(logs.into_iter().flat_map(of_logs));
+    families.extend(logs.map(unread));
     families
 }
 
@@ -225,6 +226,16 @@ fn of_logs(logs: &Logs) -> Vec<Family> {
             logs.iter().flat_map(|(source, stats)| of_flushes(source, &stats.flushes)).collect(),
         ),
     ]
+}
+
+fn unread(logs: &Logs) -> Family {
+    let one = |(name, bytes): (&String, &u64)| sample("", &[("source", name)], *bytes as f64);
+    family(
+        "lakeport_wal_unread_bytes",
+        "Bytes of write-ahead logs that no source of the configuration has.",
+        FamilyKind::Gauge,
+        logs.unread().iter().map(one).collect(),
+    )
 }
 
 fn of_flushes(source: &str, flushes: &Flushes) -> Vec<Sample> {

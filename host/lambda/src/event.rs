@@ -47,6 +47,16 @@ struct RecordOutline<'a> {
 }
 
 impl Event {
+    /// What invokes the function, in OpenTelemetry's words.
+    pub fn trigger(&self) -> &'static str {
+        match self {
+            Event::Kinesis(_) | Event::Sqs(_) => "pubsub",
+            Event::S3(_) => "datasource",
+            Event::Firehose(_) => "other",
+            Event::Schedule => "timer",
+        }
+    }
+
     /// Reads the payload of an invocation.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use lambda_runtime::Diagnostic;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::timeout_at;
+use tracing::Span;
 
 use crate::deadline::Deadline;
 use crate::event::Event;
@@ -78,7 +79,11 @@ impl Function {
     /// # Errors
     /// Nothing of it is in the lake, as far as is known: the platform must invoke the function with all of it again.
     pub async fn invoke(&self, payload: &RawValue, deadline: &Deadline) -> Result<Box<RawValue>, Failure> {
-        let answered = match Event::parse(payload.get()) {
+        let event = Event::parse(payload.get());
+        if let Ok(event) = &event {
+            Span::current().record("faas.trigger", event.trigger());
+        }
+        let answered = match event {
             Ok(Event::Kinesis(records)) => self.kinesis(&records, deadline).await,
             Ok(Event::Sqs(messages)) => self.sqs(&messages, deadline).await,
             Ok(Event::S3(notifications)) => self.s3(notifications, deadline).await,
@@ -86,7 +91,10 @@ impl Function {
             Ok(Event::Schedule) => self.schedule(deadline).await,
             Err(error) => Err(error),
         };
-        answered.map_err(Failure)
+        answered.map_err(|error| {
+            Span::current().record("error", format!("{:?}", error.kind));
+            Failure(error)
+        })
     }
 
     /// Ends what is at work, once it is in the lake.

@@ -10,11 +10,14 @@ use lakeport::pipeline::{Options, WhenOwned};
 use lakeport::plan::Plan;
 use lakeport::plugin::{Compiler, Sandbox};
 use lakeport::session::Session;
-use lakeport::telemetry::{LogFormat, init_logging};
+use lakeport::telemetry::{LogFormat, init_telemetry};
 use lakeport_engine::{Deliveries, Invocations};
+use lakeport_otlp::{LAST, Traces};
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use serde_json::value::RawValue;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::deadline::Deadline;
 use crate::function::Function;
@@ -24,7 +27,8 @@ use crate::function::Function;
 /// # Errors
 /// Of kind `Config`: the platform did not start it, or settings and configuration are wrong. `Internal`: the platform does not answer.
 pub fn run() -> Result<()> {
-    init_logging(log_format(), log_level().as_deref(), true)?;
+    let traces = Traces::from_environment(&variable)?;
+    init_telemetry(log_format(), log_level().as_deref(), true, traces.as_ref().map(Traces::layer))?;
     for name in ["RUNTIME_API", "FUNCTION_NAME", "FUNCTION_VERSION", "FUNCTION_MEMORY_SIZE"]
         .map(|name| format!("AWS_LAMBDA_{name}"))
     {
@@ -38,10 +42,11 @@ pub fn run() -> Result<()> {
     }
     let plan = Arc::new(config::load(&configuration(), &variable)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| Error::internal(format!("the runtime cannot be started: {error}")))?.block_on(serve(plan))
+    runtime.map_err(|error| Error::internal(format!("the runtime cannot be started: {error}")))?.block_on(serve(plan, traces))
 }
 
-async fn serve(plan: Arc<Plan>) -> Result<()> {
+async fn serve(plan: Arc<Plan>, traces: Option<Traces>) -> Result<()> {
+    let sender = traces.map(Traces::start).map(Arc::new);
     let deliveries = Deliveries::default();
     // Who is asked has it: the platform gives a shard to one instance at a time.
     let options = Options {
@@ -56,10 +61,16 @@ async fn serve(plan: Arc<Plan>) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())
         .map_err(|error| Error::internal(format!("cannot wait for SIGTERM: {error}")))?;
     let invoke = |invocation: LambdaEvent<Box<RawValue>>| {
-        let function = function.clone();
+        let (function, sender) = (function.clone(), sender.clone());
         async move {
             let (payload, context) = invocation.into_parts();
-            function.invoke(&payload, &Deadline::until(context.deadline, &SystemClock)).await
+            let deadline = Deadline::until(context.deadline, &SystemClock);
+            let answer = function.invoke(&payload, &deadline).instrument(span(&context.request_id)).await;
+            // Once it is answered the process may stand still.
+            if let Some(sender) = sender {
+                sender.flush(deadline.traces()).await;
+            }
+            answer
         }
     };
     let runtime = Runtime::new(service_fn(invoke));
@@ -68,7 +79,23 @@ async fn serve(plan: Arc<Plan>) -> Result<()> {
         _ = terminate.recv() => Ok(()),
     };
     function.end().await;
+    if let Some(sender) = sender {
+        sender.flush(LAST).await;
+    }
     served
+}
+
+/// The span of an invocation.
+fn span(invocation: &str) -> Span {
+    tracing::info_span!(
+        target: "otel",
+        "invocation",
+        otel.name = "invoke",
+        otel.server = true,
+        faas.invocation_id = invocation,
+        faas.trigger = Empty,
+        error = Empty
+    )
 }
 
 /// The configuration file: `LAKEPORT_CONFIG`, or `lakeport.toml` in the function's folder.

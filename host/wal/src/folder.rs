@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::frame::checksum;
+use crate::frame::{SEGMENT_HEADER, checksum, header_bytes};
 use crate::id::LogId;
 
 /// Marks a folder as a log, holds its identity, and is locked by the process that has the log open.
@@ -138,6 +138,22 @@ fn segments(folder: &Path) -> Result<Vec<u64>> {
     }
     firsts.sort_unstable();
     Ok(firsts)
+}
+
+/// Bytes of the frames in `folder`, which nobody needs to have open; `None` where it is no log.
+pub(crate) fn bytes_in(folder: &Path) -> Option<u64> {
+    let marker = folder.join(MARKER);
+    if !is_file(&marker) {
+        return None;
+    }
+    let bytes = segments(folder).ok()?.into_iter().map(|first| {
+        let path = folder.join(format!("{first:020}{SUFFIX}"));
+        let size = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        let mut header = [0; SEGMENT_HEADER];
+        let is_whole = File::open(&path).and_then(|mut file| file.read_exact(&mut header)).is_ok();
+        size.saturating_sub(if is_whole { header_bytes(&header) } else { size })
+    });
+    Some(bytes.sum())
 }
 
 /// The offset in a segment's name: 20 digits and `.wal`.

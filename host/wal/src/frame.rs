@@ -142,6 +142,11 @@ pub(crate) fn segment_tail(bytes: &[u8], first: u64, id: LogId) -> Option<&[u8]>
     (tail.len() <= TAIL && bytes[..SEGMENT_HEADER + tail.len()] == segment_header(first, tail, id)).then_some(tail)
 }
 
+/// Bytes of a segment's header with the lines before it, as its beginning says.
+pub(crate) fn header_bytes(header: &[u8; SEGMENT_HEADER]) -> u64 {
+    SEGMENT_HEADER as u64 + u64::from(u32_at(header, 32))
+}
+
 /// CRC-32C of `parts`, one after the other.
 pub(crate) fn checksum(parts: &[&[u8]]) -> u32 {
     let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);

@@ -182,6 +182,11 @@ impl Wal {
         self.shared().release(up_to);
     }
 
+    /// Takes back what was released and is still there, for a reader that begins at [`Wal::first`].
+    pub fn hold(&self) {
+        self.shared().hold();
+    }
+
     /// The offset of the first line that is there.
     pub fn first(&self) -> u64 {
         self.shared().state().first()
@@ -231,6 +236,12 @@ impl Wal {
     fn shared(&self) -> &Arc<Shared> {
         &self.0.shared
     }
+}
+
+/// Returns how many bytes of lines, keys and their frames are in the log in `folder`, whoever has it open; `None` where the folder is
+/// no log.
+pub fn bytes_in(folder: &Path) -> Option<u64> {
+    folder::bytes_in(folder)
 }
 
 impl Drop for Open {

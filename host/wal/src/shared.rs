@@ -198,6 +198,11 @@ impl Shared {
         }
     }
 
+    pub(crate) fn hold(&self) {
+        let mut state = self.state();
+        state.released = state.first();
+    }
+
     /// Has the writer finish what waits, and end.
     pub(crate) fn close(&self) {
         self.state().closing = true;

@@ -146,3 +146,32 @@ fn a_reader_follows() {
     let expected: Vec<u8> = (0..300).flat_map(|n| batch(n, 3).lines.to_vec()).collect();
     assert_eq!(all, expected);
 }
+
+#[test]
+fn what_was_released_can_be_held_again_while_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let wal = open(folder.path());
+    let next = wal.append(batch(0, 3)).unwrap().next;
+    wal.release(next);
+    wal.hold();
+    let released = wal.shared().state().released;
+    assert_eq!((released, wal.first()), (0, 0));
+    assert_eq!(drain(&wal, 0, 100), batch(0, 3).lines);
+}
+
+#[test]
+fn the_bytes_of_a_log_are_known_whoever_has_it_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    assert_eq!(crate::bytes_in(folder.path()), None);
+    let wal = open(&log);
+    assert_eq!(crate::bytes_in(&log), Some(0));
+    wal.append(batch(0, 1)).unwrap();
+    let one = crate::bytes_in(&log).unwrap();
+    assert!(one > batch(0, 1).lines.len() as u64, "{one}");
+    drop(wal);
+    assert_eq!(crate::bytes_in(&log), Some(one));
+    // A file that was being made has no header yet.
+    fs::write(log.join("00000000000000000008.wal"), "x").unwrap();
+    assert_eq!(crate::bytes_in(&log), Some(one));
+}

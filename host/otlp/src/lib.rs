@@ -5,7 +5,7 @@
 
 mod export;
 mod layer;
-mod otlp;
+mod protocol;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,6 @@ use std::time::Duration;
 use lakeport::clock::Surroundings;
 use lakeport::error::{Error, Result};
 use lakeport::telemetry::Traced;
-use lakeport_serve::{Family, FamilyKind, Sample};
 use tokio::sync::{mpsc, oneshot};
 use tracing::level_filters::LevelFilter;
 
@@ -24,7 +23,7 @@ use self::layer::OtlpLayer;
 /// Spans that wait to be sent.
 const QUEUE: usize = 4_096;
 /// How long the end of a process waits for the last spans to be sent.
-const LAST: Duration = Duration::from_secs(2);
+pub const LAST: Duration = Duration::from_secs(2);
 
 /// What became of spans.
 #[derive(Debug, Default)]
@@ -50,7 +49,7 @@ impl Traces {
     /// # Errors
     /// Of kind `Config`: a variable that cannot be used.
     pub fn from_environment(variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Traces>> {
-        let Some(settings) = otlp::Settings::read(variable)? else { return Ok(None) };
+        let Some(settings) = protocol::Settings::read(variable)? else { return Ok(None) };
         let level = match variable("LAKEPORT_TRACES").as_deref() {
             None | Some("" | "info") => LevelFilter::INFO,
             Some("debug") => LevelFilter::DEBUG,
@@ -85,8 +84,8 @@ impl Traces {
 }
 
 impl Sender {
-    /// Sends what waits, for a moment.
-    pub async fn flush(&self) {
+    /// Sends what waits, for so long; what a collector does not take in time is sent later, or is lost, as the counts say.
+    pub async fn flush(&self, patience: Duration) {
         let (sent, done) = oneshot::channel();
         let flushing = async {
             if self.0.send(Message::Flush(sent)).await.is_ok() {
@@ -94,24 +93,18 @@ impl Sender {
                 let _ = done.await;
             }
         };
-        // What a collector does not take in time is lost, as the counts say.
-        let _ = tokio::time::timeout(LAST, flushing).await;
+        let _ = tokio::time::timeout(patience, flushing).await;
     }
 }
 
 impl Counts {
-    /// The metrics of spans.
-    pub fn metrics(&self) -> Vec<Family> {
-        let family = |name: &str, help: &str, value: &AtomicU64| Family {
-            name: name.to_owned(),
-            help: help.to_owned(),
-            kind: FamilyKind::Counter,
-            samples: vec![Sample { suffix: "", labels: Vec::new(), value: value.load(Ordering::Relaxed) as f64 }],
-        };
-        let lost = "Spans that the collector did not take, or that found no room.";
-        vec![
-            family("lakeport_traces_sent_total", "Spans that the collector took.", &self.sent),
-            family("lakeport_traces_dropped_total", lost, &self.dropped),
-        ]
+    /// Spans that the collector took.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Spans that it did not take, or that found no room.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 }

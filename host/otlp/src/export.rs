@@ -8,7 +8,7 @@ use lakeport::error::{Error, Result};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Counts;
-use super::otlp::{Settings, Span};
+use super::protocol::{Settings, Span};
 
 /// The most spans of one request.
 const BATCH: usize = 512;

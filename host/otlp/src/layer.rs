@@ -15,7 +15,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::Counts;
 use super::export::Message;
-use super::otlp::{Parent, Span};
+use super::protocol::{Parent, Span};
 
 /// The longest text of an attribute.
 const LONGEST: usize = 256;
