@@ -141,7 +141,9 @@ fn what_cannot_be_used_leaves_the_old_exports_at_work_and_is_told() {
     let installation = Installation::new(SIGNALS);
     let serving = Serving::start(&installation);
     let plugin = |path: &str| {
-        format!("{SIGNALS}filters = [{{ plugin = \"odd\", mode = \"trap-on-some\" }}]\n[plugins.odd]\npath = \"{path}\"\n")
+        format!(
+            "{SIGNALS}filters = [{{ plugin = \"odd\", mode = \"trap-on-some\" }}]\n[plugins.odd]\npath = \"{path}\"\n"
+        )
     };
     let setting = SIGNALS.replace("flush", "filters = [{ plugin = \"select\", kinds = 5 }]\nflush");
     let wrong = [
@@ -227,8 +229,9 @@ fn a_kill_in_the_middle_of_a_reload_loses_nothing() {
 fn what_a_source_that_goes_leaves_in_its_log_is_told_and_exported_when_it_is_back() {
     let other = "[lakes.main]\nurl = \"./lake\"\n[lakes.other]\nurl = \"./other\"\n";
     let signals = format!("{other}{}", SIGNALS.replace("flush", "lake = \"main\"\nflush"));
-    let both =
-        format!("{signals}[sources.more]\nhttp = true\n[exports.more]\nsource = \"more\"\nlake = \"other\"\nflush = {{ every = \"50ms\" }}\n");
+    let both = format!(
+        "{signals}[sources.more]\nhttp = true\n[exports.more]\nsource = \"more\"\nlake = \"other\"\nflush = {{ every = \"50ms\" }}\n"
+    );
     let installation = Installation::new(&both);
     let serving = Serving::start(&installation);
     assert_eq!(serving.post("/v1/ingest/more?wait=commit", &[LINES], (signal(0, 0) + "\n").as_bytes()).status, 200);
@@ -242,7 +245,11 @@ fn what_a_source_that_goes_leaves_in_its_log_is_told_and_exported_when_it_is_bac
     }
     reload(&serving, &installation, &signals);
     assert_eq!(serving.ingest("more", "{}\n").status, 404);
-    assert!(serving.log().contains("source `more` is no longer read, and 5 records of its write-ahead log"), "{}", serving.log());
+    assert!(
+        serving.log().contains("source `more` is no longer read, and 5 records of its write-ahead log"),
+        "{}",
+        serving.log()
+    );
     assert!(warnings(&serving).contains("the write-ahead log `more` is that of no source"), "{}", warnings(&serving));
     assert!(sample(&serving, "lakeport_wal_unread_bytes{source=\"more\"}") > 5.0 * 80.0);
     assert_eq!(serving.post(WAIT, &[LINES], (signal(7, 0) + "\n").as_bytes()).status, 200);
@@ -283,8 +290,8 @@ fn without_a_log_requests_are_answered_by_the_lake_all_along() {
 
 #[test]
 fn a_plugin_that_was_replaced_is_taken_once_it_is_accepted() {
-    let configuration =
-        SIGNALS.replace("flush", "filters = [{ plugin = \"odd\", mode = \"trap-on-some\" }]\nflush") + "[plugins.odd]\npath = \"odd.wasm\"\n";
+    let configuration = SIGNALS.replace("flush", "filters = [{ plugin = \"odd\", mode = \"trap-on-some\" }]\nflush")
+        + "[plugins.odd]\npath = \"odd.wasm\"\n";
     let installation = Installation::new(&configuration);
     let mut component = fs::read(test_guests::FILTER).unwrap();
     installation.write("odd.wasm", &component);
@@ -382,7 +389,8 @@ fn a_new_certificate_is_taken_and_a_wrong_one_is_not() {
 
 #[test]
 fn clients_need_a_certificate_of_the_authority_that_the_configuration_names() {
-    let server = "[server]\ncertificate = \"server.pem\"\nprivate-key = \"server.key\"\nclient-authorities = \"ca.pem\"\n";
+    let server =
+        "[server]\ncertificate = \"server.pem\"\nprivate-key = \"server.key\"\nclient-authorities = \"ca.pem\"\n";
     // The authority is authentication enough for any address.
     let installation = Installation::new(&format!("{server}{SIGNALS}"));
     for name in ["server.pem", "server.key", "ca.pem", "client.pem", "client.key"] {

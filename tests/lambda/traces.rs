@@ -42,7 +42,10 @@ fn an_invocation_and_its_commits_are_traced_before_it_is_answered() {
     assert!(all.iter().all(|span| span["traceId"].as_str().is_some_and(|id| id.len() == 32)));
     assert!(instance.stop().success());
     let commits: Vec<_> = collector.spans().into_iter().filter(|span| span["name"] == "commit").collect();
-    assert!(commits.iter().any(|span| attribute(span, "lakeport.export").as_deref() == Some("telemetry")), "{commits:?}");
+    assert!(
+        commits.iter().any(|span| attribute(span, "lakeport.export").as_deref() == Some("telemetry")),
+        "{commits:?}"
+    );
     let text = collector.text();
     assert!(text.contains(r#""service.name","value":{"stringValue":"brewery"}"#), "{text}");
     assert!(text.contains("api-key: collector key"), "{text}");

@@ -24,8 +24,8 @@ use tokio::time::Instant;
 use self::counts::Counts;
 use self::exports::Prepared;
 use self::reload::Reload;
-pub use self::settings::unusable;
 use self::settings::settings;
+pub use self::settings::unusable;
 use super::notify::Notifier;
 use super::run::{self, allow_open_files, stop_on_signal};
 use super::{Config, traces, variable};
@@ -92,7 +92,12 @@ fn port(configured: u16) -> Result<u16> {
     })
 }
 
-async fn serve(args: &Args, configured: Arc<Plan>, plan: Arc<Plan>, traces: Option<Arc<lakeport_otlp::Counts>>) -> Result<()> {
+async fn serve(
+    args: &Args,
+    configured: Arc<Plan>,
+    plan: Arc<Plan>,
+    traces: Option<Arc<lakeport_otlp::Counts>>,
+) -> Result<()> {
     // From here on: before that, the signal ends the process.
     let hangup = signal(SignalKind::hangup())
         .map_err(|error| Error::internal(format!("cannot take the signal SIGHUP: {error}")))?;

@@ -67,7 +67,11 @@ mod tests {
         assert_eq!(deadline(900).traces(), TRACES);
         // Though the work has taken all of its time.
         let late = Deadline { begun: Instant::now() - Duration::from_millis(1_800), time: Duration::from_secs(2) };
-        assert!((Duration::from_millis(50)..=Duration::from_millis(100)).contains(&late.traces()), "{:?}", late.traces());
+        assert!(
+            (Duration::from_millis(50)..=Duration::from_millis(100)).contains(&late.traces()),
+            "{:?}",
+            late.traces()
+        );
         // One that is over at once.
         let over = until(1_700_000_000_000);
         assert_eq!(over.traces(), Duration::ZERO);

@@ -42,7 +42,9 @@ pub fn run() -> Result<()> {
     }
     let plan = Arc::new(config::load(&configuration(), &variable)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| Error::internal(format!("the runtime cannot be started: {error}")))?.block_on(serve(plan, traces))
+    runtime
+        .map_err(|error| Error::internal(format!("the runtime cannot be started: {error}")))?
+        .block_on(serve(plan, traces))
 }
 
 async fn serve(plan: Arc<Plan>, traces: Option<Traces>) -> Result<()> {
