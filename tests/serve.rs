@@ -14,7 +14,6 @@ use crate::support::lake_folder::{Installation, every_id, ids_of, signal, signal
 use crate::support::process::wait_until;
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::random::Random;
-use crate::support::soak::stride;
 use crate::support::stores::{Store, visible};
 use crate::support::tools::{printed, python, root, tool};
 
@@ -224,7 +223,7 @@ fn an_address_that_others_reach_needs_keys() {
 #[test]
 fn requests_are_in_the_lake_and_keyed_ones_once_though_clients_retry_and_the_server_is_killed() {
     const CLIENTS: usize = 4;
-    let requests = 10_000 / CLIENTS / stride(20);
+    let requests = 10_000 / CLIENTS;
     let installation = Installation::new(SIGNALS);
     let port = AtomicU16::new(0);
     let over = AtomicBool::new(false);
