@@ -200,6 +200,38 @@ fn events_of_one_array_that_are_the_same_stay_as_many_as_they_were() {
 }
 
 #[test]
+fn a_record_of_which_a_transform_made_thousands_of_rows_is_kept_once_and_can_be_replayed() {
+    const ROWS: usize = 5_000;
+    let installation = Installation::new("");
+    let configure = |mode: &str, timestamp: &str| {
+        let configuration = format!(
+            "[plugins.divider]\npath = \"{}\"\n[sources.in]\nfiles = \"in.ndjson\"\nenvelope = \"event-grid\"\n\
+             [exports.out]\nsource = \"in\"\nmax-dead-letters = 10_000\ntimestamp = \"{timestamp}\"\n\
+             transforms = [{{ plugin = \"divider\", mode = \"{mode}\" }}]\n",
+            test_guests::TRANSFORM
+        );
+        installation.write("lakeport.toml", configuration);
+    };
+    // Without a time, none of the rows has a file.
+    configure("split", "event");
+    let data = vec!["x".repeat(60); ROWS];
+    let event = json!({"id": "1", "topic": "s", "subject": "d", "eventType": "t", "data": data});
+    let other = json!({"id": "2", "topic": "s", "subject": "d", "eventType": "t", "data": ["y".repeat(300)]});
+    installation.write("in.ndjson", format!("{event}\n{other}\n"));
+    assert_eq!(installation.export()["dead-letters"], ROWS + 1);
+    let letters = installation.dead_letters();
+    let kept = letters.iter().map(|letter| letter["record"].as_str().unwrap());
+    let whole: Vec<_> = kept.filter(|record| record.len() > 256).collect();
+    assert_eq!(whole, [event.to_string(), other.to_string()]);
+    let bytes: usize = installation.log().values().map(Vec::len).sum();
+    assert!(bytes < 8 << 20, "{bytes} bytes for a record of {}", event.to_string().len());
+    configure("keep", "write");
+    let replayed = replay(&installation, &[])["replay"].clone();
+    assert_eq!(replayed["replayed"], ROWS + 1, "{replayed}");
+    assert_eq!(installation.lines().len(), 2);
+}
+
+#[test]
 fn a_change_that_is_replayed_overwrites_nothing_newer() {
     let installation = Installation::new("");
     let configure = |mode: &str| {

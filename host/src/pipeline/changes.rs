@@ -10,7 +10,7 @@ use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat};
 
 use super::columns::ColumnTable;
-use super::processed::{Processed, letter};
+use super::processed::Processed;
 use crate::error::Result;
 use crate::plan::{Envelope, Place, SourcePlan};
 use crate::record::{Attribute, Batch, ColumnRequest, ColumnType};
@@ -93,7 +93,7 @@ impl ChangeColumns {
             });
             match change {
                 Ok(change) => out.changes.push(change),
-                Err(reason) => out.dead.push(letter(batch, row, reason)),
+                Err(reason) => out.bury(batch, row, reason),
             }
         }
     }

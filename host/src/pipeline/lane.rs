@@ -128,6 +128,7 @@ impl Lane {
         out.dead = decoded.dead;
         let mut news = decoded.news.into_iter().peekable();
         for (mut batch, moment) in with_moments(decoded.batches, chunk, span) {
+            out.begin_batch();
             timed(&mut out.stages.decode, || self.lookups.fill(&mut batch, span))?;
             let before = out.dead.len();
             let batch = self.filter(batch, moment, &mut out)?;
@@ -162,6 +163,7 @@ impl Lane {
         let decoded = timed(&mut out.stages.decode, || documents.decode(chunk, span.moment.write_time));
         out.dead = decoded.dead;
         for (mut batch, moment) in with_moments(decoded.batches, chunk, span) {
+            out.begin_batch();
             timed(&mut out.stages.decode, || self.lookups.fill(&mut batch, span))?;
             writer.write(&batch, None, span, moment, &mut out)?;
         }

@@ -1,5 +1,6 @@
 //! What becomes of a chunk in a lane, and what all lanes of a span share.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,9 +29,7 @@ pub struct SpanContext {
     pub replays: bool,
 }
 
-/// Bytes of records that the dead letters of one chunk keep whole.
-const MOST_KEPT: usize = 64 << 20;
-/// What each keeps after that. Bytes.
+/// What the dead letters of a record keep of it, but for the first one. Bytes.
 const BEGINNING: usize = 256;
 
 /// What became of one chunk.
@@ -44,8 +43,8 @@ pub struct Processed {
     /// Bytes of files, in order.
     pub segments: Vec<(Arc<File>, Bytes, u32)>,
     pub dead: Vec<DeadLetter>,
-    /// Bytes of records that the dead letters of plugins keep.
-    pub kept_of_dead: usize,
+    /// Numbers of the batch's records that a dead letter keeps.
+    pub kept: HashSet<u32>,
     /// Records that are no change of a row, with their tables' names.
     pub refused: Vec<(Arc<str>, DeadLetter)>,
     /// What was written is kept in a table: the same may be refused with every snapshot.
@@ -95,30 +94,31 @@ impl Processed {
         }
     }
 
-    /// Makes a row a dead letter. A transform may have repeated a large record many times: after [`MOST_KEPT`] bytes, a chunk's
-    /// dead letters keep the beginnings of their records only.
-    fn bury(&mut self, batch: &Batch, row: usize, reason: String) {
-        let mut dead = letter(batch, row, reason);
-        if self.kept_of_dead > MOST_KEPT && dead.raw.len() > BEGINNING {
-            dead.raw = Bytes::copy_from_slice(&dead.raw[..BEGINNING]);
-        }
-        self.kept_of_dead += dead.raw.len();
+    /// Begins with another batch of the decoder, whose records have numbers of their own.
+    pub fn begin_batch(&mut self) {
+        self.kept.clear();
+    }
+
+    /// Makes a row a dead letter.
+    pub fn bury(&mut self, batch: &Batch, row: usize, reason: String) {
+        let dead = self.letter(batch, row, reason);
         self.dead.push(dead);
+    }
+
+    /// The dead letter for a row. A transform may have made many rows of a large record: the first of its dead letters keeps the
+    /// record, and the others its beginning.
+    pub fn letter(&mut self, batch: &Batch, row: usize, reason: String) -> DeadLetter {
+        let (origin, offset) = (batch.origin.clone(), batch.offsets.value(row));
+        let (number, raw) = (batch.records.value(row), batch.raw.value(row));
+        let most = if self.kept.insert(number) { KEPT } else { BEGINNING };
+        let kept = Bytes::copy_from_slice(&raw[..raw.len().min(most)]);
+        DeadLetter { number, length: raw.len() as u64, ..DeadLetter::new(reason, origin, offset, kept) }
     }
 
     /// Notes the rows of `batch` that a plugin failed on.
     pub fn fail(&mut self, batch: &Batch, rows: Range<usize>, failure: &Failure) {
         rows.for_each(|row| self.bury(batch, row, failure.to_string()));
     }
-}
-
-/// The dead letter for a row of a batch.
-pub fn letter(batch: &Batch, row: usize, reason: String) -> DeadLetter {
-    let (origin, offset) = (batch.origin.clone(), batch.offsets.value(row));
-    let raw = batch.raw.value(row);
-    let kept = Bytes::copy_from_slice(&raw[..raw.len().min(KEPT)]);
-    let (number, length) = (batch.records.value(row), raw.len() as u64);
-    DeadLetter { number, length, ..DeadLetter::new(reason, origin, offset, kept) }
 }
 
 /// A row's number as Arrow indices have it.

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::changes::{VersionColumn, has_own_versions};
 use super::columns::ColumnTable;
 use super::kinds::{Found, Kinds, Named};
-use super::processed::{Processed, letter};
+use super::processed::Processed;
 use crate::dataset::{
     Column, Inference, KeyGuids, SchemaNews, TableName, TableSchema, is_guid_column, parse_time, partition_of, text_of,
 };
@@ -185,7 +185,7 @@ impl RowColumns {
                 }
                 Resolved::Unlinked => continue,
                 Resolved::Refused(reason) => {
-                    out.dead.push(letter(batch, row, reason.clone()));
+                    out.bury(batch, row, reason.clone());
                     continue;
                 }
             };
@@ -202,7 +202,10 @@ impl RowColumns {
                     }
                     out.rows.push((table.name.clone(), change));
                 }
-                Err(reason) => out.refused.push((table.name.clone(), letter(batch, row, reason))),
+                Err(reason) => {
+                    let dead = out.letter(batch, row, reason);
+                    out.refused.push((table.name.clone(), dead));
+                }
             }
         }
     }

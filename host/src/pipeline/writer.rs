@@ -9,7 +9,7 @@ use chrono::{DateTime, SecondsFormat};
 
 use super::columns::{ColumnTable, Layout};
 use super::encoder::Encoder;
-use super::processed::{Processed, SpanContext, letter, nanos, u32_of};
+use super::processed::{Processed, SpanContext, nanos, u32_of};
 use super::times;
 use crate::commit::File;
 use crate::error::Result;
@@ -139,7 +139,7 @@ impl Writer {
                 Timestamp::Event { or_enqueued } => match columns.time(row, or_enqueued) {
                     Some(time) => time,
                     None => {
-                        out.dead.push(letter(batch, row, times::no_time(&self.plan, batch, row, timed_by)));
+                        out.bury(batch, row, times::no_time(&self.plan, batch, row, timed_by));
                         continue;
                     }
                 },
@@ -148,7 +148,7 @@ impl Writer {
                 continue;
             }
             if let Some(reason) = self.too_far_ahead(time, span.moment.write_time) {
-                out.dead.push(letter(batch, row, reason));
+                out.bury(batch, row, reason);
                 continue;
             }
             out.latest = out.latest.max(Some(time));
@@ -171,11 +171,7 @@ impl Writer {
                 Some(file) => file.clone(),
                 None => {
                     let Some(fields) = period.fields() else {
-                        out.dead.push(letter(
-                            batch,
-                            row,
-                            format!("its time is outside of the years 0000 to 9999 ({time} µs)"),
-                        ));
+                        out.bury(batch, row, format!("its time is outside of the years 0000 to 9999 ({time} µs)"));
                         continue;
                     };
                     let series = self.plan.path.series(&Values {

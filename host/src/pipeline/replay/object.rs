@@ -72,7 +72,9 @@ impl LetterObject {
                 Ok(letter) => {
                     let place = (letter.origin.clone(), letter.offset);
                     let dead = letter.record();
-                    let same = numbers.get(&place).filter(|(_, raw)| *raw == dead.raw).map(|(number, _)| *number);
+                    // One that repeats another may keep less of the record.
+                    let is_same = |raw: &Bytes| raw.len() as u64 == dead.length && raw.starts_with(&dead.raw);
+                    let same = numbers.get(&place).filter(|(_, raw)| is_same(raw)).map(|(number, _)| *number);
                     if letter.share == Share::Repeat
                         && let Some(number) = same
                     {
