@@ -1,6 +1,9 @@
 """Times the Lambda function through a Runtime API of its own: from the start of the process to the first answer, and answers after that.
 
-    .tools/py/bin/python bench/lambda_start.py [--binary PATH] [--runs N]
+    .tools/py/bin/python bench/lambda_start.py [--binary PATH] [--lakeport PATH] [--runs N]
+
+Three ways take turns: the plugins are compiled in the process (an empty cache), they are in the cache, or the function carries them
+(`lakeport plugin compile --embed-in`; with an empty cache).
 
 The lake is a local folder, so that what is measured is the function and not a store. Prints a table, and the machine.
 """
@@ -10,6 +13,7 @@ import base64
 import json
 import os
 import queue
+import shutil
 import statistics
 import subprocess
 import sys
@@ -146,20 +150,26 @@ def measure(binary, cache):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--binary", default=RELEASE / "lakeport-lambda")
+    arguments.add_argument("--lakeport", default=RELEASE / "lakeport")
     arguments.add_argument("--runs", type=int, default=10)
     arguments = arguments.parse_args()
-    cache = WORK / "lambda-cache"
-    cold, filled = [], []
+    cache, carrying = WORK / "lambda-cache", WORK / "lakeport-lambda"
+    WORK.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(arguments.binary, carrying)
+    subprocess.run([arguments.lakeport, "plugin", "compile", "--embed-in", carrying], check=True, stdout=subprocess.DEVNULL)
+    ways = {"compiled in the process": [], "from the cache": [], "carried by the function": []}
     for _ in range(arguments.runs):
-        empty(cache)
-        cold.append(measure(arguments.binary, cache))
-        filled.append(measure(arguments.binary, cache))
-    milliseconds = lambda seconds: f"{statistics.median(seconds) * 1000:.0f} ms"
-    megabytes = lambda samples: f"{max(peak for _, _, peak in samples) / 1e6:.0f} MB"
-    print("| | start to first answer, median | further answers, median | peak memory |\n|---|--:|--:|--:|")
-    for name, samples in [("empty compile cache", cold), ("filled compile cache", filled)]:
-        warm = [seconds for _, each, _ in samples for seconds in each]
-        print(f"| {name} | {milliseconds([first for first, _, _ in samples])} | {milliseconds(warm)} | {megabytes(samples)} |")
+        for name, samples in ways.items():
+            if name != "from the cache":
+                empty(cache)
+            binary = carrying if name == "carried by the function" else arguments.binary
+            samples.append(measure(binary, cache))
+    print("| plugins | start to first answer, ms (median; least to most) | further answers, ms | peak memory, MB |\n|---|---|--:|--:|")
+    for name, samples in ways.items():
+        first = sorted(first * 1e3 for first, _, _ in samples)
+        warm = statistics.median(seconds * 1e3 for _, each, _ in samples for seconds in each)
+        memory = max(peak for _, _, peak in samples) / 1e6
+        print(f"| {name} | {statistics.median(first):.0f} ({first[0]:.0f} to {first[-1]:.0f}) | {warm:.1f} | {memory:.0f} |")
     print(f"\n{json.dumps(machine())}")
 
 
