@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -104,6 +105,34 @@ fn a_shard_that_comes_back_goes_on_behind_what_another_instance_has_committed() 
     let mut expected: Vec<_> = [0, 2, 4, 5, 6, 7, 8, 9, 10, 11].map(|n| format!("shardId-0-{n}")).to_vec();
     expected.sort();
     assert_eq!(taken, expected);
+}
+
+#[test]
+fn two_instances_that_share_a_checkpoint_take_what_follows_it_once() {
+    let deployed = Deployed::new(FLEET);
+    let total = 150;
+    // Everything before it is in the lake.
+    let checkpoint = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for seed in 0..2 {
+            let (deployed, checkpoint) = (&deployed, &checkpoint);
+            scope.spawn(move || {
+                let mut random = Random::new(seed);
+                let mut instance = Instance::start(deployed);
+                loop {
+                    let at = checkpoint.load(Ordering::SeqCst);
+                    if at >= total {
+                        break;
+                    }
+                    let first = at - if random.happens(300) { random.within(0..=at.min(10)) } else { 0 };
+                    let end = first + random.within(1..=10);
+                    assert_eq!(instance.invoke(telemetry("shardId-0", first..end)).response(), all_taken());
+                    checkpoint.fetch_max(end, Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    assert_eq!(deployed.ids(), expected(&[("shardId-0", 0..checkpoint.into_inner())]));
 }
 
 #[test]
