@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Gone, Head, Patcher, trace, twin, without};
 use crate::decode::reason;
@@ -58,6 +59,8 @@ pub struct Change {
     pub(super) position: Option<u32>,
     /// No other change of the row has its version: an equal one is the same change once more.
     pub(super) has_own_version: bool,
+    /// Of a delete: a hash of what it said of the document.
+    pub(super) said: Option<u64>,
     /// How many changes of the columns came before it with the same commit.
     pub(super) after: u32,
     /// Its [`trace::digest`] as it was received, where it has been changed since.
@@ -80,7 +83,7 @@ pub struct Document {
 
 impl Change {
     /// Checks a change. A change without `version` always applies; `time` is in microseconds since 1970-01-01T00:00:00Z. What a
-    /// delete has for a body does not matter.
+    /// delete has for a body only tells it from other deletes.
     ///
     /// # Errors
     ///
@@ -96,6 +99,7 @@ impl Change {
         if key.subject.is_empty() {
             return Err("no key: the subject is absent or empty; set `subject` to where records have it".into());
         }
+        let said = (operation == Operation::Delete && !body.is_empty()).then(|| xxh3_64(&body));
         let body = match (operation, shape) {
             (Operation::Delete, _) => Bytes::new(),
             (_, Shape::Document | Shape::Row) => check_object(body)?,
@@ -105,7 +109,7 @@ impl Change {
                 check_object(mapped.into())?
             }
         };
-        Ok(Change { shape, time, version, ..Change::plain(key, operation, body) })
+        Ok(Change { shape, time, version, said, ..Change::plain(key, operation, body) })
     }
 
     fn plain(key: Key, operation: Operation, body: Bytes) -> Change {
@@ -119,6 +123,7 @@ impl Change {
             partition: None,
             position: None,
             has_own_version: false,
+            said: None,
             after: 0,
             digest: None,
         }

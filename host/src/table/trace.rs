@@ -91,6 +91,7 @@ pub fn digest(change: &Change) -> u64 {
     bytes.extend_from_slice(&change.time.unwrap_or(i64::MIN).to_le_bytes());
     bytes.extend_from_slice(&change.position.unwrap_or(u32::MAX).to_le_bytes());
     bytes.extend_from_slice(&change.body);
+    bytes.extend(change.said.iter().flat_map(|said| said.to_le_bytes()));
     xxh3_64(&bytes)
 }
 
