@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -32,6 +33,8 @@ const WAITING: usize = 16 << 20;
 /// upload in memory. The others wait in memory until the span ends, which it does after some bytes.
 const STAGED_LOCAL: usize = 256;
 const STAGED_REMOTE: usize = 32;
+/// How long it may take to remove the unfinished files of a span that is given up.
+const GIVING_UP: Duration = Duration::from_secs(5);
 
 /// Bytes for one file, in order.
 #[derive(Debug)]
@@ -233,14 +236,21 @@ impl Stager {
     }
 }
 
-/// Ends the task of a stager whose span is not committed. Its sender of pieces is gone.
+/// Ends the task of a stager whose span is not committed. Its sender of pieces is gone. A lake that does not answer is not waited for.
 pub async fn abandon(stager: JoinHandle<Result<Stager>>) {
-    // Its own error was reported where the span failed.
-    if let Ok(Ok(stager)) = stager.await
-        && let Err(error) = stager.abort().await
-    {
-        tracing::warn!("the unfinished files of a span that was given up stay until the next owner commits: {error}");
-    }
+    let ended = async {
+        match stager.await {
+            Ok(Ok(stager)) => stager.abort().await,
+            // It was reported where the span failed.
+            _ => Ok(()),
+        }
+    };
+    let why = match tokio::time::timeout(GIVING_UP, ended).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("the lake did not answer within {} s", GIVING_UP.as_secs()),
+    };
+    tracing::warn!("the unfinished files of a span that was given up stay until the next owner commits: {why}");
 }
 
 /// Looks up how many parts the lake has of each of `unknown`.

@@ -132,13 +132,10 @@ impl Model {
                 out.push(next);
             }
             if world.crashes > 0 && self.edits == 0 && world.has_staged(&world.processes[at]) {
-                // It gives up, as where its store does not answer, and is started again.
+                // It gives up, as where its store does not answer. Another one is left, and one that comes at the end.
                 let mut next = world.clone();
                 next.crashes -= 1;
-                let fresh = next.fresh();
-                let mut gone = std::mem::replace(&mut next.processes[at], fresh);
-                gone.withdraw();
-                next.processes.push(gone);
+                next.processes[at].withdraw();
                 out.push(next);
             }
         }

@@ -21,6 +21,7 @@ mod table_letters;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
@@ -58,6 +59,9 @@ pub use self::columns::{Answer, Asking};
 pub use self::joining::Takes;
 pub use self::ownership::{Hold, HoldSender, HoldState, WhenOwned, wait_for_owner};
 pub use self::table::{Kept, Tabled};
+
+/// How long a run that was replaced tries to remove what it staged.
+const WITHDRAWING: Duration = Duration::from_secs(5);
 
 /// Everything one run of an export needs.
 pub struct Job {
@@ -147,7 +151,10 @@ pub async fn run(job: Job) -> ExportReport {
     {
         result = Err(overtaken(Some(&newest.writer)));
     }
-    if let Err(Error { kind: Kind::Fenced, .. }) = &result {
+    if let Err(Error { kind: Kind::Fenced, .. }) = &result
+        && matches!(hold.get().state, HoldState::Committing | HoldState::Published)
+    {
+        let lake = lake.retrying_for(WITHDRAWING);
         let overtaken = Withdrawal { lake: &lake, export: &name, partition: &partition, nonce };
         warnings.extend(withdraw(overtaken).await);
     }
