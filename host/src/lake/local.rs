@@ -9,9 +9,9 @@
 //! What is below the log folder may hold raw data, and is for its owner only: files are created with mode 0600 and folders with
 //! 0700. A file gets the mode that the process's umask gives to others when it is published.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -22,6 +22,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 
 use super::Created;
+use super::folders::Folders;
 use crate::{Error, Result};
 
 /// A temporary file that is older than this, by the file system's own clock, was left by a process that died.
@@ -43,6 +44,7 @@ pub(super) struct LocalLake {
     /// Everything below it is private.
     log: PathBuf,
     temporary: PathBuf,
+    folders: Folders,
     /// The mode of published files, once it was asked for.
     public_mode: OnceLock<u32>,
     nonce: String,
@@ -63,7 +65,7 @@ impl LocalLake {
     /// Opens the folder, creating it and its parents.
     pub(super) async fn open(folder: &FsPath, log_folder: &str) -> Result<LocalLake> {
         let wanted = folder.to_owned();
-        let made = blocking(move || create_folders(&wanted, None)).await;
+        let made = blocking(move || Folders::default().create(&wanted, None)).await;
         made.map_err(|e| super::error::explain("create the folder", &folder.display().to_string(), &e))?;
         Self::at(folder, log_folder)
     }
@@ -92,6 +94,7 @@ impl LocalLake {
             temporary: log.join("tmp"),
             root,
             log,
+            folders: Folders::default(),
             public_mode: OnceLock::new(),
             nonce: super::probe::nonce()?,
             next: AtomicU64::new(0),
@@ -121,7 +124,7 @@ impl LocalLake {
         let (file, lake) = (self.file(&key)?, self.clone());
         blocking(move || {
             let temporary = lake.new_temporary();
-            let written = write_synced(&temporary, &bytes, &lake.log);
+            let written = lake.write_synced(&temporary, &bytes);
             let outcome = written.and_then(|()| lake.link(&temporary, &file));
             let removed = std::fs::remove_file(&temporary);
             match outcome? {
@@ -140,7 +143,7 @@ impl LocalLake {
         let (file, lake) = (self.file(&key)?, self.clone());
         blocking(move || {
             let temporary = lake.new_temporary();
-            write_synced(&temporary, &bytes, &lake.log)?;
+            lake.write_synced(&temporary, &bytes)?;
             lake.rename_over(&temporary, &file).map(drop)
         })
         .await
@@ -152,7 +155,7 @@ impl LocalLake {
         blocking(move || {
             let mark = lake.new_temporary();
             // A file of now tells the file system's clock, which need not be this machine's.
-            with_parents(&mark, None, Some(&lake.log), || File::create(&mark))?;
+            lake.with_parents(&mark, None, || File::create(&mark))?;
             let now = std::fs::metadata(&mark)?.modified()?;
             for entry in std::fs::read_dir(&lake.temporary)? {
                 let entry = entry?;
@@ -177,7 +180,7 @@ impl LocalLake {
     /// Opens a new, empty file for staging. Whatever had the name is unlinked first, never truncated: its bytes may be
     /// published under another name already.
     pub(super) fn open_staged(&self, file: &FsPath) -> io::Result<File> {
-        with_parents(file, None, Some(&self.log), || {
+        self.with_parents(file, None, || {
             loop {
                 match OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(file) {
                     Err(e) if e.kind() == ErrorKind::AlreadyExists => remove_if_present(file)?,
@@ -214,8 +217,8 @@ impl LocalLake {
 
     /// Gives `from` a new name by `operation`, durably.
     fn name(&self, from: &FsPath, to: &FsPath, operation: impl Fn() -> io::Result<()>) -> io::Result<Named> {
-        match with_parents(to, Some(from), Some(&self.log), operation) {
-            Ok(()) => sync_folder_of(to).map(|()| Named::Done),
+        match self.with_parents(to, Some(from), operation) {
+            Ok(()) => self.sync_folder_of(to).map(|()| Named::Done),
             Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(Named::Exists),
             Err(e) if e.kind() == ErrorKind::NotFound && !from.try_exists()? => Ok(Named::Gone),
             Err(e) => Err(e),
@@ -227,12 +230,12 @@ impl LocalLake {
         if !self.prepare(from, to)? {
             return Ok(false);
         }
-        match with_parents(to, Some(from), Some(&self.log), || std::fs::rename(from, to)) {
+        match self.with_parents(to, Some(from), || std::fs::rename(from, to)) {
             Ok(()) => {}
             Err(e) if e.kind() == ErrorKind::NotFound && !from.try_exists()? => return Ok(false),
             Err(e) => return Err(e),
         }
-        sync_folder_of(to)?;
+        self.sync_folder_of(to)?;
         // Two names of one file: POSIX lets such a rename succeed and do nothing.
         remove_if_present(from)?;
         self.remove_empty_folders_of(from);
@@ -264,9 +267,51 @@ impl LocalLake {
         // What the umask, or an access control list, makes of it is known once there is a file.
         let file = self.new_temporary();
         let options = || OpenOptions::new().write(true).create_new(true).mode(PUBLIC).open(&file);
-        let mode = with_parents(&file, None, Some(&self.log), options)?.metadata()?.permissions().mode() & 0o777;
+        let mode = self.with_parents(&file, None, options)?.metadata()?.permissions().mode() & 0o777;
         remove_if_present(&file)?;
         Ok(*self.public_mode.get_or_init(|| mode))
+    }
+
+    /// Makes the entries of `path`'s folder durable.
+    pub(super) fn sync_folder_of(&self, path: &FsPath) -> io::Result<()> {
+        self.folders.sync_of(path)
+    }
+
+    /// Writes a new file, which is for its owner only until it is published.
+    fn write_synced(&self, path: &FsPath, bytes: &[u8]) -> io::Result<()> {
+        let open = || OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path);
+        let mut file = self.with_parents(path, None, open)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    }
+
+    /// Tries `operation` on `path`, and again with the folder created where something is missing. More than once: folders that
+    /// have become empty are removed, and may be so just in between. `source` is what `operation` moves: without it nothing
+    /// helps.
+    fn with_parents<T>(
+        &self,
+        path: &FsPath,
+        source: Option<&FsPath>,
+        operation: impl Fn() -> io::Result<T>,
+    ) -> io::Result<T> {
+        const TRIES: usize = 64;
+        for _ in 1..TRIES {
+            match (operation(), path.parent()) {
+                (Err(e), Some(folder)) if e.kind() == ErrorKind::NotFound => {
+                    if source.map(FsPath::try_exists).transpose()? == Some(false) {
+                        return Err(e);
+                    }
+                    match self.folders.create(folder, Some(&self.log)) {
+                        // `AlreadyExists` is about the folder here, which was there and is gone again; it must never pass for
+                        // an answer about `path`.
+                        Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => return Err(e),
+                        _ => {}
+                    }
+                }
+                (other, _) => return other,
+            }
+        }
+        operation()
     }
 
     /// A name for a temporary file that nothing else has.
@@ -354,14 +399,6 @@ fn inode(_: &std::fs::Metadata) -> u64 {
     0
 }
 
-/// Makes the entries of `path`'s folder durable.
-pub(super) fn sync_folder_of(path: &FsPath) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) => sync_folder(folder),
-        None => Ok(()),
-    }
-}
-
 pub(super) fn remove_if_present(path: &FsPath) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
@@ -377,65 +414,4 @@ pub(super) async fn blocking<T: Send + 'static>(
         Ok(result) => result,
         Err(e) => Err(io::Error::other(e)),
     }
-}
-
-/// Writes a new file. Folders below `private` that it needs are created for their owner only, as is the file until it is published.
-fn write_synced(path: &FsPath, bytes: &[u8], private: &FsPath) -> io::Result<()> {
-    let open = || OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path);
-    let mut file = with_parents(path, None, Some(private), open)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// Tries `operation` on `path`, and again with the folder created where something is missing. More than once: folders that
-/// have become empty are removed, and may be so just in between. `source` is what `operation` moves: without it nothing
-/// helps. `private`: see [`create_folders`].
-fn with_parents<T>(
-    path: &FsPath,
-    source: Option<&FsPath>,
-    private: Option<&FsPath>,
-    operation: impl Fn() -> io::Result<T>,
-) -> io::Result<T> {
-    const TRIES: usize = 64;
-    for _ in 1..TRIES {
-        match (operation(), path.parent()) {
-            (Err(e), Some(folder)) if e.kind() == ErrorKind::NotFound => {
-                if source.map(FsPath::try_exists).transpose()? == Some(false) {
-                    return Err(e);
-                }
-                match create_folders(folder, private) {
-                    // `AlreadyExists` is about the folder here, which was there and is gone again; it must never pass for
-                    // an answer about `path`.
-                    Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => return Err(e),
-                    _ => {}
-                }
-            }
-            (other, _) => return other,
-        }
-    }
-    operation()
-}
-
-/// Creates a folder and its parents, and makes every new entry durable. Those at and below `private` are for their owner only.
-fn create_folders(folder: &FsPath, private: Option<&FsPath>) -> io::Result<()> {
-    let missing: Vec<_> = folder.ancestors().take_while(|f| !f.as_os_str().is_empty() && !f.exists()).collect();
-    let mode = |folder: &FsPath| if private.is_some_and(|private| folder.starts_with(private)) { 0o700 } else { 0o777 };
-    for new in missing.iter().rev() {
-        // Where another process made it, the mode is that one's.
-        DirBuilder::new().recursive(true).mode(mode(new)).create(new)?;
-    }
-    // Refuses a file that has the name.
-    DirBuilder::new().recursive(true).mode(mode(folder)).create(folder)?;
-    for new in missing {
-        // Another process may have removed it again as empty, or not let this one open it; then it is not ours to sync.
-        match sync_folder_of(new) {
-            Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => return Err(e),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn sync_folder(folder: &FsPath) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }

@@ -17,6 +17,7 @@ mod direct;
 mod error;
 mod failure;
 pub mod faulty;
+mod folders;
 mod http;
 mod local;
 mod metadata;

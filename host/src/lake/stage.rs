@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::path::Path;
@@ -18,6 +19,7 @@ use tokio::task::JoinHandle;
 use super::budget::Open;
 use super::pending::Pending;
 use super::upload::{PART, Upload};
+use super::local::LocalLake;
 use super::{Lake, local};
 use crate::Result;
 
@@ -56,6 +58,7 @@ pub struct Staging {
 enum Sink {
     /// `writing`: none after a write has failed.
     Local {
+        root: Arc<LocalLake>,
         file: PathBuf,
         buffer: Vec<Bytes>,
         buffered: Open,
@@ -91,12 +94,13 @@ impl Staging {
             None => Sink::Remote { hasher: Sha256::new(), pending: Box::new(Pending::new(&lake, &key)), upload: None },
             Some(root) => {
                 let file = root.file(&path).map_err(|e| lake.io_error("stage", &key, e))?;
-                let (opened, root) = (file.clone(), root.clone());
+                let (root, opened) = (root.clone(), file.clone());
+                let opening = root.clone();
                 let writing = tokio::task::spawn_blocking(move || {
-                    Ok(HashedFile { file: root.open_staged(&opened)?, hasher: Sha256::new() })
+                    Ok(HashedFile { file: opening.open_staged(&opened)?, hasher: Sha256::new() })
                 });
                 let buffered = Open::new(lake.budget.clone());
-                Sink::Local { file, buffer: Vec::new(), buffered, writing: Some(writing) }
+                Sink::Local { root, file, buffer: Vec::new(), buffered, writing: Some(writing) }
             }
         };
         Ok(Staging { lake, key, path, length: 0, sink })
@@ -181,12 +185,12 @@ impl Staging {
             self.flush_local().await?;
         }
         match &mut self.sink {
-            Sink::Local { file, writing, .. } => {
+            Sink::Local { root, file, writing, .. } => {
                 let HashedFile { file: written, hasher } = joined(writing).await.map_err(as_store_error)?;
-                let file = file.clone();
+                let (file, root) = (file.clone(), root.clone());
                 let synced = local::blocking(move || {
                     written.sync_all()?;
-                    local::sync_folder_of(&file)
+                    root.sync_folder_of(&file)
                 });
                 self.lake.timed_local("stage", synced).await.map_err(as_store_error)?;
                 Ok(hex::encode(hasher.finalize()))
