@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use lakeport::telemetry::State;
+use lakeport::telemetry::{Live, State};
 
 use crate::direct::Direct;
 use crate::intake::Intake;
@@ -55,7 +55,16 @@ impl Intake {
         self.exports.iter().any(|export| {
             let is_behind =
                 self.logs.get(&export.source).is_some_and(|log| log.exported_by(&export.name) < log.wal.next());
-            is_behind && export.live.iter().any(|live| live.condition().state == State::AtWork)
+            is_behind && export.live.iter().any(|live| is_at_work(live))
         })
+    }
+}
+
+/// Whether an export is at work, or about to be, with a store that answers.
+fn is_at_work(live: &Live) -> bool {
+    match live.condition().state {
+        State::AtWork => true,
+        State::Opening => live.retries.outage().is_none(),
+        State::Waiting | State::StandingBy | State::Failed | State::Ended => false,
     }
 }
