@@ -52,7 +52,8 @@ impl Folders {
     /// Creates a folder and its parents, and makes every new entry durable. Those at and below `private` are for their owner only.
     pub(super) fn create(&self, folder: &Path, private: Option<&Path>) -> io::Result<()> {
         let missing: Vec<_> = folder.ancestors().take_while(|f| !f.as_os_str().is_empty() && !f.exists()).collect();
-        let mode = |folder: &Path| if private.is_some_and(|private| folder.starts_with(private)) { 0o700 } else { 0o777 };
+        let mode =
+            |folder: &Path| if private.is_some_and(|private| folder.starts_with(private)) { 0o700 } else { 0o777 };
         for new in missing.iter().rev() {
             // Where another process made it, the mode is that one's.
             DirBuilder::new().recursive(true).mode(mode(new)).create(new)?;

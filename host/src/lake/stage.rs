@@ -17,9 +17,9 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
 use super::budget::Open;
+use super::local::LocalLake;
 use super::pending::Pending;
 use super::upload::{PART, Upload};
-use super::local::LocalLake;
 use super::{Lake, local};
 use crate::Result;
 
