@@ -244,7 +244,7 @@ fn they_are_selected_counted_by_reason_and_written_into_a_file() {
     assert_eq!(raw(&["--reason", "no name"]), format!("{nameless}\n{nameless}\n"));
     assert_eq!(raw(&["--since", "1h"]).lines().count(), 3);
     assert_eq!(raw(&["--since", "2100-01-01T00:00:00Z"]), "");
-    assert_eq!(raw(&["--reason", "not valid", "--output", "mine.ndjson"]), "");
+    assert_eq!(raw(&["--reason", "not valid", "--export-to", "mine.ndjson"]), "");
     assert_eq!(std::fs::read_to_string(installation.path().join("mine.ndjson")).unwrap(), "not json\n");
     let again = installation.run(&["dead-letters", "--output", "mine.ndjson"]);
     assert!(!again.status.success(), "a file of somebody is replaced");

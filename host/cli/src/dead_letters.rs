@@ -52,7 +52,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "raw")]
     pub by_reason: bool,
     /// Write to this file, which must not be there yet, instead of standard output
-    #[arg(long, short, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(long, short, visible_alias = "export-to", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub output: Option<PathBuf>,
 }
 

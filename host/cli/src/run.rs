@@ -41,10 +41,10 @@ pub struct Args {
     /// Write everything again: the next snapshot of this export of changes or tables holds everything; may be given several times
     #[arg(long, value_name = "EXPORT")]
     pub full: Vec<String>,
-    /// Begin this export of events anew: export everything again, then replace what it wrote before; may be given several times
+    /// Export everything of this export of events again, and replace what it wrote before; may be given several times
     #[arg(long, value_name = "EXPORT")]
     pub again: Vec<String>,
-    /// Of the exports that `--again` names, export this day, hour or minute only, in UTC: `2026-11-30`, `2026-11-30T14`
+    /// With `--again`: begin only this day, hour or minute anew, in UTC: `2026-11-30`, `2026-11-30T14`
     #[arg(long, value_name = "PERIOD", requires = "again")]
     pub period: Option<Period>,
     /// Answer yes to what `--again` asks

@@ -88,6 +88,9 @@ async fn look(lake: &Lake, export: &ExportPlan) -> Result<ExportStatus> {
         standby: standby.map(ExportState::of),
         waiting_files: last.as_ref().map_or(0, |(_, commit)| waiting_files(commit)),
         files: totals.files,
+        bytes_read: totals.bytes_read,
+        records_read: totals.records_read,
+        bytes_written: totals.bytes_written,
         records: totals.records_written,
         dead_letters: totals.dead_letters,
         replayed: totals.replayed,
@@ -138,6 +141,11 @@ pub struct ExportStatus {
     /// Sealed files that wait for their time to be over.
     pub waiting_files: u64,
     pub files: u64,
+    /// Of the source.
+    pub bytes_read: u64,
+    pub records_read: u64,
+    /// Of files.
+    pub bytes_written: u64,
     pub records: u64,
     /// Records that were refused; those of them that `lakeport replay` has exported since.
     pub dead_letters: u64,
@@ -174,6 +182,9 @@ impl ExportStatus {
             standby: None,
             waiting_files: 0,
             files: 0,
+            bytes_read: 0,
+            records_read: 0,
+            bytes_written: 0,
             records: 0,
             dead_letters: 0,
             replayed: 0,
@@ -346,6 +357,9 @@ mod tests {
     fn export(name: &str, origins: usize) -> ExportStatus {
         ExportStatus {
             files: 6,
+            bytes_read: 61_234_567,
+            records_read: 204_000,
+            bytes_written: 58_000_000,
             records: 203_114,
             dead_letters: 2,
             replayed: 0,

@@ -12,13 +12,15 @@ use lakeport::clock::Surroundings;
 use lakeport::commit::HealthState;
 use lakeport::error::{Error, Result};
 use lakeport::plan::Plan;
-use lakeport::telemetry::human::{count, printable, rate, seconds};
+use lakeport::telemetry::human::{bytes, count, printable, rate, seconds};
 use lakeport::telemetry::{Align, Table};
 
 /// The width of lines where there is no terminal.
 const WIDTH: usize = 80;
 /// The most characters of an export's name.
 const NAME: usize = 20;
+/// The most characters of an owner.
+const OWNER: usize = 15;
 
 /// Shows the status every so often, until Ctrl-C, SIGTERM, `q`, or nobody reads it any more.
 pub async fn watch(plan: &Plan, every: Duration, json: bool, out: &mut dyn Write) -> Result<()> {
@@ -89,8 +91,24 @@ fn block(now: DateTime<Utc>, exports: &[ExportStatus], before: Option<(Duration,
         ("dead letters", Align::Right),
         ("last commit", Align::Right),
     ]);
+    let mut work = Table::new([
+        ("export", Align::Left),
+        ("read", Align::Right),
+        ("records", Align::Right),
+        ("written", Align::Right),
+        ("epoch", Align::Right),
+        ("owner", Align::Left),
+    ]);
     let mut reasons = String::new();
     for export in exports {
+        work.row([
+            cut(&export.name(), NAME),
+            bytes(export.bytes_read),
+            count(export.records),
+            bytes(export.bytes_written),
+            export.last_commit.as_ref().map_or_else(|| "–".to_owned(), |commit| count(commit.epoch)),
+            export.state.as_ref().map_or_else(|| "–".to_owned(), |state| cut(&printable(&state.by), OWNER)),
+        ]);
         let earlier = before.and_then(|(since, exports)| {
             let same = exports.iter().find(|other| other.name() == export.name())?;
             Some(rate(export.records.saturating_sub(same.records), since.as_secs_f64()))
@@ -109,7 +127,7 @@ fn block(now: DateTime<Utc>, exports: &[ExportStatus], before: Option<(Duration,
         }
     }
     let gap = if reasons.is_empty() { "" } else { "\n" };
-    format!("{}\n\n{table}{gap}{reasons}", time(now))
+    format!("{}\n\n{table}{gap}{reasons}\n{work}", time(now))
 }
 
 /// What is worse comes first.
@@ -285,7 +303,9 @@ mod tests {
         assert!(lines[3].starts_with("broken") && lines[4].starts_with("a-name-that-is-long… "), "{text}");
         assert!(lines[5].contains("fine") && lines[5].contains("1,000"), "{text}");
         assert!(text.contains("broken: no such plugin") && !text.contains('\x1b'), "{text}");
-        assert!(lines[..6].iter().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH), "{text}");
+        let work = lines.iter().filter(|line| line.contains("host:1")).count();
+        assert_eq!(work, 3, "each has its owner: {text}");
     }
 
     #[test]
