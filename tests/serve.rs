@@ -23,6 +23,8 @@ const EVENTS: &str = "[sources.events]\nhttp = true\nenvelope = \"cloudevents\"\
                       [exports.events]\nsource = \"events\"\npath = \"{export}/{YYYY}/{MM}/{dd}/{HH}/{part}.{ext}\"\n\
                       flush = { every = \"100ms\" }\n";
 
+const LINES: (&str, &str) = ("Content-Type", "application/x-ndjson");
+
 /// The installation's write-ahead log of a source.
 fn log_folder(source: &str) -> String {
     format!("lakeport-wal/{source}")
@@ -151,6 +153,9 @@ fn repeated_requests_and_events_are_recognised_across_restarts() {
     assert_eq!(other.status, 422, "{other:?}");
     serving.kill();
     let serving = Serving::start(&installation);
+    // The log itself knows what the key was used with.
+    let other = serving.post("/v1/ingest/signals", &keyed, signals(4).as_bytes());
+    assert_eq!(other.status, 422, "{other:?}");
     let again = serving.post("/v1/ingest/signals?wait=commit", &keyed, signals(3).as_bytes());
     assert_eq!((again.status, again.json()["duplicates"].as_u64()), (200, Some(3)), "{again:?}");
     let batch = [("Content-Type", "application/cloudevents-batch+json")];
@@ -160,6 +165,25 @@ fn repeated_requests_and_events_are_recognised_across_restarts() {
     let mut expected: BTreeMap<String, usize> = (0..3).map(|id| (id.to_string(), 1)).collect();
     expected.extend([("a".to_owned(), 1), ("b".to_owned(), 1)]);
     assert_eq!(installation.ids(), expected);
+}
+
+#[test]
+fn of_requests_at_the_same_time_with_one_key_and_other_records_one_is_taken_and_the_others_are_told() {
+    let installation = Installation::new(SIGNALS);
+    let serving = Serving::start(&installation);
+    for round in 0..20 {
+        let key = round.to_string();
+        let keyed = [LINES, ("Idempotency-Key", key.as_str())];
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let send = |id: usize| serving.post("/v1/ingest/signals?wait=commit", &keyed, (signal(id, 0) + "\n").as_bytes());
+            let sent: Vec<_> = (0..4).map(|place| scope.spawn(move || (4 * round + place, send(4 * round + place).status))).collect();
+            sent.into_iter().map(|sent| sent.join().unwrap()).collect()
+        });
+        let taken: Vec<_> = answers.iter().filter(|(_, status)| *status == 200).collect();
+        assert!(taken.len() == 1 && answers.iter().filter(|(_, status)| *status == 422).count() == 3, "{answers:?}");
+        assert!(installation.ids().contains_key(&taken[0].0.to_string()));
+    }
+    assert_eq!(installation.ids().len(), 20);
 }
 
 #[test]
@@ -207,6 +231,111 @@ fn a_log_that_was_replaced_behind_a_position_is_refused() {
     let serving = Serving::start(&installation);
     assert_eq!(serving.post("/v1/ingest/signals?wait=commit", &wait, (signal(5, 0) + "\n").as_bytes()).status, 200);
     assert_eq!(installation.ids().len(), 6);
+}
+
+/// A signal of so many bytes.
+fn large(id: usize, bytes: usize) -> String {
+    let head = format!(r#"{{"name":"N","id":"{id}","signalTime":"2019-09-10T11:00:00Z","note":""#);
+    format!("{head}{}\"}}", "x".repeat(bytes - head.len() - 2))
+}
+
+/// Both exports read the source; the second one's files are in a folder of its own.
+const TWO: &str = "[sources.signals]\nhttp = true\n[exports.signals]\nsource = \"signals\"\nflush = { every = \"100ms\" }\n[exports.more]\nsource = \"signals\"\n";
+
+/// A server that keeps the keys of requests for no time, so that what all exports have is deleted at once.
+const FORGETS: &str = "[server]\nlog-size = \"8MiB\"\nmax-decoded = \"512KiB\"\nidempotency-window = \"0s\"\n";
+
+#[test]
+fn an_export_that_was_not_configured_for_a_while_is_told_of_the_gap_and_may_accept_it() {
+    let installation = Installation::new(&format!("{FORGETS}{TWO}"));
+    let send = |serving: &Serving, ids: std::ops::Range<usize>| {
+        for id in ids {
+            let line = large(id, 100_000) + "\n";
+            assert_eq!(serving.post("/v1/ingest/signals?wait=commit", &[LINES], line.as_bytes()).status, 200);
+        }
+    };
+    let serving = Serving::start(&installation);
+    send(&serving, 0..2);
+    assert!(serving.stop().success());
+    installation.write("lakeport.toml", format!("{FORGETS}{SIGNALS}"));
+    let serving = Serving::start(&installation);
+    send(&serving, 2..20);
+    wait_until("what was exported is deleted", || {
+        let metrics = String::from_utf8(serving.get("/metrics").body).unwrap();
+        metrics.contains("lakeport_wal_segments{source=\"signals\"} 1\n")
+    });
+    assert!(serving.stop().success());
+    installation.write("lakeport.toml", format!("{FORGETS}{TWO}"));
+    let serving = Serving::start(&installation);
+    let reason = || serving.get("/readyz").json()["reasons"].to_string();
+    wait_until("the export has failed", || reason().contains("export `more` is failed"));
+    let (told, log) = (reason(), serving.log_after_stop(2));
+    assert!(told.contains("of the write-ahead log were deleted before export `more` read them"), "{told}");
+    assert!(log.contains("set `gaps = \\\"accept\\\"` in [sources.signals]") || log.contains("set `gaps = \"accept\"` in [sources.signals]"), "{log}");
+    assert!(!log.contains("move it away"), "{log}");
+    installation.write("lakeport.toml", format!("{FORGETS}{}", TWO.replace("http = true", "http = true\ngaps = \"accept\"")));
+    let serving = Serving::start(&installation);
+    send(&serving, 20..21);
+    assert!(serving.log().contains("and gaps are accepted"), "{}", serving.log());
+    assert!(serving.stop().success());
+    // The last one is there for both, the others for the one that was configured.
+    let ids = installation.ids();
+    assert_eq!((ids.len(), ids["20"], ids["0"], ids["5"]), (21, 2, 2, 1), "{ids:?}");
+}
+
+#[test]
+fn a_log_that_nobody_reads_is_told_of_and_one_with_records_keeps_a_server_from_working_without_logs() {
+    let installation = Installation::new(&SIGNALS.replace("100ms", "1h"));
+    let serving = Serving::start(&installation);
+    assert_eq!(serving.ingest("signals", &signals(10)).status, 202);
+    serving.kill();
+    // The source is renamed: its records are of nobody.
+    installation.write("lakeport.toml", SIGNALS.replace("sources.signals", "sources.renamed").replace("\"signals\"", "\"renamed\""));
+    let serving = Serving::start(&installation);
+    wait_until("it is ready", || serving.get("/readyz").status == 200);
+    let warnings = serving.get("/readyz").json()["warnings"].to_string();
+    for told in ["lakeport-wal/signals` holds 10 records", "and no export reads it", "let an export read a source `signals`"] {
+        assert!(warnings.contains(told) && serving.log().contains(told), "{warnings}");
+    }
+    let metrics = String::from_utf8(serving.get("/metrics").body).unwrap();
+    assert!(metrics.contains("lakeport_wal_unread_records 10\n"), "{metrics}");
+    assert!(serving.stop().success());
+    // Without logs nobody would ever read them.
+    let direct = format!("[server]\nacknowledge = \"lake\"\n{SIGNALS}");
+    installation.write("lakeport.toml", &direct);
+    let output = installation.run(&["serve", "--listen", "127.0.0.1:0"]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && error.contains("lakeport-wal/signals` holds 10 records"), "{error}");
+    assert!(error.contains("`lakeport run` exports what the logs hold"), "{error}");
+    assert_eq!(installation.export()["records-written"], 10);
+    // Now they are in the lake, and it works.
+    let serving = Serving::start(&installation);
+    assert_eq!(serving.ingest("signals", &(signal(10, 0) + "\n")).status, 200);
+    assert!(serving.stop().success());
+    assert_eq!(installation.ids().len(), 11);
+}
+
+#[test]
+fn as_much_as_a_body_may_have_is_taken_and_no_more() {
+    let server = "[server]\nmax-decoded = \"1MiB\"\nlog-size = \"9MiB\"\n";
+    let installation = Installation::new(&format!("{server}{SIGNALS}{EVENTS}"));
+    let serving = Serving::start(&installation);
+    // Without the last line feed.
+    let lines = (0..65).map(|id| large(id, 16_000)).collect::<Vec<_>>().join("\n");
+    let whole = format!("{lines}\n{}", large(65, (1 << 20) - lines.len() - 1));
+    assert_eq!(whole.len(), 1 << 20);
+    assert_eq!(serving.post("/v1/ingest/signals?wait=commit", &[LINES], whole.as_bytes()).status, 200);
+    assert_eq!(serving.post("/v1/ingest/signals", &[LINES], format!("{whole} ").as_bytes()).status, 413);
+    // As many small events as fit, each with a key.
+    let event = |id: usize| format!(r#"{{"specversion":"1.0","id":"{id:06}","source":"/d","type":"t"}}"#);
+    let events = (0..(1 << 20) / (event(0).len() + 1)).map(event).collect::<Vec<_>>().join("\n");
+    let taken = serving.post("/v1/ingest/events?wait=commit", &[LINES], events.as_bytes());
+    assert_eq!(taken.status, 200, "{taken:?}");
+    // Data that becomes base64 has room, too.
+    let binary = [("ce-specversion", "1.0"), ("ce-id", "b"), ("ce-source", "/d"), ("ce-type", "t"), ("Content-Type", "image/png")];
+    let large = serving.post("/v1/ingest/events?wait=commit", &binary, &vec![0xff; 780_000]);
+    assert_eq!(large.status, 200, "{large:?}");
+    assert!(serving.stop().success());
 }
 
 #[test]

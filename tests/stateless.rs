@@ -78,6 +78,13 @@ fn a_request_with_a_key_is_taken_once() {
     let again = serving.post("/v1/ingest/signals", &keyed, signals(3).as_bytes());
     assert_eq!((again.status, again.json()["duplicates"].as_u64()), (200, Some(3)), "{again:?}");
     assert_eq!(installation.ids(), once(0..3));
+    // A server that does not know what the key was used with takes what else comes with it.
+    let other = Serving::start(&installation);
+    let more = other.post("/v1/ingest/signals", &keyed, signals(5).replace("\"id\":\"0\"", "\"id\":\"5\"").as_bytes());
+    assert_eq!(more.status, 200, "{more:?}");
+    assert_eq!(installation.ids().len(), 6);
+    let ready = other.get("/readyz").json();
+    assert_eq!((&ready["exports"][0]["name"], &ready["exports"][0]["state"]), (&"signals".into(), &"at-work".into()), "{ready}");
 }
 
 #[test]

@@ -82,13 +82,14 @@ volumes = {volume["name"] for volume in pod["volumes"]} | {claim["metadata"]["na
 assert {mount["name"] for mount in container["volumeMounts"]} == volumes
 configuration = manifests["ConfigMap"]["data"]["lakeport.toml"]
 assert f'listen = "0.0.0.0:{ports["http"]}"' in configuration and f'metrics = "0.0.0.0:{ports["metrics"]}"' in configuration
+assert manifests["ServiceMonitor"]["spec"]["endpoints"][0]["authorization"]["credentials"]["key"] == "metrics-token"
 asked = set(re.findall(r"env:([A-Z_]+)", configuration))
 assert asked <= {variable["name"] for variable in container["env"]}, asked
 seconds = int(re.search(r'stop-within = "(\d+)s"', configuration).group(1))
 assert seconds < pod["terminationGracePeriodSeconds"]
 # The test has no such store, and reads metrics where it listens.
 local = re.sub(r"(?s)\[lakes\.main\].*?\n\n", "", configuration).replace("/var/lib/lakeport/wal", "wal")
-local = re.sub(r"metrics = .*\n", "", local)
+local = re.sub(r"(?m)^metrics = .*\n", "", local)
 runnable(["/usr/bin/lakeport", *container["args"]], local)
 
 # Prometheus: names once, each with a summary; Grafana: panels beside each other.

@@ -7,8 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lakeport::error::Kind;
+use lakeport::plan::{ExportPlan, Input};
 use lakeport::source::MessageId;
-use lakeport_serve::{Accepted, Batch, Family, Health, Identity, Refusal, SourceInfo};
+use lakeport::telemetry::{Condition, State};
+use lakeport_serve::{Accepted, Batch, ExportHealth, Family, Health, Identity, Refusal, SourceInfo};
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
@@ -36,7 +38,8 @@ impl Direct {
     /// An intake of all sources that are sent their records.
     pub fn new(invocations: Arc<Invocations>) -> Direct {
         let sources = sources_of(invocations.plan(), |_| true);
-        Direct { invocations, sources, contents: Contents::default(), not_ready: Mutex::default() }
+        let contents = Contents::new(invocations.plan().server.idempotency_window);
+        Direct { invocations, sources, contents, not_ready: Mutex::default() }
     }
 
     /// Opens lakes and plugins before the first request needs them, and is not ready until then; from then on, writes what is due
@@ -71,15 +74,12 @@ impl lakeport_serve::Intake for Direct {
 
     async fn append(&self, source: &str, batch: Batch) -> Result<Accepted, Refusal> {
         if let Identity::Request { key, content } = batch.identity
-            && self.contents.differs(key, content)
+            && !self.contents.claim(key, content, Instant::now())
         {
             return Err(Refusal::KeyReused);
         }
         let taken = self.invocations.try_messages(source, messages(&batch), Instant::now() + LIMIT).await;
         let taken = taken.map_err(|undelivered| refusal(source, undelivered))?;
-        if let Identity::Request { key, content } = batch.identity {
-            self.contents.insert(key, content);
-        }
         Ok(Accepted {
             position: taken.position,
             records: batch.records,
@@ -95,7 +95,8 @@ impl lakeport_serve::Intake for Direct {
 
     fn health(&self) -> Health {
         let not_ready = self.not_ready.lock().expect("nothing panics while it is held").clone();
-        Health { not_ready, ..Health::default() }
+        let exports = self.invocations.plan().exports.iter().map(|export| self.export_health(export)).collect();
+        Health { not_ready, exports, ..Health::default() }
     }
 
     fn metrics(&self) -> Vec<Family> {
@@ -103,15 +104,38 @@ impl lakeport_serve::Intake for Direct {
     }
 }
 
-/// The records of a request. Where the request has a key, each is known by that and its place.
+impl Direct {
+    /// How the partitions of an export are that were at work here: the worst of them. None of them keeps requests away, since the next
+    /// request starts a partition that has failed or ended.
+    fn export_health(&self, export: &ExportPlan) -> ExportHealth {
+        let rank = |condition: &Condition| match condition.state {
+            State::Failed => 5,
+            State::Waiting => 4,
+            State::StandingBy => 3,
+            State::Opening => 2,
+            State::AtWork => 1,
+            State::Ended => 0,
+        };
+        let worst = self.invocations.conditions(&export.name).into_iter().max_by_key(rank).unwrap_or_default();
+        let state = match worst.state {
+            // One that is sent its records ends when nothing came for a while.
+            State::Ended | State::Opening if export.source.input == Input::Http => "idle",
+            state => state.name(),
+        };
+        ExportHealth { name: export.name.clone(), state, reason: worst.reason, is_ready: true }
+    }
+}
+
+/// The records of a request. Where the request has a key, each is known by that, its place and its bytes: other records that are sent
+/// with the key are never taken for these.
 fn messages(batch: &Batch) -> Vec<Message> {
-    let id = |index: usize| match &batch.identity {
+    let id = |index: usize, line: &[u8]| match &batch.identity {
         Identity::None => None,
-        Identity::Request { key, .. } => Some(MessageId::of(&[b"request", key, &(index as u64).to_le_bytes()])),
+        Identity::Request { key, .. } => Some(MessageId::of(&[b"request", key, &(index as u64).to_le_bytes(), line])),
         Identity::Records(keys) => keys.get(index).copied().map(MessageId),
     };
     let lines = batch.iter().map(|line| batch.lines.slice_ref(line));
-    lines.enumerate().map(|(index, lines): (usize, Bytes)| Message { id: id(index), group: None, lines }).collect()
+    lines.enumerate().map(|(index, lines): (usize, Bytes)| Message { id: id(index, &lines), group: None, lines }).collect()
 }
 
 /// The answer to records that are not in the lake: to be sent again, unless a person has to change something first.

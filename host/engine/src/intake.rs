@@ -76,23 +76,13 @@ impl lakeport_serve::Intake for Intake {
     async fn append(&self, source: &str, batch: Batch) -> Result<Accepted, Refusal> {
         let log = self.logs.get(source).ok_or_else(|| Refusal::Failed(format!("there is no source `{source}`")))?;
         let number = |key: IdempotencyKey| u128::from_be_bytes(key);
-        let mut new = None;
         let keys = match batch.identity {
             Identity::None => Keys::None,
-            Identity::Request { key, content } => {
-                if self.logs.contents.differs(key, content) {
-                    return Err(Refusal::KeyReused);
-                }
-                new = Some((key, content));
-                Keys::OfBatch(number(key))
-            }
+            Identity::Request { key, content } => Keys::OfBatch { key: number(key), content: number(content) },
             Identity::Records(keys) => Keys::OfRecords(keys.into_iter().map(number).collect()),
         };
         let ack = log.wal.submit(lakeport_wal::Batch { lines: batch.lines, keys }).map_err(refusal)?;
         let appended = ack.await.map_err(refusal)?;
-        if let Some((key, content)) = new {
-            self.logs.contents.insert(key, content);
-        }
         Ok(Accepted {
             position: appended.up_to.to_string(),
             records: batch.records,
@@ -152,6 +142,8 @@ fn refusal(error: lakeport_wal::Error) -> Refusal {
     match error {
         lakeport_wal::Error::Busy { .. } => Refusal::Busy { retry_after: SOON },
         lakeport_wal::Error::Full { .. } | lakeport_wal::Error::NoSpace { .. } => Refusal::Full { retry_after: LATER },
+        lakeport_wal::Error::TooLarge { .. } => Refusal::TooLarge,
+        lakeport_wal::Error::KeyReused => Refusal::KeyReused,
         lakeport_wal::Error::Closed => Refusal::NotReady { retry_after: SOON },
         error => Refusal::Failed(error.to_string()),
     }

@@ -9,7 +9,7 @@ use lakeport::layout::Token;
 use lakeport::plan::{ExportPlan, Plan, SOLE_PARTITION};
 use lakeport::session::Session;
 use lakeport::source::MessageId;
-use lakeport::telemetry::{ExportReport, Live};
+use lakeport::telemetry::{Condition, ExportReport, Live};
 use lakeport_serve::Family;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -61,6 +61,12 @@ impl Invocations {
     pub fn live(&self, export: &ExportPlan) -> Arc<Live> {
         let key = (export.name.clone(), export.partition.clone());
         self.live.lock().expect("nothing panics while it is held").entry(key).or_default().clone()
+    }
+
+    /// How the partitions of an export are that were ever at work here.
+    pub(crate) fn conditions(&self, export: &str) -> Vec<Condition> {
+        let live = self.live.lock().expect("nothing panics while it is held");
+        live.iter().filter(|((name, _), _)| name == export).map(|(_, live)| live.condition()).collect()
     }
 
     /// What the invocations are made for.

@@ -1,7 +1,6 @@
 //! The write-ahead logs of an installation: a source for its exports, and where the server keeps what it accepts.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -13,8 +12,8 @@ use lakeport::wait::until;
 use lakeport_wal::{LogId, Options, Wal};
 use tokio::sync::watch;
 
-use crate::contents::Contents;
 use crate::reader::LogReader;
+use crate::waiters::Waiters;
 
 /// The write-ahead logs of all sources that take records over HTTP. Other sources are read as `lakeport run` does.
 pub struct Logs {
@@ -23,8 +22,6 @@ pub struct Logs {
     closing: BTreeMap<String, Weak<SourceLog>>,
     /// Logs that no source of the configuration has, with the bytes that they hold.
     unread: BTreeMap<String, u64>,
-    /// What was sent with idempotency keys; a reload forgets nothing.
-    pub(crate) contents: Arc<Contents>,
 }
 
 /// How long a log is waited for that is about to be closed.
@@ -38,8 +35,7 @@ pub(crate) struct SourceLog {
     exported: Mutex<BTreeMap<String, Option<u64>>>,
     /// The least of them.
     all_exported: watch::Sender<u64>,
-    /// Somebody waits until everything up to this offset is in the lake.
-    wanted: AtomicU64,
+    waiters: Waiters,
 }
 
 impl Logs {
@@ -53,10 +49,10 @@ impl Logs {
         let mut of: BTreeMap<String, Arc<SourceLog>> = BTreeMap::new();
         for name in sources.map(|source| &source.name) {
             if !of.contains_key(name) {
-                of.insert(name.clone(), Arc::new(SourceLog::open(name, &plan.server, surroundings)?));
+                of.insert(name.clone(), watched(name, SourceLog::open(name, &plan.server, surroundings)?));
             }
         }
-        let logs = Logs { unread: unread(plan), of, closing: BTreeMap::new(), contents: Arc::default() };
+        let logs = Logs { unread: unread(plan), of, closing: BTreeMap::new() };
         for export in &plan.exports {
             if let Some(log) = logs.get(&export.source.name) {
                 log.exported().insert(export.name.clone(), None);
@@ -83,7 +79,7 @@ impl Logs {
         let known = self.closing.iter().map(|(name, log)| (name.clone(), log.clone()));
         let open = self.of.iter().map(|(name, log)| (name.clone(), Arc::downgrade(log)));
         let closing = known.chain(open).filter(|(name, log)| !of.contains_key(name) && log.strong_count() > 0);
-        Ok(Logs { closing: closing.collect(), unread: unread(plan), of, contents: self.contents.clone() })
+        Ok(Logs { closing: closing.collect(), unread: unread(plan), of })
     }
 
     fn open_closing(&self, name: &str, plan: &Plan, surroundings: &Surroundings) -> Result<Arc<SourceLog>> {
@@ -93,7 +89,7 @@ impl Logs {
                 Err(_) if self.closing.contains_key(name) && Instant::now() < until => {
                     std::thread::sleep(Duration::from_millis(20));
                 }
-                opened => return opened.map(Arc::new),
+                opened => return opened.map(|log| watched(name, log)),
             }
         }
     }
@@ -184,18 +180,16 @@ impl SourceLog {
         let clock = surroundings.clock.clone();
         let options = Options {
             max_bytes: plan.log_size,
-            batch_bytes: plan.max_decoded.min(lakeport_wal::MAX_BATCH),
+            segment_bytes: plan.segment_bytes(),
+            batch_bytes: plan.largest_batch(),
             key_window: plan.idempotency_window,
             max_keys: plan.idempotency_limit,
             ..Options::new(move || u64::try_from(clock.now() / 1_000).unwrap_or(0))
         };
         let wal = Wal::open(plan.log.join(name), options).map_err(|error| unusable(name, &error))?;
-        for warning in wal.warnings() {
-            tracing::warn!(source = name, "{warning}");
-        }
         let origin = Arc::new(origin(name, wal.id()));
         let all_exported = watch::Sender::new(wal.first());
-        Ok(SourceLog { wal, origin, exported: Mutex::default(), all_exported, wanted: AtomicU64::new(0) })
+        Ok(SourceLog { wal, origin, exported: Mutex::default(), all_exported, waiters: Waiters::default() })
     }
 
     /// Notes what an export has in its lake; what all of them have may go.
@@ -230,15 +224,16 @@ impl SourceLog {
 
     /// Waits until all exports of the source have everything before `offset` in their lakes, which is asked for at once.
     pub(crate) async fn wait_for_export(&self, offset: u64) {
-        self.wanted.fetch_max(offset, Ordering::Release);
+        let _waiter = self.waiters.wait_for(offset);
         let mut exported = self.all_exported.subscribe();
         // The sender lives as long as this.
         let _ = until(&mut exported, |exported| *exported >= offset).await;
     }
 
-    /// Up to where somebody waits for the lake.
-    pub(crate) fn wanted(&self) -> u64 {
-        self.wanted.load(Ordering::Acquire)
+    /// Whether `export`, which has read up to `at` and was asked for a commit up to `asked`, should commit now.
+    pub(crate) fn wants_commit(&self, export: &str, asked: u64, at: u64) -> bool {
+        let exported = self.exported().get(export).copied().flatten().unwrap_or(0);
+        self.waiters.want_commit(asked, at, exported)
     }
 
     /// Up to where the log is in the lakes of all exports.
@@ -257,6 +252,33 @@ impl SourceLog {
     }
 }
 
+/// A log whose warnings are logged for as long as it is open, whether or not anybody reads it.
+fn watched(name: &str, log: SourceLog) -> Arc<SourceLog> {
+    const LOOK: Duration = Duration::from_secs(1);
+    /// What lasts is said again after so many looks.
+    const AGAIN: u32 = 60;
+    let (name, log) = (name.to_owned(), Arc::new(log));
+    let open = Arc::downgrade(&log);
+    let look = move || {
+        let mut said = HashSet::new();
+        for number in 1u32.. {
+            let Some(log) = open.upgrade() else { return };
+            for warning in log.wal.warnings().into_iter().filter(|warning| said.insert(warning.clone())) {
+                tracing::warn!(source = name, "{warning}");
+            }
+            drop(log);
+            if number % AGAIN == 0 {
+                said.clear();
+            }
+            std::thread::sleep(LOOK);
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("wal-warnings".to_owned()).spawn(look) {
+        tracing::error!("cannot start a thread that logs what a write-ahead log warns of: {error}");
+    }
+    log
+}
+
 /// What the offsets of a log count in. A log that was made anew is another origin.
 fn origin(source: &str, id: LogId) -> Origin {
     Origin::named(format!("wal:{source}/{id}"))
@@ -265,4 +287,30 @@ fn origin(source: &str, id: LogId) -> Origin {
 /// The error of a log that cannot be opened or read.
 pub(crate) fn unusable(source: &str, error: &lakeport_wal::Error) -> Error {
     Error::source(format!("source `{source}`: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use lakeport::plan::{MAX_DECODED, ServerPlan};
+    use lakeport_serve::Limits;
+
+    /// Whatever a request may bring, its log has room for it.
+    #[test]
+    fn a_log_has_room_for_the_largest_request() {
+        let added = Limits::default().records as u64 * (1 + 16) + 16 + 2 * Limits::default().header_bytes as u64;
+        let plan = |max_decoded, log_size| {
+            let text = format!("[server]\nmax-decoded = \"{max_decoded}B\"\nlog-size = \"{log_size}B\"\n[sources.s]\nhttp = true\n[exports.s]\nsource = \"s\"\n");
+            lakeport::config::parse(&text, std::path::Path::new("/etc/lakeport.toml"), &|_: &str| None).unwrap().server
+        };
+        for decoded in [1 << 10, 8 << 20, MAX_DECODED] {
+            for size in [ServerPlan::least_log_size(decoded), 4 << 30] {
+                let plan = plan(decoded, size);
+                assert!(plan.largest_batch() >= decoded + added, "{decoded} {size}");
+                assert!(plan.largest_batch() <= lakeport_wal::MAX_BATCH);
+                assert!(3 * plan.segment_bytes().max(plan.largest_batch()) <= size, "a log opens with this");
+            }
+        }
+        // Data in binary mode becomes base64.
+        assert!(plan(MAX_DECODED, 4 << 30).largest_batch() >= MAX_DECODED.div_ceil(3) * 4 + added);
+    }
 }

@@ -18,12 +18,14 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(crate) struct LogReader {
     log: Arc<SourceLog>,
     source: String,
+    export: String,
     lines: lakeport_wal::Reader,
     follow: bool,
     /// The commit of everything before this offset was asked for.
     asked: u64,
     /// Something was read since it was last said that everything is.
     unsaid: bool,
+    warnings: Vec<String>,
 }
 
 impl LogReader {
@@ -32,7 +34,22 @@ impl LogReader {
         let source = export.source.name.clone();
         let cursor = from.cursors.iter().find(|cursor| cursor.origin.name == log.origin.name);
         let at = cursor.map_or(log.wal.first(), |cursor| cursor.next);
-        let lines = log.wal.reader(at).map_err(|error| lost(&source, &export.name, &error))?;
+        let mut warnings = Vec::new();
+        let lines = match log.wal.reader(at) {
+            Err(lakeport_wal::Error::Released { first, .. }) if export.source.accepts_gaps => {
+                warnings.push(format!("{}, and gaps are accepted", released(&source, &export.name, at, first)));
+                log.wal.reader(first)
+            }
+            Err(lakeport_wal::Error::Released { first, .. }) => {
+                let error = Error::source(released(&source, &export.name, at, first));
+                return Err(error.with_help(format!(
+                    "set `gaps = \"accept\"` in [sources.{source}] to go on without them; leave the log's folder where it is, for it \
+                     holds what other exports need"
+                )));
+            }
+            lines => lines,
+        };
+        let lines = lines.map_err(|error| lost(&source, &export.name, &error))?;
         if let Some(tail) = cursor.and_then(|cursor| cursor.tail.as_ref())
             && let Ok(last) = log.wal.tail(at)
             && !tail.is_of(&last)
@@ -43,13 +60,13 @@ impl LogReader {
             );
             return Err(Error::source(message).with_help(RESTORED));
         }
-        Ok(LogReader { log, source, lines, follow, asked: 0, unsaid: true })
+        Ok(LogReader { log, source, export: export.name.clone(), lines, follow, asked: 0, unsaid: true, warnings })
     }
 
     /// Whether somebody waits for what was read, and the commit was not asked for yet.
     fn is_wanted(&mut self) -> bool {
-        let (wanted, at) = (self.log.wanted(), self.lines.at());
-        let is_wanted = wanted > self.asked && wanted <= at;
+        let at = self.lines.at();
+        let is_wanted = self.log.wants_commit(&self.export, self.asked, at);
         if is_wanted {
             self.asked = at;
         }
@@ -98,13 +115,22 @@ impl Reader for LogReader {
         Ok(())
     }
 
+    /// Those of the log itself are logged by it.
     fn warnings(&mut self) -> Vec<String> {
-        self.log.wal.warnings()
+        std::mem::take(&mut self.warnings)
     }
 }
 
 const RESTORED: &str = "the log's folder was replaced or restored from a copy: bring back the right one, or move it away to begin a \
                         new log";
+
+/// What became of records that an export had not read.
+fn released(source: &str, export: &str, at: u64, first: u64) -> String {
+    format!(
+        "source `{source}`: the records between offsets {at} and {first} of the write-ahead log were deleted before export `{export}` \
+         read them: it was not configured while all other exports had them"
+    )
+}
 
 /// The error of a log that does not hold what an export needs.
 fn lost(source: &str, export: &str, error: &lakeport_wal::Error) -> Error {

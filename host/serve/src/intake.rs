@@ -107,6 +107,8 @@ pub enum Refusal {
     Full { retry_after: Duration },
     /// The source is starting or stopping: 503.
     NotReady { retry_after: Duration },
+    /// The records are more than are kept at once, with what is kept beside them: 413.
+    TooLarge,
     /// The idempotency key was used with other records: 422.
     KeyReused,
     /// It failed: 500. The reason is logged and not sent.

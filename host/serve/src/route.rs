@@ -118,7 +118,7 @@ pub(crate) async fn handle(shared: &Arc<Shared>, face: Face, request: Request<In
 
 /// The span of a request that brings something, as part of the client's trace where it names one.
 fn request_span(route: &Route, headers: &HeaderMap, method: &Method) -> Span {
-    if !matches!(route, Route::Ingest(_) | Route::Function(_)) {
+    if !matches!(route, Route::Ingest(_) | Route::Function(_) | Route::Forwarded(_)) {
         return Span::none();
     }
     let (method, route) = (metrics::method_name(method), route.name());

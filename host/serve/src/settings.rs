@@ -139,13 +139,13 @@ impl Settings {
             .with_help("set keys, or client certificates, or listen on `127.0.0.1`"));
         }
         if let Some(MetricsAddress { listen, open: false }) = self.metrics
-            && self.keys.is_empty()
+            && !self.keys.iter().any(Key::may_read_metrics)
             && !is_loopback(listen)
         {
             return Err(Error::new(format!(
-                "metrics on `{listen}` can be read from other machines, and no keys are set"
+                "metrics on `{listen}` can be read from other machines, and no key that may read metrics is set"
             ))
-            .with_help("set keys, or say that metrics are open, or listen on `127.0.0.1`"));
+            .with_help("give a key `metrics = true`, or set `metrics-open = true`, or listen on `127.0.0.1`"));
         }
         Key::check_all(&self.keys)?;
         self.limits.check()

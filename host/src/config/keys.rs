@@ -165,7 +165,8 @@ pub static SOURCE: Group = Group {
             choice(&["refuse", "accept"]),
             Is("refuse"),
             "What to do where events of a partition are missing before those that a function is given. `refuse`: the platform delivers \
-             again; `accept`: warn and go on, where the hub does not have them any more.",
+             again; `accept`: warn and go on, where the hub does not have them any more. So, too, where an export of a write-ahead log was \
+             not configured while records were deleted, since all others had them.",
         ),
         key(
             "partitions",

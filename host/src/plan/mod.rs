@@ -21,7 +21,7 @@ use crate::table::Shape;
 pub use excerpt::{Excerpt, RecordKey};
 pub use lake::{AzureCredential, GcsCredential, LakePlan, Location, S3Credential};
 pub use secret::Secret;
-pub use server::{Proof, ServerKey, ServerPlan, TlsPlan};
+pub use server::{MAX_DECODED, Proof, ServerKey, ServerPlan, TlsPlan};
 pub use source::{Envelope, Input, Mapping, Place, SourcePlan, TimeUnit};
 pub use tables::{Columns, Partition, TablePlan, TablesPlan, Write};
 

@@ -6,6 +6,11 @@ use std::time::Duration;
 
 use super::Secret;
 
+/// The largest [`ServerPlan::max_decoded`].
+pub const MAX_DECODED: u64 = 64 << 20;
+/// Bytes that a log adds to the records of a request: a line feed and a key for each, and attributes that came in headers.
+const ADDED: u64 = 2 << 20;
+
 /// What `lakeport serve` is told.
 #[derive(Debug, Clone)]
 pub struct ServerPlan {
@@ -34,8 +39,28 @@ pub struct ServerPlan {
     pub webhook_origins: Vec<String>,
     /// Where metrics and health are read, where not at `listen`.
     pub metrics: Option<SocketAddr>,
+    /// Everybody who reaches the address `metrics` may read them without a key.
+    pub metrics_open: bool,
     /// Who may send. Empty: everybody who reaches `listen`.
     pub keys: Vec<ServerKey>,
+}
+
+impl ServerPlan {
+    /// The least [`ServerPlan::log_size`] where bodies have up to `max_decoded` bytes.
+    pub const fn least_log_size(max_decoded: u64) -> u64 {
+        3 * (max_decoded + ADDED)
+    }
+
+    /// Bytes that the records of one request may have in a log. Data of an event in binary mode grows by a third: a log that is too
+    /// small for that refuses it.
+    pub fn largest_batch(&self) -> u64 {
+        (self.max_decoded.div_ceil(3) * 4 + ADDED).min(self.log_size / 3)
+    }
+
+    /// Bytes of a file of a log: smaller ones for small logs, so that what is exported leaves room soon.
+    pub fn segment_bytes(&self) -> u64 {
+        (self.log_size / 8).min(64 << 20)
+    }
 }
 
 /// Files in PEM.

@@ -34,8 +34,9 @@ pub struct Batch {
 pub enum Keys {
     /// Every batch is appended.
     None,
-    /// One for all of it: the batch is appended as a whole or not at all.
-    OfBatch(u128),
+    /// One for all of it: the batch is appended as a whole or not at all. `content` is a hash of what the batch brings: the same key
+    /// with another one is [`Error::KeyReused`].
+    OfBatch { key: u128, content: u128 },
     /// One for each line, in order: the lines with new keys are appended. Of equal ones in a batch the first is.
     OfRecords(Vec<u128>),
 }
@@ -60,11 +61,11 @@ impl Batch {
         Batch { lines: lines.into(), keys: Keys::None }
     }
 
-    /// Bytes of lines and keys.
+    /// Bytes of lines and keys, hashes of content among them.
     pub fn bytes(&self) -> u64 {
         let keys = match &self.keys {
             Keys::None => 0,
-            Keys::OfBatch(_) => 1,
+            Keys::OfBatch { .. } => 2,
             Keys::OfRecords(keys) => keys.len(),
         };
         (self.lines.len() + keys * KEY) as u64
@@ -106,7 +107,7 @@ impl Ack {
     /// Waits until the batch is durable.
     ///
     /// # Errors
-    /// [`Error::Full`], [`Error::NoSpace`], [`Error::Failed`]: the batch was not appended. After [`Error::Failed`] it may still be in the
+    /// [`Error::Full`], [`Error::NoSpace`], [`Error::Failed`], [`Error::KeyReused`]: the batch was not appended. After [`Error::Failed`] it may still be in the
     /// log when that is opened again.
     ///
     /// # Panics

@@ -28,9 +28,12 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    pub(crate) fn keys(&self) -> impl Iterator<Item = u128> {
-        let keys = &self.body[..self.header.keys as usize * KEY];
-        keys.chunks_exact(KEY).map(|key| u128::from_le_bytes(key.try_into().expect("sixteen bytes")))
+    /// The keys, and the hash of the content where there is one.
+    pub(crate) fn keys(&self) -> (impl Iterator<Item = u128>, Option<u128>) {
+        let keys = self.body[..self.header.keys as usize * KEY].chunks_exact(KEY);
+        let mut keys = keys.map(|key| u128::from_le_bytes(key.try_into().expect("sixteen bytes")));
+        let content = if self.header.has_content { keys.next_back() } else { None };
+        (keys, content)
     }
 
     pub(crate) fn lines(&self) -> Bytes {

@@ -44,6 +44,9 @@ pub enum Error {
     /// The batch is not whole lines, or its keys are not one for each.
     #[error("invalid batch: {0}")]
     Batch(String),
+    /// The key of the batch is remembered, with other content.
+    #[error("the key of the batch was used with other content; use a key of its own for each batch")]
+    KeyReused,
     /// What was asked for has been released.
     #[error("the write-ahead log begins at offset {first}: what was at offset {asked} is released and deleted")]
     Released { asked: u64, first: u64 },

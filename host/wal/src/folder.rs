@@ -4,7 +4,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -14,8 +14,11 @@ use crate::id::LogId;
 /// Marks a folder as a log, holds its identity, and is locked by the process that has the log open.
 const MARKER: &str = ".lakeport-wal";
 const HEADING: &str = "lakeport-wal 1 ";
+const EXPECTED: &str = "expected `lakeport-wal 1`, 32 hexadecimal digits and their checksum";
 const NOTE: &str = "\nThis folder is a write-ahead log of Lakeport. Its files hold records that are not exported yet; Lakeport deletes them.\n";
 const SUFFIX: &str = ".wal";
+/// Holds the offset before which lines are no longer needed, as it was when that was last noted.
+const RELEASED: &str = "released";
 
 /// A log's folder, locked for as long as this lives.
 pub(crate) struct Folder {
@@ -59,8 +62,7 @@ impl Folder {
                 write_marker(path, &marker, &mut lock)?
             }
             None => {
-                let reason = format!("expected `{HEADING}`, 32 hexadecimal digits and their checksum");
-                return Err(Error::damaged(&marker, 0, reason));
+                return Err(Error::damaged(&marker, 0, EXPECTED));
             }
         };
         Ok(Folder { path: path.to_path_buf(), id, lock })
@@ -73,13 +75,27 @@ impl Folder {
 
     /// The path of the segment that begins at `first`.
     pub(crate) fn segment(&self, first: u64) -> PathBuf {
-        self.path.join(format!("{first:020}{SUFFIX}"))
+        segment(&self.path, first)
+    }
+
+    /// Notes that the lines before `up_to` are no longer needed. A crash may lose that: then more seems to be needed.
+    pub(crate) fn note_released(&self, up_to: u64) -> Result<()> {
+        let path = self.path.join(RELEASED);
+        let failed = |error| Error::io("write", &path, error);
+        // Always as long, so that it is replaced in one write.
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+        file.write_all_at(format!("{up_to:020}\n").as_bytes(), 0).map_err(failed)
     }
 
     /// Makes what was created and deleted in the folder durable.
     pub(crate) fn sync(&self) -> Result<()> {
         sync_folder(&self.path)
     }
+}
+
+/// The path of the segment that begins at `first`.
+pub(crate) fn segment(folder: &Path, first: u64) -> PathBuf {
+    folder.join(format!("{first:020}{SUFFIX}"))
 }
 
 fn make(path: &Path) -> Result<()> {
@@ -130,7 +146,26 @@ fn refuse_others(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn segments(folder: &Path) -> Result<Vec<u64>> {
+/// The identity of the log in `folder`; nothing where there is none, or one that was never written to.
+pub(crate) fn identity_of(folder: &Path) -> Result<Option<LogId>> {
+    let marker = folder.join(MARKER);
+    if !is_file(&marker) {
+        return Ok(None);
+    }
+    let text = fs::read(&marker).map_err(|error| Error::io("read", &marker, error))?;
+    match identity(&String::from_utf8_lossy(&text)) {
+        None if !segments(folder)?.is_empty() => Err(Error::damaged(&marker, 0, EXPECTED)),
+        id => Ok(id),
+    }
+}
+
+/// The offset before which the lines of the log in `folder` are no longer needed, as far as that was noted.
+pub(crate) fn released(folder: &Path) -> u64 {
+    let noted = fs::read_to_string(folder.join(RELEASED)).ok();
+    noted.and_then(|noted| noted.trim_end().parse().ok()).unwrap_or(0)
+}
+
+pub(crate) fn segments(folder: &Path) -> Result<Vec<u64>> {
     let mut firsts = Vec::new();
     for entry in fs::read_dir(folder).map_err(|error| Error::io("list", folder, error))? {
         let path = entry.map_err(|error| Error::io("list", folder, error))?.path();

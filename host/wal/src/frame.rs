@@ -18,6 +18,8 @@ pub(crate) const KEY: usize = 16;
 /// The most bytes of a frame without its header.
 pub(crate) const MAX_BODY: u64 = crate::options::MAX_BATCH;
 
+/// A flag of a frame: see [`FrameHeader::has_content`].
+const HAS_CONTENT: u32 = 1;
 const SEGMENT_MAGIC: [u8; 8] = *b"LPWAL\0\0\x01";
 /// What every frame begins with.
 pub(crate) const FRAME_MAGIC: [u8; 4] = *b"\xf1LP\x01";
@@ -27,8 +29,10 @@ pub(crate) const FRAME_MAGIC: [u8; 4] = *b"\xf1LP\x01";
 pub(crate) struct FrameHeader {
     /// Bytes of the lines.
     pub(crate) lines: u32,
-    /// How many keys come before the lines.
+    /// How many keys come before the lines, the hash of the content among them.
     pub(crate) keys: u32,
+    /// After the key of the batch comes a hash of its content.
+    pub(crate) has_content: bool,
     /// How many lines there are.
     pub(crate) records: u32,
     /// CRC-32C of keys and lines.
@@ -63,8 +67,8 @@ impl FrameHeader {
     pub(crate) fn encode(&self, id: LogId) -> [u8; FRAME_HEADER] {
         let mut bytes = [0; FRAME_HEADER];
         bytes[..4].copy_from_slice(&FRAME_MAGIC);
-        // Bytes 4 to 8 are flags, of which there are none yet.
-        for (at, number) in [(8, self.lines), (12, self.keys), (16, self.records), (20, self.body)] {
+        let flags = if self.has_content { HAS_CONTENT } else { 0 };
+        for (at, number) in [(4, flags), (8, self.lines), (12, self.keys), (16, self.records), (20, self.body)] {
             bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
         }
         for (at, number) in [(24, self.first), (32, self.durable), (40, self.time)] {
@@ -87,19 +91,21 @@ impl FrameHeader {
         if checksum(&[&id.0, &bytes[..48]]) != u32_at(bytes, 48) {
             return Err(Invalid::Bytes("the checksum of a frame's header does not match"));
         }
-        if u32_at(bytes, 4) != 0 {
+        let flags = u32_at(bytes, 4);
+        if flags & !HAS_CONTENT != 0 {
             return Err(Invalid::Version);
         }
         let header = FrameHeader {
             lines: u32_at(bytes, 8),
             keys: u32_at(bytes, 12),
+            has_content: flags & HAS_CONTENT != 0,
             records: u32_at(bytes, 16),
             body: u32_at(bytes, 20),
             first: u64_at(bytes, 24),
             durable: u64_at(bytes, 32),
             time: u64_at(bytes, 40),
         };
-        if header.body_bytes() > MAX_BODY {
+        if header.body_bytes() > MAX_BODY || (header.has_content && header.keys != 2) {
             return Err(Invalid::Version);
         }
         Ok(header)

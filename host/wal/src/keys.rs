@@ -8,6 +8,8 @@ use std::time::Duration;
 pub(crate) struct Keys {
     /// The offset after the frame that holds a key's record.
     ends: HashMap<u128, u64>,
+    /// What keys of batches were used with; of some of `ends`.
+    contents: HashMap<u128, u128>,
     /// Every key of `ends` with the time of its frame, in the order of the log.
     order: VecDeque<(u128, u64)>,
     window: u64,
@@ -19,7 +21,7 @@ pub(crate) struct Keys {
 impl Keys {
     pub(crate) fn new(window: Duration, most: usize) -> Self {
         let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
-        Keys { ends: HashMap::new(), order: VecDeque::new(), window, most, dropped: 0 }
+        Keys { ends: HashMap::new(), contents: HashMap::new(), order: VecDeque::new(), window, most, dropped: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -31,11 +33,17 @@ impl Keys {
         self.ends.get(&key).copied()
     }
 
-    /// Remembers `key` where it is not known.
-    pub(crate) fn insert(&mut self, key: u128, end: u64, time: u64) {
+    /// Whether `key` was used with something else than `content`.
+    pub(crate) fn differs(&self, key: u128, content: u128) -> bool {
+        self.contents.get(&key).is_some_and(|known| *known != content)
+    }
+
+    /// Remembers `key`, and what it was used with, where it is not known.
+    pub(crate) fn insert(&mut self, key: u128, content: Option<u128>, end: u64, time: u64) {
         if let Entry::Vacant(vacant) = self.ends.entry(key) {
             vacant.insert(end);
             self.order.push_back((key, time));
+            self.contents.extend(content.map(|content| (key, content)));
         }
         while self.order.len() > self.most {
             self.pop_oldest();
@@ -63,7 +71,7 @@ impl Keys {
                 break;
             }
             self.order.pop_back();
-            self.ends.remove(&key);
+            self.forget(key);
         }
     }
 
@@ -82,7 +90,12 @@ impl Keys {
 
     fn pop_oldest(&mut self) {
         if let Some((key, _)) = self.order.pop_front() {
-            self.ends.remove(&key);
+            self.forget(key);
         }
+    }
+
+    fn forget(&mut self, key: u128) {
+        self.ends.remove(&key);
+        self.contents.remove(&key);
     }
 }

@@ -31,6 +31,7 @@ mod id;
 mod keys;
 mod marks;
 mod options;
+mod pending;
 mod reader;
 mod recover;
 mod shared;
@@ -53,13 +54,14 @@ pub use self::error::{Error, Result};
 pub use self::id::LogId;
 pub use self::marks::Backlog;
 pub use self::options::{MAX_BATCH, Options};
+pub use self::pending::{Pending, pending};
 pub use self::reader::{Lines, Reader};
 pub use self::stats::{BUCKETS, Flushes, Stats};
 
 use self::folder::Folder;
 use self::shared::Shared;
 use self::storage::{FileSystem, Storage};
-use self::writer::{Pending, Writer};
+use self::writer::{Unwritten, Writer};
 
 /// An open log; clones are the same log. When the last clone and the last [`Reader`] are dropped, what waits is written and the log is
 /// closed.
@@ -98,6 +100,7 @@ impl Wal {
                 (file, segment)
             }
         };
+        let noted = folder::released(&folder.path);
         let bytes = segments.iter().map(|segment| segment.bytes).sum();
         let shared = Arc::new(Shared::new(folder, options, segments));
         {
@@ -115,10 +118,11 @@ impl Wal {
             keys,
             file,
             active,
-            pending: Pending::default(),
+            pending: Unwritten::default(),
             failures: 0,
             bytes,
             has_failed: false,
+            noted,
         };
         let thread = thread::Builder::new().name("wal".to_string()).spawn(|| writer.run());
         let thread = thread.map_err(|error| Error::io("start a thread for", &shared.folder.path, error))?;
@@ -177,7 +181,8 @@ impl Wal {
     }
 
     /// Says that the lines before the offset `up_to` are no longer needed. Whole segments are deleted, soon, once their keys are
-    /// older than [`Options::key_window`] or the room is needed. It is not remembered when the log is opened again.
+    /// older than [`Options::key_window`] or the room is needed. It is noted on the disk for [`pending`], now and then and when the log
+    /// is closed; a log that is opened again holds everything until this is called again.
     pub fn release(&self, up_to: u64) {
         self.shared().release(up_to);
     }

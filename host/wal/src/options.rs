@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 
 /// The most bytes of a batch, lines and keys together, whatever [`Options::batch_bytes`] says.
-pub const MAX_BATCH: u64 = 64 << 20;
+pub const MAX_BATCH: u64 = 88 << 20;
 
 /// Limits of a log. All have defaults but the clock.
 #[derive(Clone)]

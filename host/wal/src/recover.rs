@@ -111,7 +111,8 @@ impl Scan {
                     segment.next = frame.header.next();
                     marks.push(segment.next, u64::from(frame.header.records), frame.header.time);
                     if !keys.is_expired(frame.header.time, now) {
-                        frame.keys().for_each(|key| keys.insert(key, segment.next, frame.header.time));
+                        let (of_frame, content) = frame.keys();
+                        of_frame.for_each(|key| keys.insert(key, content, segment.next, frame.header.time));
                     }
                 }
                 Err(invalid) => {

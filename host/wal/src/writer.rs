@@ -34,22 +34,23 @@ pub(crate) struct Writer {
     /// The file as it is on the disk.
     pub(crate) active: Segment,
     /// What is written with the next flush.
-    pub(crate) pending: Pending,
+    pub(crate) pending: Unwritten,
     /// Flushes that failed.
     pub(crate) failures: u64,
     /// Bytes of all segments.
     pub(crate) bytes: u64,
     /// The log takes nothing any more.
     pub(crate) has_failed: bool,
+    /// What was last noted as released.
+    pub(crate) noted: u64,
 }
 
 /// Frames that are not written yet, and who waits for them.
 #[derive(Default)]
-pub(crate) struct Pending {
+pub(crate) struct Unwritten {
     /// Headers with keys, and lines.
     frames: Vec<(Vec<u8>, Bytes)>,
-    /// With the bytes that each takes in the queue.
-    answers: Vec<(Answer, Appended, u64)>,
+    answers: Vec<Reply>,
     bytes: u64,
     lines: u64,
     records: u64,
@@ -57,10 +58,24 @@ pub(crate) struct Pending {
     time: u64,
 }
 
+/// What a batch is answered, once what the answer builds on is durable.
+struct Reply {
+    answer: Answer,
+    result: Result<Appended>,
+    /// The offset up to which the log has to be durable for this.
+    needs: u64,
+    /// Bytes that the batch takes in the queue.
+    cost: u64,
+}
+
 /// What of a batch is new.
 struct New {
     lines: Bytes,
     keys: Vec<u128>,
+    /// The hash of what the batch brings, where that is compared.
+    content: Option<u128>,
+    /// The key is remembered with other content.
+    is_reused: bool,
     records: u32,
     duplicates: Vec<u32>,
     /// The offset after the duplicates.
@@ -72,6 +87,7 @@ impl Writer {
     pub(crate) fn run(mut self) {
         // Nobody waits for a thread that has ended, not even after a panic.
         let _end = End(self.shared.clone());
+        let mut noted = Instant::now();
         while let Some(group) = self.shared.take(PATIENCE) {
             let now = (self.shared.options.clock)();
             self.keys.expire(now);
@@ -80,6 +96,25 @@ impl Writer {
                 self.add(waiting, now);
             }
             self.flush();
+            if noted.elapsed() >= PATIENCE {
+                self.note_released();
+                noted = Instant::now();
+            }
+        }
+        self.note_released();
+    }
+
+    /// Notes what is released. Where that fails, more seems to be pending than is.
+    fn note_released(&mut self) {
+        let state = self.shared.state();
+        let released = state.released;
+        if released <= self.noted || state.failed.is_some() {
+            return;
+        }
+        drop(state);
+        match self.shared.folder.note_released(released) {
+            Ok(()) => self.noted = released,
+            Err(error) => self.shared.state().warn(error.to_string()),
         }
     }
 
@@ -103,15 +138,20 @@ impl Writer {
             false => self.active.next + self.pending.lines,
         };
         let next = first + new.lines.len() as u64;
-        self.pending.answers.push((answer, Appended { first, next, up_to: next, duplicates: new.duplicates }, cost));
+        let result = match new.is_reused {
+            true => Err(Error::KeyReused),
+            false => Ok(Appended { first, next, up_to: next, duplicates: std::mem::take(&mut new.duplicates) }),
+        };
+        self.pending.answers.push(Reply { answer, result, needs: next, cost });
         if !new.lines.is_empty() {
-            new.keys.iter().for_each(|key| self.keys.insert(*key, next, now));
-            let mut body: Vec<u8> = Vec::with_capacity(FRAME_HEADER + new.keys.len() * KEY);
+            new.keys.iter().for_each(|key| self.keys.insert(*key, new.content, next, now));
+            let mut body: Vec<u8> = Vec::with_capacity(FRAME_HEADER + new.hashes() * KEY);
             body.extend_from_slice(&[0; FRAME_HEADER]);
-            new.keys.iter().for_each(|key| body.extend_from_slice(&key.to_le_bytes()));
+            new.keys.iter().chain(&new.content).for_each(|key| body.extend_from_slice(&key.to_le_bytes()));
             let header = FrameHeader {
                 lines: new.lines.len() as u32,
-                keys: new.keys.len() as u32,
+                keys: new.hashes() as u32,
+                has_content: new.content.is_some(),
                 records: new.records,
                 body: checksum(&[&body[FRAME_HEADER..], &new.lines]),
                 first,
@@ -129,16 +169,24 @@ impl Writer {
 
     /// What of `batch` is not in the log yet.
     fn new_of(&self, batch: &Batch) -> New {
-        let mut new =
-            New { lines: batch.lines.clone(), keys: Vec::new(), records: 0, duplicates: Vec::new(), up_to: 0 };
+        let mut new = New {
+            lines: batch.lines.clone(),
+            keys: Vec::new(),
+            content: None,
+            is_reused: false,
+            records: 0,
+            duplicates: Vec::new(),
+            up_to: 0,
+        };
         match &batch.keys {
             BatchKeys::None => new.records = batch.records(),
-            BatchKeys::OfBatch(key) => match self.keys.get(*key) {
+            BatchKeys::OfBatch { key, content } => match self.keys.get(*key) {
                 Some(end) => {
                     (new.lines, new.up_to) = (Bytes::new(), end);
+                    new.is_reused = self.keys.differs(*key, *content);
                     new.duplicates = (0..batch.records()).collect();
                 }
-                None => (new.keys, new.records) = (vec![*key], batch.records()),
+                None => (new.keys, new.content, new.records) = (vec![*key], Some(*content), batch.records()),
             },
             BatchKeys::OfRecords(keys) => {
                 let mut seen = HashSet::with_capacity(keys.len());
@@ -195,7 +243,7 @@ impl Writer {
             false => self.write(&pending),
         };
         let mut state = self.shared.state();
-        let costs: u64 = pending.answers.iter().map(|(.., cost)| cost).sum();
+        let costs: u64 = pending.answers.iter().map(|reply| reply.cost).sum();
         state.stats.queued_bytes -= costs;
         match &written {
             Ok(flush) => {
@@ -210,8 +258,8 @@ impl Writer {
                 }
                 state.stats.batches += pending.frames.len() as u64;
                 state.stats.records += pending.records;
-                state.stats.duplicates +=
-                    pending.answers.iter().map(|(_, appended, _)| appended.duplicates.len() as u64).sum::<u64>();
+                let appended = pending.answers.iter().filter_map(|reply| reply.result.as_ref().ok());
+                state.stats.duplicates += appended.map(|appended| appended.duplicates.len() as u64).sum::<u64>();
                 if !pending.frames.is_empty() {
                     state.stats.flushes.add(*flush);
                 }
@@ -230,15 +278,15 @@ impl Writer {
         state.stats.keys_dropped = self.keys.dropped;
         drop(state);
         self.shared.progressed();
-        for (answer, appended, _) in pending.answers {
+        for Reply { answer, result, needs, .. } in pending.answers {
             let result = match &written {
                 // What it repeats may have been durable before.
-                Err(error) if appended.next > self.active.next => Err(error.clone()),
-                _ => Ok(appended),
+                Err(error) if needs > self.active.next => {
+                    self.shared.state().stats.failed += 1;
+                    Err(error.clone())
+                }
+                _ => result,
             };
-            if result.is_err() {
-                self.shared.state().stats.failed += 1;
-            }
             // Whoever does not wait any more need not know.
             let _ = answer.send(result);
         }
@@ -246,7 +294,7 @@ impl Writer {
 
     /// Writes frames and flushes them, and returns how long the flush took. What was written of them is cut off again after an
     /// error.
-    fn write(&mut self, pending: &Pending) -> Result<Duration> {
+    fn write(&mut self, pending: &Unwritten) -> Result<Duration> {
         let path = self.shared.folder.segment(self.active.first);
         let failed = |action, error| Error::Failed { cause: Box::new(Error::io(action, &path, error)) };
         let mut parts: Vec<IoSlice<'_>> =
@@ -390,8 +438,13 @@ fn without(lines: &[u8], places: &[u32]) -> Bytes {
 }
 
 impl New {
+    /// Keys, and the hash of the content.
+    fn hashes(&self) -> usize {
+        self.keys.len() + usize::from(self.content.is_some())
+    }
+
     fn frame_bytes(&self) -> u64 {
-        (FRAME_HEADER + self.keys.len() * KEY + self.lines.len()) as u64
+        (FRAME_HEADER + self.hashes() * KEY + self.lines.len()) as u64
     }
 }
 

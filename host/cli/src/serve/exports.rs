@@ -10,7 +10,7 @@ use lakeport::plugin::Sandbox;
 use lakeport::session::Session;
 use lakeport::source::{Local, Source};
 use lakeport::telemetry::{ExportReport, Live, State};
-use lakeport_engine::{Current, Deliveries, Direct, Drain, Intake, Invocations, Logs};
+use lakeport_engine::{Current, Deliveries, Direct, Drain, Intake, Invocations, Logs, refuse_left};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -79,6 +79,7 @@ impl Prepared {
         }
         session.pin(true)?;
         let (session, live, feed) = if plan.server.without_log {
+            refuse_left(&plan)?;
             let deliveries = match before.map(|before| &before.feed) {
                 Some(Feed::Lake { deliveries, .. }) => deliveries.anew(),
                 _ => Deliveries::default(),

@@ -203,7 +203,7 @@ fn changed_settings(old: &ServerPlan, new: &ServerPlan) -> Vec<String> {
         ("max-body", old.max_body != new.max_body),
         ("max-decoded", old.max_decoded != new.max_decoded),
         ("webhook-origins", old.webhook_origins != new.webhook_origins),
-        ("metrics", old.metrics != new.metrics),
+        ("metrics", (old.metrics, old.metrics_open) != (new.metrics, new.metrics_open)),
         ("certificate", old.tls != new.tls),
     ];
     settings.iter().filter(|(_, differs)| *differs).map(|(name, _)| format!("server.{name}")).collect()

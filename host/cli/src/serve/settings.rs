@@ -27,7 +27,7 @@ pub fn settings(plan: &ServerPlan) -> Settings {
         timeouts: Timeouts { stop: plan.stop_within / 2, ..Timeouts::default() },
         tls,
         webhook_origins: plan.webhook_origins.clone(),
-        metrics: plan.metrics.map(|listen| MetricsAddress { listen, open: true }),
+        metrics: plan.metrics.map(|listen| MetricsAddress { listen, open: plan.metrics_open }),
         ..Settings::new(plan.listen)
     }
 }

@@ -69,6 +69,11 @@ impl Key {
         self
     }
 
+    /// Whether the key may read `/metrics`.
+    pub fn may_read_metrics(&self) -> bool {
+        self.metrics
+    }
+
     /// Lets the key read `/metrics`, too.
     pub fn with_metrics(mut self) -> Key {
         self.metrics = true;

@@ -82,7 +82,10 @@ fn push_json(collector: &mut Collector, body: &[u8]) -> Result<(), Problem> {
     let read = json.deserialize_seq(Elements { collector, problem: &mut problem }).and_then(|()| json.end());
     match (problem, read) {
         (Some(problem), _) => Err(problem),
-        (None, Ok(())) => Ok(()),
+        (None, Ok(())) => {
+            collector.is_batch = collector.rules.content == Content::EventBatch;
+            Ok(())
+        }
         (None, Err(error)) => {
             let index = collector.seen;
             Err(invalid_body(format!("the array is not valid JSON, at or after its element {index}: {error}")))
@@ -125,6 +128,8 @@ struct Collector<'a> {
     refused: RecordErrors,
     /// Of the refused ones, those that are too large.
     too_large: usize,
+    /// The body is a batch of CloudEvents, which may be empty.
+    is_batch: bool,
 }
 
 impl<'a> Collector<'a> {
@@ -138,6 +143,7 @@ impl<'a> Collector<'a> {
             seen: 0,
             refused: RecordErrors::default(),
             too_large: 0,
+            is_batch: false,
         }
     }
 
@@ -202,8 +208,8 @@ impl<'a> Collector<'a> {
     }
 
     fn finish(self) -> Result<Parsed, Problem> {
-        let Collector { rules, lines, keys, records, seen, refused, too_large } = self;
-        if seen == 0 {
+        let Collector { rules, lines, keys, records, seen, refused, too_large, is_batch } = self;
+        if seen == 0 && !is_batch {
             return Err(invalid_body("the body has no records".to_owned()));
         }
         let failed = refused.failed;

@@ -87,6 +87,23 @@ async fn what_makes_no_event_is_named() {
 }
 
 #[tokio::test]
+async fn a_batch_may_be_empty() {
+    let server = start(loopback()).await;
+    let post = async |body: &'static str| server.post("/v1/ingest/events", &[BATCH], body).await;
+    for empty in ["[]", " [ ]\n"] {
+        let reply = post(empty).await;
+        assert_eq!((reply.status, reply.json()), (200, json!({"position": "", "records": 0, "duplicates": 0})));
+    }
+    let partial = server.post("/v1/ingest/events?partial=allow", &[BATCH], "[]").await;
+    assert_eq!((partial.status, partial.json()["rejected"]["failed"].as_u64()), (200, Some(0)));
+    // Nothing at all is no batch.
+    for none in ["", "[", "[]]"] {
+        post(none).await.problem(400, "invalid-body");
+    }
+    assert!(server.memory.kept("events").is_empty());
+}
+
+#[tokio::test]
 async fn events_are_for_their_sources() {
     let server = start(loopback()).await;
     server.post("/v1/ingest/plain", &[EVENT], event(1)).await.problem(415, "unsupported-type");

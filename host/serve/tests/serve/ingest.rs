@@ -173,6 +173,7 @@ async fn refusals_of_the_intake_become_answers() {
         (Refusal::Busy { retry_after }, 429, "busy", true),
         (Refusal::Full { retry_after }, 503, "full", true),
         (Refusal::NotReady { retry_after }, 503, "not-ready", true),
+        (Refusal::TooLarge, 413, "body-too-large", false),
         (Refusal::Failed("/secret/path".into()), 500, "storage-failed", false),
     ] {
         *server.memory.refuse.lock().unwrap() = Some(refusal);

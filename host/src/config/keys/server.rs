@@ -29,7 +29,8 @@ pub static SERVER: Group = Group {
             "log-size",
             Form::Size,
             Is("4GiB"),
-            "Bytes that the write-ahead log of one source may have. When it is full, requests are refused with 503.",
+            "Bytes that the write-ahead log of one source may have: at least three times `max-decoded` and 6MiB. When it is full, requests \
+             are refused with 503.",
         ),
         key(
             "idempotency-window",
@@ -45,7 +46,7 @@ pub static SERVER: Group = Group {
         ),
         key("connections", Form::Count, Is("1024"), "Connections at a time. One more is refused with 503."),
         key("max-body", Form::Size, Is("16MiB"), "The largest body of a request, as it is sent."),
-        key("max-decoded", Form::Size, Is("64MiB"), "The largest body of a request, once it is decompressed."),
+        key("max-decoded", Form::Size, Is("64MiB"), "The largest body of a request, once it is decompressed. At most 64MiB."),
         key(
             "certificate",
             Form::Text,
@@ -75,7 +76,14 @@ pub static SERVER: Group = Group {
             "metrics",
             Form::Text,
             Means("`listen`"),
-            "An address and port of their own for metrics and health, which need no key there.",
+            "An address and port of their own for metrics and health, without TLS. They need no key on loopback; where other machines \
+             reach it, one with `metrics = true`.",
+        ),
+        key(
+            "metrics-open",
+            Form::Flag,
+            Is("false"),
+            "Whether everybody who reaches the address `metrics` may read them without a key.",
         ),
         key(
             "keys",

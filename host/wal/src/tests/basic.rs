@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{batch, drain, open, options};
-use crate::{Error, Keys, Wal};
+use crate::{Error, Keys, Options, Pending, Wal};
 
 #[test]
 fn lines_are_read_as_they_were_appended_also_after_opening_again() {
@@ -99,7 +101,7 @@ fn records_with_remembered_keys_are_not_appended_again() {
     assert_eq!((first.duplicates.as_slice(), first.next), (&[2][..], 16));
     let second = wal.append(keyed(5, &[2, 3])).unwrap();
     assert_eq!((second.duplicates.as_slice(), second.first, second.next, second.up_to), (&[0][..], 16, 24, 24));
-    let whole = crate::Batch { keys: Keys::OfBatch(9), ..batch(7, 2) };
+    let whole = crate::Batch { keys: Keys::OfBatch { key: 9, content: 1 }, ..batch(7, 2) };
     assert_eq!(wal.append(whole.clone()).unwrap().next, 40);
     drop(wal);
     let wal = open(folder.path());
@@ -109,6 +111,39 @@ fn records_with_remembered_keys_are_not_appended_again() {
     assert_eq!((again.first, again.up_to), (16, 16));
     assert_eq!(drain(&wal, 0, 100), b"{\"n\":0}\n{\"n\":1}\n{\"n\":6}\n{\"n\":7}\n{\"n\":8}\n");
     assert_eq!((wal.stats().keys, wal.stats().duplicates), (4, 4));
+}
+
+#[test]
+fn a_key_that_was_used_with_other_content_is_refused_for_as_long_as_it_is_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(AtomicU64::new(5_000));
+    let open = || {
+        let clock = clock.clone();
+        let options = Options {
+            key_window: Duration::from_secs(1),
+            ..Options::new(move || clock.load(Ordering::SeqCst))
+        };
+        Wal::open(folder.path(), options).unwrap()
+    };
+    let with = |key, content, n| crate::Batch { keys: Keys::OfBatch { key, content }, ..batch(n, 1) };
+    let wal = open();
+    // Both are in the queue at the same time: one is taken, and the other is told.
+    let answers = wal.shared().submit_all(&[with(1, 10, 1), with(1, 11, 2), with(1, 10, 1)]);
+    let answers: Vec<_> = answers.into_iter().map(|answer| answer.blocking_recv().unwrap()).collect();
+    assert!(matches!(&answers[..], [Ok(_), Err(Error::KeyReused), Ok(again)] if again.duplicates == [0]), "{answers:?}");
+    // The key of a record, as earlier versions kept those of batches: without a hash.
+    wal.append(crate::Batch { keys: Keys::OfRecords(vec![2]), ..batch(3, 1) }).unwrap();
+    drop(wal);
+    let wal = open();
+    assert!(matches!(wal.append(with(1, 11, 2)), Err(Error::KeyReused)));
+    assert_eq!(wal.append(with(1, 10, 1)).unwrap().duplicates, [0]);
+    assert_eq!(wal.append(with(2, 12, 3)).unwrap().duplicates, [0]);
+    clock.store(6_000, Ordering::SeqCst);
+    assert_eq!(wal.append(with(1, 11, 4)).unwrap().duplicates, []);
+    drop(wal);
+    let wal = open();
+    assert!(matches!(wal.append(with(1, 10, 1)), Err(Error::KeyReused)));
+    assert_eq!(drain(&wal, 0, 100), [batch(1, 1), batch(3, 1), batch(4, 1)].map(|batch| batch.lines).concat());
 }
 
 #[test]
@@ -174,4 +209,36 @@ fn the_bytes_of_a_log_are_known_whoever_has_it_open() {
     // A file that was being made has no header yet.
     fs::write(log.join("00000000000000000008.wal"), "x").unwrap();
     assert_eq!(crate::bytes_in(&log), Some(one));
+fn what_is_not_released_is_counted_without_opening_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let pending = |records, bytes| Pending { records, bytes };
+    assert_eq!(crate::pending(&path).unwrap(), Pending::default());
+    let wal = open(&path);
+    // Many segments; ten lines of ten bytes a batch.
+    for n in 0..100 {
+        wal.append(batch(100 + n * 10, 10)).unwrap();
+    }
+    assert!(wal.stats().segments > 2);
+    let all = wal.next();
+    assert_eq!(crate::pending(&path).unwrap(), pending(1000, all));
+    // Within a batch.
+    let released = 10 * 150;
+    wal.release(released);
+    drop(wal);
+    assert_eq!(crate::pending(&path).unwrap(), pending(850, all - released));
+    // The end of a write that was cut is no line.
+    let last = crate::folder::segments(&path).unwrap().pop().unwrap();
+    let mut file = fs::OpenOptions::new().append(true).open(crate::folder::segment(&path, last)).unwrap();
+    std::io::Write::write_all(&mut file, b"torn").unwrap();
+    assert_eq!(crate::pending(&path).unwrap().records, 850);
+    let wal = open(&path);
+    wal.release(all);
+    drop(wal);
+    assert_eq!(crate::pending(&path).unwrap(), Pending::default());
+    // A note that cannot be read: everything that is there counts.
+    fs::write(path.join("released"), "x").unwrap();
+    assert!(crate::pending(&path).unwrap().records > 0);
+    fs::write(folder.path().join(".lakeport-wal"), "").unwrap();
+    assert_eq!(crate::pending(folder.path()).unwrap(), Pending::default());
 }

@@ -60,7 +60,7 @@ fn a_full_disk_refuses_a_batch_at_any_byte_and_the_log_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let (wal, fail) = faulty(folder.path());
     let mut expected = Vec::new();
-    for bytes in 0..77 {
+    for bytes in 0..93 {
         fail(Fault::Write(bytes, [libc::ENOSPC, libc::EDQUOT, libc::EFBIG][bytes % 3]));
         let error = wal.append(keyed(bytes)).unwrap_err();
         assert!(matches!(error, Error::NoSpace { .. }) && error.is_temporary(), "{error}");
@@ -69,8 +69,8 @@ fn a_full_disk_refuses_a_batch_at_any_byte_and_the_log_goes_on() {
         assert!(wal.append(keyed(bytes)).unwrap().duplicates.is_empty());
         expected.extend_from_slice(&keyed(bytes).lines);
     }
-    // Each error is told once for each of two segments.
-    assert_eq!((wal.stats().failed, wal.warnings().len()), (77, 6));
+    // Each error is told once for each of three segments.
+    assert_eq!((wal.stats().failed, wal.warnings().len()), (93, 9));
     assert_eq!(drain(&wal, 0, 100), expected);
     drop(wal);
     let wal = open(folder.path());
@@ -240,4 +240,18 @@ fn fill() {
     });
     assert!(refused.count() > 10);
     assert_eq!(wal.next(), appended);
+}
+
+#[test]
+fn a_key_of_a_batch_that_could_not_be_written_is_free_for_other_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wal, fail) = faulty(folder.path());
+    fail(Fault::Write(3, libc::ENOSPC));
+    let with = |content, n| Batch { keys: crate::Keys::OfBatch { key: 1, content }, ..batch(n, 1) };
+    let answers = wal.shared().submit_all(&[with(10, 1), with(11, 2)]);
+    for answer in answers {
+        assert!(matches!(answer.blocking_recv().unwrap(), Err(Error::NoSpace { .. })));
+    }
+    assert_eq!(wal.append(with(11, 2)).unwrap().duplicates, []);
+    assert_eq!(drain(&wal, 0, 100), &batch(2, 1).lines[..]);
 }

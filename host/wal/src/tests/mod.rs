@@ -40,5 +40,5 @@ fn batch(from: usize, lines: usize) -> Batch {
 
 /// One numbered line with the key `n`.
 fn keyed(n: usize) -> Batch {
-    Batch { keys: Keys::OfBatch(n as u128), ..batch(n, 1) }
+    Batch { keys: Keys::OfBatch { key: n as u128, content: 0 }, ..batch(n, 1) }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::drain;
-use crate::{Batch, Keys, Options, Wal};
+use crate::{Batch, Error, Keys, Options, Wal};
 
 const WINDOW: u64 = 1000;
 
@@ -47,15 +47,25 @@ struct Model {
     borders: Vec<usize>,
     /// The time at which a key was appended.
     keys: HashMap<u128, u64>,
+    /// What keys of batches were appended with.
+    contents: HashMap<u128, u128>,
     released: usize,
 }
 
 impl Model {
-    /// Appends what is new, and returns the places of what is not.
-    fn append(&mut self, lines: &[Vec<u8>], keys: &Keys, now: u64) -> Vec<u32> {
+    /// Appends what is new, and returns the places of what is not; nothing where a key was used with something else.
+    fn append(&mut self, lines: &[Vec<u8>], keys: &Keys, now: u64) -> Option<Vec<u32>> {
         let mut duplicates = Vec::new();
         let whole = match keys {
-            Keys::OfBatch(key) => self.is_new(*key, now),
+            Keys::OfBatch { key, content } => {
+                let is_new = self.is_new(*key, now);
+                if is_new {
+                    self.contents.insert(*key, *content);
+                } else if self.contents[key] != *content {
+                    return None;
+                }
+                is_new
+            }
             _ => true,
         };
         for (place, line) in lines.iter().enumerate() {
@@ -72,7 +82,7 @@ impl Model {
                 false => duplicates.push(place as u32),
             }
         }
-        duplicates
+        Some(duplicates)
     }
 
     fn is_new(&mut self, key: u128, now: u64) -> bool {
@@ -109,13 +119,20 @@ proptest! {
                 Step::Append { lines, keys, whole } => {
                     let keys = match keys {
                         None => Keys::None,
-                        Some(keys) if whole => Keys::OfBatch(u128::from(keys[0]) << 64),
+                        Some(keys) if whole => {
+                            Keys::OfBatch { key: u128::from(keys[0]) << 64, content: lines.len() as u128 % 2 }
+                        }
                         Some(keys) => Keys::OfRecords(keys.into_iter().map(u128::from).collect()),
                     };
                     let before = model.bytes.len() as u64;
                     let duplicates = model.append(&lines, &keys, clock.load(Ordering::SeqCst));
                     let bytes: Vec<u8> = lines.iter().flat_map(|line| [&line[..], b"\n"].concat()).collect();
-                    let appended = wal.append(Batch { lines: bytes.into(), keys }).unwrap();
+                    let appended = wal.append(Batch { lines: bytes.into(), keys });
+                    let Some(duplicates) = duplicates else {
+                        prop_assert!(matches!(appended, Err(Error::KeyReused)));
+                        continue;
+                    };
+                    let appended = appended.unwrap();
                     prop_assert_eq!(&appended.duplicates, &duplicates);
                     prop_assert!(appended.up_to <= model.bytes.len() as u64);
                     if duplicates.len() < lines.len() {
