@@ -230,13 +230,8 @@ fn readiness_names_the_export_that_keeps_records_from_the_lake() {
     assert_eq!(serving.post(WAIT, &[LINES], (signal(0, 0) + "\n").as_bytes()).status, 200);
 }
 
-#[test]
-fn the_server_is_as_its_description_says() {
-    let installation = Installation::new(
-        "[sources.signals]\nhttp = true\n[sources.events]\nhttp = true\nenvelope = \"cloudevents\"\n\
-         [exports.signals]\nsource = \"signals\"\n[exports.events]\nsource = \"events\"\n",
-    );
-    let serving = Serving::start(&installation);
+/// Sends a server what its description allows and what it does not, and wants it to answer as that says.
+fn schemathesis(installation: &Installation, serving: &Serving, examples: &str, headers: &[&str]) {
     wait_until("it is ready", || serving.get("/readyz").status == 200);
     // The names of sources are those that there are, so that records reach them.
     let mut description = serving.get("/v1/openapi.json").json();
@@ -248,24 +243,44 @@ fn the_server_is_as_its_description_says() {
     let mut command = Command::new(tool("py/bin/python"));
     command.arg(root().join("tests/verify/openapi.py")).args(["run", "openapi.json"]);
     command.args(["--url", &format!("http://{}", serving.address), "--phases", "examples,coverage,fuzzing"]);
-    command.args([
-        "--max-examples",
-        "20",
-        "--seed",
-        "7",
-        "--generation-database",
-        "none",
-        "--no-color",
-        "--checks",
-        "all",
-    ]);
+    command.args(["--max-examples", examples, "--seed", "7", "--generation-database", "none", "--no-color"]);
+    command.args(["--checks", "all"]);
     // What a schema cannot say: lines of JSON, and which content types a source takes.
     command.args(["--exclude-checks", "positive_data_acceptance"]);
+    command.args(headers.iter().flat_map(|header| ["--header", header]));
     let began = std::time::Instant::now();
     println!("{}", printed(installation.path(), command));
     println!("schemathesis: {:.1} s", began.elapsed().as_secs_f64());
     assert_eq!(serving.get("/healthz").status, 200);
+}
+
+const DESCRIBED: &str = "[sources.signals]\nhttp = true\n[sources.events]\nhttp = true\nenvelope = \"cloudevents\"\n\
+                         [exports.signals]\nsource = \"signals\"\n[exports.events]\nsource = \"events\"\n";
+
+#[test]
+fn the_server_is_as_its_description_says() {
+    let installation = Installation::new(DESCRIBED);
+    let serving = Serving::start(&installation);
+    schemathesis(&installation, &serving, "20", &[]);
     assert!(serving.stop().success());
+}
+
+#[test]
+fn a_server_with_keys_and_one_without_a_disk_are_as_the_description_says() {
+    let installation = Installation::new(DESCRIBED);
+    // The key is good for one of the two sources, and not for metrics.
+    let key = "[server.keys.one]\ntoken = \"file:token\"\nsources = [\"signals\"]\n";
+    installation.write("token", "a-token-of-many-bytes");
+    for (more, headers) in [
+        (key, &[][..]),
+        (key, &["Authorization: Bearer a-token-of-many-bytes"]),
+        ("[server]\nacknowledge = \"lake\"\n", &[]),
+    ] {
+        installation.write("lakeport.toml", format!("{more}{DESCRIBED}"));
+        let serving = Serving::start(&installation);
+        schemathesis(&installation, &serving, "5", headers);
+        assert!(serving.stop().success());
+    }
 }
 
 /// A way to a store that, once it is shut, neither answers nor ends.

@@ -201,7 +201,9 @@ fn requests_are_answered_in_an_output_or_as_they_are_once_their_records_are_in_t
         r#"{"bindings":[{"type":"httpTrigger","name":"req","direction":"in","route":"shop/orders","methods":["post"]},
             {"type":"http","name":"answer","direction":"out"}]}"#,
     );
-    let instance = Instance::start(&app);
+    let collector = Collector::start();
+    let endpoint = format!("http://{}", collector.address);
+    let instance = Instance::start_with(&app, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);
     let invoke = |method: &str, query: &str, key: &str, body: &str| {
         let headers = json!({"Content-Type": ["application/x-ndjson"], "Idempotency-Key": [key]});
         let url = format!("https://app.azurewebsites.net/api/shop/orders?code=secret{query}");
@@ -229,13 +231,20 @@ fn requests_are_answered_in_an_output_or_as_they_are_once_their_records_are_in_t
     assert_eq!(answered(&invoke("GET", "", "four", "")).0, 405);
     // With `enableForwardingHttpRequest`, the host hands on the request itself.
     let forwarded = |path: &str| {
-        let headers = [("Content-Type", "application/x-ndjson"), ("Idempotency-Key", "five")];
+        let parent = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        let headers = [("Content-Type", "application/x-ndjson"), ("Idempotency-Key", "five"), parent];
         request(instance.address, "POST", path, &headers, orders(4..6).as_bytes()).unwrap()
     };
     assert_eq!(forwarded("/api/shop/orders?code=secret").json()["records"], 2);
     assert_eq!(forwarded("/api/Shop/Orders/").json()["duplicates"], 2);
     assert_eq!(forwarded("/api/orders").status, 404);
     assert_once(&app, 6);
+    let is_forwarded = |span: &Value| span["name"] == "POST /{prefix}/{route}";
+    wait_until("the collector has them", || collector.spans().iter().filter(|span| is_forwarded(span)).count() == 3);
+    let spans = collector.spans();
+    let forwarded: Vec<_> = spans.iter().filter(|span| is_forwarded(span)).collect();
+    assert!(forwarded.iter().all(|span| span["traceId"] == "0af7651916cd43dd8448eb211c80319c"), "{forwarded:#?}");
+    assert!(!collector.text().contains("code=secret"));
     instance.stop();
     // Below the prefix that the app has, or without one, beside functions that something else starts.
     app.write("clock/function.json", CLOCK);

@@ -41,7 +41,7 @@ impl LogReader {
                 log.wal.reader(first)
             }
             Err(lakeport_wal::Error::Released { first, .. }) => {
-                let error = Error::source(released(&source, &export.name, at, first));
+                let error = Error::config(released(&source, &export.name, at, first));
                 return Err(error.with_help(format!(
                     "set `gaps = \"accept\"` in [sources.{source}] to go on without them; leave the log's folder where it is, for it \
                      holds what other exports need"

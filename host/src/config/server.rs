@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use toml::de::DeValue;
+
 use super::section::{At, Errors, Section};
 use super::sources::Source;
 use super::value::suggest;
@@ -112,7 +114,10 @@ fn key(name: &str, section: &Section<'_>, sources: &BTreeMap<String, Source>) ->
         }
     };
     let mut named = Vec::new();
-    for at in section.texts("sources")? {
+    let metrics = section.flag("metrics")?;
+    // A key that is good for metrics only sends to no source.
+    let is_none = metrics && matches!(section.written("sources"), Some((DeValue::Array(names), _)) if names.is_empty());
+    for at in if is_none { Vec::new() } else { section.texts("sources")? } {
         let takes = |source: &&Source| source.plan.input == Input::Http;
         if sources.get(at.value).filter(takes).is_none() {
             let known = sources.iter().filter(|(_, source)| takes(source)).map(|(name, _)| name.as_str());
@@ -121,6 +126,5 @@ fn key(name: &str, section: &Section<'_>, sources: &BTreeMap<String, Source>) ->
         }
         named.push(at.value.to_owned());
     }
-    let metrics = section.flag("metrics")?;
     Ok(ServerKey { name: name.to_owned(), proof, metrics, sources: section.has("sources").then_some(named) })
 }

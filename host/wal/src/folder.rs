@@ -78,7 +78,7 @@ impl Folder {
         segment(&self.path, first)
     }
 
-    /// Notes that the lines before `up_to` are no longer needed. A crash may lose that: then more seems to be needed.
+    /// Notes that the lines before `up_to` are no longer needed. A power failure may lose that: then more seems to be needed.
     pub(crate) fn note_released(&self, up_to: u64) -> Result<()> {
         let path = self.path.join(RELEASED);
         let failed = |error| Error::io("write", &path, error);

@@ -100,7 +100,6 @@ impl Wal {
                 (file, segment)
             }
         };
-        let noted = folder::released(&folder.path);
         let bytes = segments.iter().map(|segment| segment.bytes).sum();
         let shared = Arc::new(Shared::new(folder, options, segments));
         {
@@ -122,7 +121,6 @@ impl Wal {
             failures: 0,
             bytes,
             has_failed: false,
-            noted,
         };
         let thread = thread::Builder::new().name("wal".to_string()).spawn(|| writer.run());
         let thread = thread.map_err(|error| Error::io("start a thread for", &shared.folder.path, error))?;
@@ -181,8 +179,8 @@ impl Wal {
     }
 
     /// Says that the lines before the offset `up_to` are no longer needed. Whole segments are deleted, soon, once their keys are
-    /// older than [`Options::key_window`] or the room is needed. It is noted on the disk for [`pending`], now and then and when the log
-    /// is closed; a log that is opened again holds everything until this is called again.
+    /// older than [`Options::key_window`] or the room is needed. It is noted on the disk for [`pending`]; a log that is
+    /// opened again holds everything until this is called again.
     pub fn release(&self, up_to: u64) {
         self.shared().release(up_to);
     }

@@ -21,7 +21,7 @@ pub struct Pending {
 }
 
 /// Counts what the log in `folder` holds that is not released; nothing where there is no log. The log may be open elsewhere: it is
-/// read as it is at this time. What was released shortly before a crash counts as pending.
+/// read as it is at this time. What was released shortly before a power failure may count as pending.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Damaged`].

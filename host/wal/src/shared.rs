@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::batch::{Appended, Batch};
 use crate::error::{Error, Result};
-use crate::folder::Folder;
+use crate::folder::{self, Folder};
 use crate::marks::Marks;
 use crate::options::Options;
 use crate::stats::Stats;
@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) folder: Folder,
     pub(crate) options: Options,
     state: Mutex<State>,
+    /// Up to where the folder says that lines are no longer needed.
+    noted: Mutex<u64>,
     /// There is something for the writer to do.
     work: Condvar,
     /// More is durable, the queue has room, or the log failed.
@@ -138,7 +140,8 @@ impl Shared {
             stats: Stats::default(),
             warnings: VecDeque::new(),
         };
-        Shared { folder, options, state: Mutex::new(state), work: Condvar::new(), progress: Condvar::new() }
+        let noted = Mutex::new(folder::released(&folder.path));
+        Shared { folder, options, state: Mutex::new(state), noted, work: Condvar::new(), progress: Condvar::new() }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -193,6 +196,7 @@ impl Shared {
             state.marks.release(up_to);
             state.unseen = true;
             drop(state);
+            self.note_released(up_to);
             self.work.notify_one();
             self.progressed();
         }
@@ -200,7 +204,21 @@ impl Shared {
 
     pub(crate) fn hold(&self) {
         let mut state = self.state();
-        state.released = state.first();
+        let first = state.first();
+        state.released = first;
+        drop(state);
+        self.note_released(first);
+    }
+
+    /// Notes what is released in the folder. Where that fails, more seems to be pending than is.
+    fn note_released(&self, up_to: u64) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if up_to != *noted {
+            match self.folder.note_released(up_to) {
+                Ok(()) => *noted = up_to,
+                Err(error) => self.state().warn(error.to_string()),
+            }
+        }
     }
 
     /// Has the writer finish what waits, and end.

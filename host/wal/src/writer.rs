@@ -41,8 +41,6 @@ pub(crate) struct Writer {
     pub(crate) bytes: u64,
     /// The log takes nothing any more.
     pub(crate) has_failed: bool,
-    /// What was last noted as released.
-    pub(crate) noted: u64,
 }
 
 /// Frames that are not written yet, and who waits for them.
@@ -87,7 +85,6 @@ impl Writer {
     pub(crate) fn run(mut self) {
         // Nobody waits for a thread that has ended, not even after a panic.
         let _end = End(self.shared.clone());
-        let mut noted = Instant::now();
         while let Some(group) = self.shared.take(PATIENCE) {
             let now = (self.shared.options.clock)();
             self.keys.expire(now);
@@ -96,25 +93,6 @@ impl Writer {
                 self.add(waiting, now);
             }
             self.flush();
-            if noted.elapsed() >= PATIENCE {
-                self.note_released();
-                noted = Instant::now();
-            }
-        }
-        self.note_released();
-    }
-
-    /// Notes what is released. Where that fails, more seems to be pending than is.
-    fn note_released(&mut self) {
-        let state = self.shared.state();
-        let released = state.released;
-        if released <= self.noted || state.failed.is_some() {
-            return;
-        }
-        drop(state);
-        match self.shared.folder.note_released(released) {
-            Ok(()) => self.noted = released,
-            Err(error) => self.shared.state().warn(error.to_string()),
         }
     }
 

@@ -105,7 +105,7 @@ pub static SERVER_KEY: Group = Group {
             Means("none"),
             "A secret that requests are signed with. A key has either `token` or `hmac`.",
         ),
-        key("sources", Form::Kinds, Means("all"), "The sources that this key may send to."),
+        key("sources", Form::Kinds, Means("all"), "The sources that this key may send to; `[]` is none, for a key that reads metrics."),
         key("metrics", Form::Flag, Is("false"), "Whether this key may read metrics, too."),
     ],
     later: &[],
