@@ -61,7 +61,7 @@ impl Model {
                 let is_new = self.is_new(*key, now);
                 if is_new {
                     self.contents.insert(*key, *content);
-                } else if self.contents[key] != *content {
+                } else if self.contents.get(key).is_some_and(|known| known != content) {
                     return None;
                 }
                 is_new
@@ -89,6 +89,7 @@ impl Model {
         let is_new = self.keys.get(&key).is_none_or(|time| now - time >= WINDOW);
         if is_new {
             self.keys.insert(key, now);
+            self.contents.remove(&key);
         }
         is_new
     }
