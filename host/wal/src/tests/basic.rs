@@ -209,6 +209,9 @@ fn the_bytes_of_a_log_are_known_whoever_has_it_open() {
     // A file that was being made has no header yet.
     fs::write(log.join("00000000000000000008.wal"), "x").unwrap();
     assert_eq!(crate::bytes_in(&log), Some(one));
+}
+
+#[test]
 fn what_is_not_released_is_counted_without_opening_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
