@@ -373,7 +373,11 @@ fn what_is_deployed_parses_and_its_commands_serve() {
         let manager = UnixDatagram::bind(installation.path().join("notify")).unwrap();
         manager.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let mut started = installation.command(&words);
-        started.env("SENSORS_TOKEN", "a-token-of-many-bytes").env("METRICS_TOKEN", "another-of-many-bytes").env("LAKE_KEY_ID", "id").env("LAKE_KEY", "key");
+        started
+            .env("SENSORS_TOKEN", "a-token-of-many-bytes")
+            .env("METRICS_TOKEN", "another-of-many-bytes")
+            .env("LAKE_KEY_ID", "id")
+            .env("LAKE_KEY", "key");
         started.env("NOTIFY_SOCKET", installation.path().join("notify")).env("WATCHDOG_USEC", "200000");
         let serving = Serving::start_command(started);
         let hear = || {

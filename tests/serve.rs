@@ -175,8 +175,10 @@ fn of_requests_at_the_same_time_with_one_key_and_other_records_one_is_taken_and_
         let key = round.to_string();
         let keyed = [LINES, ("Idempotency-Key", key.as_str())];
         let answers: Vec<_> = std::thread::scope(|scope| {
-            let send = |id: usize| serving.post("/v1/ingest/signals?wait=commit", &keyed, (signal(id, 0) + "\n").as_bytes());
-            let sent: Vec<_> = (0..4).map(|place| scope.spawn(move || (4 * round + place, send(4 * round + place).status))).collect();
+            let send =
+                |id: usize| serving.post("/v1/ingest/signals?wait=commit", &keyed, (signal(id, 0) + "\n").as_bytes());
+            let sent: Vec<_> =
+                (0..4).map(|place| scope.spawn(move || (4 * round + place, send(4 * round + place).status))).collect();
             sent.into_iter().map(|sent| sent.join().unwrap()).collect()
         });
         let taken: Vec<_> = answers.iter().filter(|(_, status)| *status == 200).collect();
@@ -271,9 +273,14 @@ fn an_export_that_was_not_configured_for_a_while_is_told_of_the_gap_and_may_acce
     wait_until("the export has failed", || reason().contains("export `more` is failed"));
     let (told, log) = (reason(), serving.log_after_stop(2));
     assert!(told.contains("of the write-ahead log were deleted before export `more` read them"), "{told}");
-    assert!(log.contains("set `gaps = \\\"accept\\\"` in [sources.signals]") || log.contains("set `gaps = \"accept\"` in [sources.signals]"), "{log}");
+    assert!(
+        log.contains("set `gaps = \\\"accept\\\"` in [sources.signals]")
+            || log.contains("set `gaps = \"accept\"` in [sources.signals]"),
+        "{log}"
+    );
     assert!(!log.contains("move it away"), "{log}");
-    installation.write("lakeport.toml", format!("{FORGETS}{}", TWO.replace("http = true", "http = true\ngaps = \"accept\"")));
+    installation
+        .write("lakeport.toml", format!("{FORGETS}{}", TWO.replace("http = true", "http = true\ngaps = \"accept\"")));
     let serving = Serving::start(&installation);
     send(&serving, 20..21);
     assert!(serving.log().contains("and gaps are accepted"), "{}", serving.log());
@@ -290,7 +297,10 @@ fn a_log_that_nobody_reads_is_told_of_and_one_with_records_keeps_a_server_from_w
     assert_eq!(serving.ingest("signals", &signals(10)).status, 202);
     serving.kill();
     // The source is renamed: its records are of nobody.
-    installation.write("lakeport.toml", SIGNALS.replace("sources.signals", "sources.renamed").replace("\"signals\"", "\"renamed\""));
+    installation.write(
+        "lakeport.toml",
+        SIGNALS.replace("sources.signals", "sources.renamed").replace("\"signals\"", "\"renamed\""),
+    );
     let serving = Serving::start(&installation);
     wait_until("it is ready", || serving.get("/readyz").status == 200);
     let warnings = serving.get("/readyz").json()["warnings"].to_string();
@@ -330,7 +340,13 @@ fn as_much_as_a_body_may_have_is_taken_and_no_more() {
     let taken = serving.post("/v1/ingest/events?wait=commit", &[LINES], events.as_bytes());
     assert_eq!(taken.status, 200, "{taken:?}");
     // Data that becomes base64 has room, too.
-    let binary = [("ce-specversion", "1.0"), ("ce-id", "b"), ("ce-source", "/d"), ("ce-type", "t"), ("Content-Type", "image/png")];
+    let binary = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "b"),
+        ("ce-source", "/d"),
+        ("ce-type", "t"),
+        ("Content-Type", "image/png"),
+    ];
     let large = serving.post("/v1/ingest/events?wait=commit", &binary, &vec![0xff; 780_000]);
     assert_eq!(large.status, 200, "{large:?}");
     assert!(serving.stop().success());

@@ -84,7 +84,11 @@ fn a_request_with_a_key_is_taken_once() {
     assert_eq!(more.status, 200, "{more:?}");
     assert_eq!(installation.ids().len(), 6);
     let ready = other.get("/readyz").json();
-    assert_eq!((&ready["exports"][0]["name"], &ready["exports"][0]["state"]), (&"signals".into(), &"at-work".into()), "{ready}");
+    assert_eq!(
+        (&ready["exports"][0]["name"], &ready["exports"][0]["state"]),
+        (&"signals".into(), &"at-work".into()),
+        "{ready}"
+    );
 }
 
 #[test]

@@ -70,6 +70,8 @@ mod tests {
             assert!(contents.claim(number.to_be_bytes(), [1; 16], now));
         }
         assert!(contents.keys.lock().unwrap().of.len() <= Contents::MOST);
-        assert!(contents.claim(0u128.to_be_bytes(), [2; 16], now) && !contents.claim(9u128.to_be_bytes(), [2; 16], now));
+        assert!(
+            contents.claim(0u128.to_be_bytes(), [2; 16], now) && !contents.claim(9u128.to_be_bytes(), [2; 16], now)
+        );
     }
 }

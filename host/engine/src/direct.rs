@@ -135,7 +135,10 @@ fn messages(batch: &Batch) -> Vec<Message> {
         Identity::Records(keys) => keys.get(index).copied().map(MessageId),
     };
     let lines = batch.iter().map(|line| batch.lines.slice_ref(line));
-    lines.enumerate().map(|(index, lines): (usize, Bytes)| Message { id: id(index, &lines), group: None, lines }).collect()
+    lines
+        .enumerate()
+        .map(|(index, lines): (usize, Bytes)| Message { id: id(index, &lines), group: None, lines })
+        .collect()
 }
 
 /// The answer to records that are not in the lake: to be sent again, unless a person has to change something first.

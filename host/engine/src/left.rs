@@ -51,7 +51,9 @@ impl Left {
     fn holds(&self) -> String {
         match &self.unreadable {
             Some(error) => format!("cannot be read ({error})"),
-            None => format!("holds {} records ({})", human::count(self.pending.records), human::bytes(self.pending.bytes)),
+            None => {
+                format!("holds {} records ({})", human::count(self.pending.records), human::bytes(self.pending.bytes))
+            }
         }
     }
 }

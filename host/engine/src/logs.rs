@@ -299,7 +299,9 @@ mod tests {
     fn a_log_has_room_for_the_largest_request() {
         let added = Limits::default().records as u64 * (1 + 16) + 16 + 2 * Limits::default().header_bytes as u64;
         let plan = |max_decoded, log_size| {
-            let text = format!("[server]\nmax-decoded = \"{max_decoded}B\"\nlog-size = \"{log_size}B\"\n[sources.s]\nhttp = true\n[exports.s]\nsource = \"s\"\n");
+            let text = format!(
+                "[server]\nmax-decoded = \"{max_decoded}B\"\nlog-size = \"{log_size}B\"\n[sources.s]\nhttp = true\n[exports.s]\nsource = \"s\"\n"
+            );
             lakeport::config::parse(&text, std::path::Path::new("/etc/lakeport.toml"), &|_: &str| None).unwrap().server
         };
         for decoded in [1 << 10, 8 << 20, MAX_DECODED] {

@@ -61,7 +61,9 @@ fn log_size(section: &Section<'_>, max_decoded: u64, without_log: bool) -> Resul
         None => (section.span.clone(), ""),
     };
     let least = least.div_ceil(1 << 20);
-    let message = format!("`log-size` is `{text}`, expected at least `{least}MiB`: three requests of `max-decoded` and their keys");
+    let message = format!(
+        "`log-size` is `{text}`, expected at least `{least}MiB`: three requests of `max-decoded` and their keys"
+    );
     Err(section
         .cx
         .doc
@@ -83,7 +85,9 @@ fn metrics(section: &Section<'_>, keys: &[ServerKey]) -> Result<(Option<SocketAd
     let address = address(section, "metrics", At { value, span: span.clone() })?;
     let is_open = is_open || address.ip().to_canonical().is_loopback();
     if !is_open && !keys.iter().any(|key| key.metrics) {
-        let message = format!("other machines can read metrics, and the reasons of `/readyz`, at `{value}`, and no key is needed");
+        let message = format!(
+            "other machines can read metrics, and the reasons of `/readyz`, at `{value}`, and no key is needed"
+        );
         let help = "give a key `metrics = true`, as in `keys.prometheus = { token = \"env:METRICS_TOKEN\", sources = [], metrics = true }`; \
                     or set `metrics-open = true`, so that everybody who reaches the address may read them";
         return Err(section.cx.doc.fail(span, message).with_help(help));

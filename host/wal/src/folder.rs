@@ -83,7 +83,8 @@ impl Folder {
         let path = self.path.join(RELEASED);
         let failed = |error| Error::io("write", &path, error);
         // Always as long, so that it is replaced in one write.
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
         file.write_all_at(format!("{up_to:020}\n").as_bytes(), 0).map_err(failed)
     }
 

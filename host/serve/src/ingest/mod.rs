@@ -107,7 +107,10 @@ pub(crate) async fn take(
     };
     if parsed.batch.records == 0 {
         // A batch of CloudEvents without events, which is one.
-        return Ok(json(StatusCode::OK, &Taken { position: "", records: 0, duplicates: 0, rejected: parsed.rejected.as_ref() }));
+        return Ok(json(
+            StatusCode::OK,
+            &Taken { position: "", records: 0, duplicates: 0, rejected: parsed.rejected.as_ref() },
+        ));
     }
     let accepted = append(shared, name, parsed.batch, charge).await?;
     shared.metrics.records(name, &accepted);
@@ -216,7 +219,9 @@ fn refused(source: &str, refusal: Refusal) -> Problem {
         Refusal::NotReady { retry_after } => {
             Problem::new(Reason::NotReady, "the source is starting or stopping").retry_after(retry_after)
         }
-        Refusal::TooLarge => Problem::new(Reason::BodyTooLarge, "there are more records than are kept at once: send fewer at a time"),
+        Refusal::TooLarge => {
+            Problem::new(Reason::BodyTooLarge, "there are more records than are kept at once: send fewer at a time")
+        }
         Refusal::KeyReused => Problem::new(
             Reason::KeyReused,
             "`Idempotency-Key` was used with other records, expected a key of its own for each request",

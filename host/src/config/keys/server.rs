@@ -46,7 +46,12 @@ pub static SERVER: Group = Group {
         ),
         key("connections", Form::Count, Is("1024"), "Connections at a time. One more is refused with 503."),
         key("max-body", Form::Size, Is("16MiB"), "The largest body of a request, as it is sent."),
-        key("max-decoded", Form::Size, Is("64MiB"), "The largest body of a request, once it is decompressed. At most 64MiB."),
+        key(
+            "max-decoded",
+            Form::Size,
+            Is("64MiB"),
+            "The largest body of a request, once it is decompressed. At most 64MiB.",
+        ),
         key(
             "certificate",
             Form::Text,
@@ -105,7 +110,12 @@ pub static SERVER_KEY: Group = Group {
             Means("none"),
             "A secret that requests are signed with. A key has either `token` or `hmac`.",
         ),
-        key("sources", Form::Kinds, Means("all"), "The sources that this key may send to; `[]` is none, for a key that reads metrics."),
+        key(
+            "sources",
+            Form::Kinds,
+            Means("all"),
+            "The sources that this key may send to; `[]` is none, for a key that reads metrics.",
+        ),
         key("metrics", Form::Flag, Is("false"), "Whether this key may read metrics, too."),
     ],
     later: &[],

@@ -119,10 +119,8 @@ fn a_key_that_was_used_with_other_content_is_refused_for_as_long_as_it_is_rememb
     let clock = Arc::new(AtomicU64::new(5_000));
     let open = || {
         let clock = clock.clone();
-        let options = Options {
-            key_window: Duration::from_secs(1),
-            ..Options::new(move || clock.load(Ordering::SeqCst))
-        };
+        let options =
+            Options { key_window: Duration::from_secs(1), ..Options::new(move || clock.load(Ordering::SeqCst)) };
         Wal::open(folder.path(), options).unwrap()
     };
     let with = |key, content, n| crate::Batch { keys: Keys::OfBatch { key, content }, ..batch(n, 1) };
@@ -130,7 +128,10 @@ fn a_key_that_was_used_with_other_content_is_refused_for_as_long_as_it_is_rememb
     // Both are in the queue at the same time: one is taken, and the other is told.
     let answers = wal.shared().submit_all(&[with(1, 10, 1), with(1, 11, 2), with(1, 10, 1)]);
     let answers: Vec<_> = answers.into_iter().map(|answer| answer.blocking_recv().unwrap()).collect();
-    assert!(matches!(&answers[..], [Ok(_), Err(Error::KeyReused), Ok(again)] if again.duplicates == [0]), "{answers:?}");
+    assert!(
+        matches!(&answers[..], [Ok(_), Err(Error::KeyReused), Ok(again)] if again.duplicates == [0]),
+        "{answers:?}"
+    );
     // The key of a record, as earlier versions kept those of batches: without a hash.
     wal.append(crate::Batch { keys: Keys::OfRecords(vec![2]), ..batch(3, 1) }).unwrap();
     drop(wal);
