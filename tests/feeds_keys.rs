@@ -227,7 +227,10 @@ fn guids_in_keys_are_the_same_in_either_case_whoever_says_that_they_are_guids() 
     ];
     let pairs_said = [&[schema(&pair)][..], &pairs].concat();
     // What the type is comes when rows have been read; one of them in both cases.
-    let late = [&rows_of[..], &[created(0xa5), change("patch", &guid(0xa5), 3, json!({ "name": "Newer" }))]].concat();
+    let gone = [created(0xa6), change("delete", &upper(0xa6), 2, Value::Null)];
+    let part = change("patch", &upper(0xa7), 3, json!({ "name": "Part" }));
+    let others = [created(0xa5), change("patch", &guid(0xa5), 3, json!({ "name": "Newer" })), part.clone()];
+    let late = [&rows_of[..], &others, &gone].concat();
     let key_of_one = "key = \"/id\"\n";
     let given = |columns: &[(&str, &str)], key: &str| {
         let columns = columns.iter().map(|(name, kind)| format!("{{ name = \"{name}\", data-type = \"{kind}\" }}"));
@@ -264,17 +267,28 @@ fn guids_in_keys_are_the_same_in_either_case_whoever_says_that_they_are_guids() 
         installation.write(&format!("{name}.ndjson"), lines);
     }
     installation.run_ok(&["run"]);
-    assert_eq!(names("late"), ["Mill", "Moved", "Newer"]);
+    assert_eq!(names("late"), ["Mill", "Moved", "Newer", "Part"]);
     let whole =
         catalog(&installation, "late").rows("t").into_iter().find(|row| row["name"].as_deref() == Some("Newer"));
     assert_eq!(whole.unwrap()["city"].as_deref(), Some("Ulm"), "the patch found its row");
     // Nothing is added because rows are kept under another key.
     let mut deleted = names_with_deletes(&installation, "late-history");
     deleted.sort();
-    assert_eq!(deleted.iter().filter(|(_, deleted)| deleted == "True").count(), 2, "{deleted:?}");
-    assert_eq!(deleted.len(), 5 + 4, "{deleted:?}");
+    assert_eq!(deleted.iter().filter(|(_, deleted)| deleted == "True").count(), 3, "{deleted:?}");
+    assert_eq!(deleted.len(), 5 + 4 + 3, "{deleted:?}");
     let last = installation.last_commit("late");
-    assert_eq!(last["dataset"]["tables"]["t"]["rows"]["keys"], json!(3));
+    assert_eq!(last["dataset"]["tables"]["t"]["rows"]["keys"], json!(4));
+    // What is known of a row goes with it: what comes again, or late, is recognised.
+    installation.append("late-history.ndjson", &format!("{part}\n{}\n{}\n", gone[0], gone[1]));
+    let behind = change("create", "x", 1, json!({ "id": upper(0xa7), "name": "Pump", "city": "Bonn" }));
+    installation.append("late.ndjson", &format!("{part}\n{}\n{behind}\n", gone[0]));
+    installation.run_ok(&["run", "--full", "late", "--full", "late-history"]);
+    let mut again = names_with_deletes(&installation, "late-history");
+    again.sort();
+    assert_eq!(again, deleted, "nothing is appended once more");
+    assert_eq!(names("late"), ["Mill", "Moved", "Newer", "Part"], "what was deleted stays so");
+    let part = catalog(&installation, "late").rows("t").into_iter().find(|row| row["name"].as_deref() == Some("Part"));
+    assert_eq!(part.unwrap()["city"].as_deref(), Some("Bonn"), "a late row fills what its patch left out");
 }
 
 fn names_with_deletes(installation: &Installation, export: &str) -> Vec<(String, String)> {

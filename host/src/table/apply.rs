@@ -62,6 +62,8 @@ pub enum Emit {
     Waiting,
     /// A snapshot of all documents, and of what is gone since the last one.
     Everything,
+    /// All that is kept, with the versions of what is gone, whose bodies are given as well.
+    Kept,
 }
 
 /// What was done.
@@ -243,7 +245,7 @@ impl Source {
         for (shard, changes) in (0..=u8::MAX).zip(changes) {
             let first = match emit {
                 _ if !changes.is_empty() => 0,
-                Emit::Everything => 0,
+                Emit::Everything | Emit::Kept => 0,
                 Emit::Waiting if state.waiting_shards.contains(shard) => waiting,
                 _ => continue,
             };

@@ -65,6 +65,8 @@ pub struct Change {
     pub(super) after: u32,
     /// Its [`trace::digest`] as it was received, where it has been changed since.
     digest: Option<u64>,
+    /// Of a row: what is to be kept of it, with its head and trace; nothing where it is to be forgotten.
+    pub(super) kept: Option<Bytes>,
 }
 
 /// A document, or that it is gone.
@@ -126,7 +128,27 @@ impl Change {
             said: None,
             after: 0,
             digest: None,
+            kept: None,
         }
+    }
+
+    /// Keeps under `subject` what was kept of a row under another key, a deletion as well: unless what is there is as new. `row` is
+    /// of [`super::Emit::Kept`].
+    pub fn moved_to(subject: String, row: Document) -> Change {
+        let Document { key, operation, version, time, body } = row;
+        let change = Change::plain(Key { subject, ..key }, operation, Bytes::new());
+        Change { shape: Shape::Row, version, time, kept: body, ..change }
+    }
+
+    /// A whole row.
+    pub(super) fn row(key: Key, version: Option<i64>, body: Bytes) -> Change {
+        Change { shape: Shape::Row, version, ..Change::plain(key, Operation::Create, body) }
+    }
+
+    /// Forgets a row that is kept under another key now, without a deletion.
+    pub fn moved_from(key: Key) -> Change {
+        let change = Change::plain(key, Operation::Delete, Bytes::new());
+        Change { shape: Shape::Row, kept: Some(Bytes::new()), ..change }
     }
 
     /// The change of a row, which came to be in `partition`, where that is known.

@@ -11,6 +11,8 @@
 
 use std::cmp::Ordering;
 
+use bytes::Bytes;
+
 use super::patch::Patcher;
 use super::step::{Latest, Outcome};
 use super::trace::{Partial, Trace};
@@ -25,6 +27,9 @@ impl Latest<'_> {
         patcher: &mut Patcher,
         outcome: &mut Outcome,
     ) -> Result<bool, Fault> {
+        if let Some(kept) = &change.kept {
+            return self.move_row(change, kept, patcher, outcome).map(|()| false);
+        }
         let mut trace = Head::trace(&self.body);
         let order = change.version.zip(self.facts.version).map(|(new, old)| new.cmp(&old));
         if order == Some(Ordering::Equal) && change.repeats_at_its_version() {
@@ -65,6 +70,42 @@ impl Latest<'_> {
             outcome.touched.extend(Head::of(&self.body).map(|head| head.partition));
         }
         Ok(is_version)
+    }
+
+    /// Takes in what was kept of the row under another key, or forgets what moved to another one. What is older only fills in what
+    /// patches left out.
+    fn move_row(
+        &mut self,
+        change: &Change,
+        kept: &Bytes,
+        patcher: &mut Patcher,
+        outcome: &mut Outcome,
+    ) -> Result<(), Fault> {
+        let (head, now) = (Head::of(kept), Head::of(&self.body));
+        let is_forgotten = kept.is_empty() && change.version.is_none();
+        let is_live = change.operation != Operation::Delete;
+        let is_there = !is_forgotten && (now.is_some() || self.facts.version.is_some());
+        let versions = change.version.zip(self.facts.version).map_or(Ordering::Equal, |(new, old)| new.cmp(&old));
+        let modified = |head: Option<Head>| head.map(|head| head.modified);
+        let stays = is_there && versions.then(modified(head).cmp(&modified(now))) != Ordering::Greater;
+        let older = if stays {
+            (kept.clone(), change.version, is_live && head.is_some() && !Head::is_partial(kept))
+        } else {
+            let is_whole = is_there && self.facts.live && now.is_some() && !Head::is_partial(&self.body);
+            let before = (self.body.clone(), self.facts.version, is_whole);
+            self.facts.version = change.version;
+            self.facts.time = change.time;
+            self.body = kept.clone();
+            self.is_dirty = true;
+            self.note_change(is_live);
+            outcome.touched.extend([head, now].into_iter().flatten().map(|head| head.partition));
+            before
+        };
+        if let (row, version, true) = older {
+            let row = Change::row(change.key.clone(), version, Head::shared_row(&row));
+            self.apply_below(&row, Head::trace(&self.body), patcher, outcome)?;
+        }
+        Ok(())
     }
 
     /// Brings the row to what a change that is not older makes of it. Answers whether it is another one then.

@@ -79,7 +79,7 @@ impl Step {
         match terms.emit {
             Emit::Nothing => {}
             Emit::Waiting => emit(&layers[self.recent..], terms, &mut outcome)?,
-            Emit::Everything => emit(&layers, terms, &mut outcome)?,
+            Emit::Everything | Emit::Kept => emit(&layers, terms, &mut outcome)?,
         }
         if changed {
             let (entries, count) = newest(&layers[self.absorbed..], terms);
@@ -272,7 +272,11 @@ fn emit(layers: &[&Shard], terms: &Terms, outcome: &mut Outcome) -> Result<()> {
     merge(layers, |entry| {
         let facts = entry.facts();
         let waiting = facts.is_waiting(terms.snapshot);
-        let wanted = if facts.live { waiting || terms.emit == Emit::Everything } else { waiting && terms.mark_deletes };
+        let wanted = match (terms.emit, facts.live) {
+            (Emit::Kept, live) => live || facts.version.is_some(),
+            (emit, true) => waiting || emit == Emit::Everything,
+            (_, false) => waiting && terms.mark_deletes,
+        };
         let is_elsewhere = || {
             let only = terms.rows.only.as_deref();
             only.is_some_and(|only| Head::of(entry.body()).is_none_or(|head| !only.contains(&head.partition)))
@@ -289,7 +293,7 @@ fn emit(layers: &[&Shard], terms: &Terms, outcome: &mut Outcome) -> Result<()> {
             (true, true) => Operation::Update,
             (false, _) => Operation::Delete,
         };
-        let body = facts.live.then(|| entry.shared_body());
+        let body = (facts.live || terms.emit == Emit::Kept).then(|| entry.shared_body());
         bytes += entry.raw.len();
         portion.push(Document { key, operation, version: facts.version, time: facts.time, body });
         if portion.len() == PORTION || bytes >= PORTION_BYTES {

@@ -255,9 +255,9 @@ fn obstacle(letter: &Letter, dead: &DeadLetter, envelope: Envelope) -> Option<&'
         _ if letter.origin.starts_with("table ") => {
             "a row that the format refused in a snapshot: the table has it, and the next snapshot with `--full` writes it"
         }
-        _ if is_cut => "only the beginning of the record is kept: export it from its source again",
         Share::Part => "other rows that a transform made of the record were exported: they would be exported twice",
         Share::Repeat => "the record is that of another letter, which was not tried with it",
+        Share::Whole if is_cut => "only the beginning of the record is kept: export it from its source again",
         Share::Whole if is_blank => "the letter holds no record",
         Share::Whole if dead.raw.contains(&b'\n') && envelope != Envelope::Avro => {
             "the record has a line feed: somebody has edited it"

@@ -1,24 +1,20 @@
 //! Rows whose key turned out to hold GUIDs when some had been read: from then on they are kept under it in lower case.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::dataset::{Additions, Dataset, Written};
 use super::table::state_object;
-use crate::dataset::partition_of;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lake::Lake;
-use crate::table::{
-    self, Apply, Change, Document, Emit, Found, Gone, Head, Key, Operation, Reader, RowTerms, Shape, Wanted,
-};
+use crate::table::{self, Apply, Change, Document, Emit, RowTerms};
 
 /// Bytes of rows that get their new keys together.
 const AT_ONCE: usize = 32 << 20;
 
 impl Dataset {
-    /// Brings the keys of a table's rows to lower case where they are GUIDs. Of two rows that become one, the newer one stays.
+    /// Brings the keys of a table's rows, and of those that were deleted, to lower case where they are GUIDs. Of two that become one, the
+    /// newer one stays.
     pub(super) async fn fold_keys(
         &mut self,
         lake: &Lake,
@@ -32,7 +28,7 @@ impl Dataset {
         let (guids, rows, cache) = (entry.key_guids(), entry.rows.clone(), self.cache.clone());
         let everything = Apply {
             changes: Vec::new(),
-            emit: Emit::Everything,
+            emit: Emit::Kept,
             mark_deletes: false,
             staged_key: additions.next_name(folder),
             rows: RowTerms::default(),
@@ -70,28 +66,21 @@ impl Dataset {
         (folder, written): (&str, Written),
         additions: &mut Additions,
     ) -> Result<()> {
-        let (Some(plan), Some(entry)) = (self.plan.tables.get(name), self.state.tables.get_mut(name)) else {
-            return Ok(());
-        };
+        let Some(entry) = self.state.tables.get_mut(name) else { return Ok(()) };
         if rows.is_empty() {
             return Ok(());
         }
         tracing::info!("table `{name}`: {} rows get their keys in lower case, which are GUIDs", rows.len());
-        let gone: Arc<[_]> = entry.gone().into();
-        let wanted: Vec<_> = rows.iter().map(|(key, _)| Wanted { subject: key, source: "" }).collect();
-        let reader = Reader::new(lake.clone(), &entry.rows, self.cache.clone());
-        let found = reader.find(&wanted).await?.ok_or_else(|| table::missing(&lake.url(lake.log_folder())))?;
-        let mut changes = Vec::with_capacity(2 * rows.len());
-        for ((key, document), now) in rows.into_iter().zip(found) {
-            changes.extend(moved(key, document, now.as_ref(), &gone)?);
-        }
-        let partition = partition_of(written.filed, plan.partition).unwrap_or_default();
+        let changes = rows.into_iter().flat_map(|(folded, row)| {
+            let before = row.key.clone();
+            [Change::moved_to(folded, row), Change::moved_from(before)]
+        });
         let request = Apply {
-            changes,
+            changes: changes.collect(),
             emit: Emit::Nothing,
             mark_deletes: false,
             staged_key: additions.next_name(folder),
-            rows: RowTerms { write_time: written.at, partition, gone, ..RowTerms::default() },
+            rows: RowTerms { write_time: written.at, ..RowTerms::default() },
         };
         let (applied, _) = table::apply_and_collect(lake, &self.cache, &entry.rows, request).await?;
         additions.written.extend(applied.written.map(state_object));
@@ -100,23 +89,4 @@ impl Dataset {
         entry.changed.extend(applied.touched);
         Ok(())
     }
-}
-
-/// What moves a row to `subject`, where `now` is what has that key.
-fn moved(subject: String, row: Document, now: Option<&Found>, gone: &[Gone]) -> Result<Vec<Change>> {
-    let Document { key, version, time, body: Some(body), .. } = row else { return Ok(Vec::new()) };
-    let change = |subject, operation, version, body| {
-        let key = Key { subject, ..key.clone() };
-        Change::new(Shape::Row, key, operation, version, time, Bytes::from_static(body)).map_err(Error::internal)
-    };
-    let mut changes = vec![change(key.subject.clone(), Operation::Delete, None, b"")?];
-    let modified = |body: &Bytes| Head::of(body).map(|head| head.modified);
-    // Versions decide where the change is applied.
-    let is_as_new = |now: &Found| now.version.zip(version).is_none_or(|(now, version)| now == version);
-    if !now.is_some_and(|now| is_as_new(now) && modified(&now.body) >= modified(&body)) {
-        let mut come = change(subject, Operation::Patch, version, b"{}")?;
-        come.base_on(&body, gone)?;
-        changes.push(come);
-    }
-    Ok(changes)
 }

@@ -104,11 +104,9 @@ impl Files {
                 there.is_some_and(|there| there.inode == cursor.origin.inode && !there.is_same_file(stamp))
             };
             let cursors = self.known.renamed(&name, stamp.inode).filter(|cursor| !is_there(cursor));
-            for cursor in cursors.cloned().collect::<Vec<_>>() {
-                if let Some(marker) = self.renamed(path, stamp, &name, &cursor)? {
-                    renamed.push((cursor.origin.name.clone(), marker));
-                    break;
-                }
+            let cursors: Vec<_> = cursors.cloned().collect();
+            if !cursors.is_empty() {
+                renamed.extend(self.renamed(path, stamp, &name, &cursors)?);
             }
         }
         // `a.1` becomes `a.2` before `a` becomes `a.1`, so that none takes another's cursor.
@@ -123,28 +121,33 @@ impl Files {
         Ok(())
     }
 
-    /// Says that the file at `path` is that of `cursor`, if it is.
-    fn renamed(&mut self, path: &Path, stamp: &Stamp, name: &Arc<str>, cursor: &Cursor) -> Result<Option<Chunk>> {
+    /// The name that the file at `path` had, and the chunk that says so, if it is the file of one of `cursors`.
+    fn renamed(
+        &mut self,
+        path: &Path,
+        stamp: &Stamp,
+        name: &Arc<str>,
+        cursors: &[Cursor],
+    ) -> Result<Option<(Arc<str>, Chunk)>> {
         // An open file keeps its inode.
         if let Some(tail) = self.tails.iter_mut().find(|tail| tail.stamp.is_same_file(stamp)) {
-            if tail.name != cursor.origin.name {
-                return Ok(None);
-            }
+            let Some(cursor) = cursors.iter().find(|cursor| cursor.origin.name == tail.name) else { return Ok(None) };
             tail.rename(path.to_path_buf(), name.clone());
             self.seen.insert(path.to_path_buf(), tail.stamp);
-            return Ok(Some(tail.renamed_marker(cursor)));
+            return Ok(Some((cursor.origin.name.clone(), tail.renamed_marker(cursor))));
         }
-        let Some(mut open) = self.open(path, name.clone())? else { return Ok(None) };
+        let Some(open) = self.open(path, name.clone())? else { return Ok(None) };
         // Another file may have got its inode.
-        let is_shorter = open.size().is_some_and(|size| size < cursor.next);
-        if is_shorter || !is_same(&cursor.origin, open.head()) {
-            return Ok(None);
+        let is_short = |cursor: &&Cursor| open.size().is_some_and(|size| size < cursor.next);
+        let alike = cursors.iter().filter(|cursor| !is_short(cursor) && is_same(&cursor.origin, open.head()));
+        for cursor in alike {
+            let Some(mut open) = self.open(path, name.clone())? else { return Ok(None) };
+            // A compressed one is looked at when it is read.
+            if open.encoding != Encoding::Plain || self.continues(&mut open, cursor)? {
+                return Ok(Some((cursor.origin.name.clone(), open.renamed_marker(cursor))));
+            }
         }
-        // A compressed one is looked at when it is read.
-        if open.encoding == Encoding::Plain && !self.continues(&mut open, cursor)? {
-            return Ok(None);
-        }
-        Ok(Some(open.renamed_marker(cursor)))
+        Ok(None)
     }
 
     /// Whether what was exported of a cursor's file is at another path of the source than `path` now.
