@@ -10,6 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 use super::entry::{Base, Content, Object, Publication, Series, Tail};
 use super::files::{File, Published, parts_in_lake};
@@ -237,15 +238,20 @@ impl Stager {
 }
 
 /// Ends the task of a stager whose span is not committed. Its sender of pieces is gone. A lake that does not answer is not waited for.
-pub async fn abandon(stager: JoinHandle<Result<Stager>>) {
-    let ended = async {
-        match stager.await {
-            Ok(Ok(stager)) => stager.abort().await,
-            // It was reported where the span failed.
-            _ => Ok(()),
+/// It has ended afterwards in any case, so that a sweep meets everything that it staged.
+pub async fn abandon(mut stager: JoinHandle<Result<Stager>>) {
+    let until = Instant::now() + GIVING_UP;
+    let ended = match timeout_at(until, &mut stager).await {
+        Ok(Ok(Ok(stager))) => timeout_at(until, stager.abort()).await,
+        // It was reported where the span failed.
+        Ok(_) => return,
+        Err(elapsed) => {
+            stager.abort();
+            let _ = stager.await;
+            Err(elapsed)
         }
     };
-    let why = match tokio::time::timeout(GIVING_UP, ended).await {
+    let why = match ended {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("the lake did not answer within {} s", GIVING_UP.as_secs()),

@@ -46,6 +46,9 @@ impl Folders {
         if Arc::strong_count(&syncs) == 2 {
             all.remove(folder);
         }
+        // While nobody else counts: the last one of several must find itself alone.
+        drop(syncs);
+        drop(all);
         synced
     }
 
@@ -107,5 +110,19 @@ mod tests {
         folders.create(&gone, None).unwrap();
         folders.sync_of(&gone.join("file")).unwrap();
         assert!(lock(&folders.0).is_empty());
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_folder_that_several_want_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = Folders::default();
+        for _ in 0..50 {
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| folders.sync_of(&folder.path().join("file")).unwrap());
+                }
+            });
+            assert!(lock(&folders.0).is_empty());
+        }
     }
 }

@@ -307,7 +307,13 @@ impl Session {
             dataset: None,
             totals: Totals { commits, ..new.totals },
         };
-        commit_replacement(&mut partition, draft, &beside_lake, (hold, report)).await
+        let replaced = commit_replacement(&mut partition, draft, &beside_lake, (hold, &mut *report)).await;
+        if let Err(Error { kind: Kind::Fenced, .. }) = &replaced {
+            // Not removed: its folder is that of whoever goes on with the attempt, who may be at work.
+            let url = beside_lake.url("");
+            report.warnings.push(format!("the new files stay in `{url}`, and the next `--again` goes on with them"));
+        }
+        replaced
     }
 }
 

@@ -40,6 +40,7 @@ struct BoundedReader {
     held: Vec<Chunk>,
     /// Chunks of files that were compared.
     ready: VecDeque<Chunk>,
+    has_ended: bool,
 }
 
 /// How far one file is read.
@@ -116,19 +117,22 @@ impl Bound {
 
 impl BoundedReader {
     fn new(reader: Box<dyn Reader>, until: &Position) -> BoundedReader {
-        BoundedReader { reader, bounds: Bound::all(until), held: Vec::new(), ready: VecDeque::new() }
+        BoundedReader { reader, bounds: Bound::all(until), held: Vec::new(), ready: VecDeque::new(), has_ended: false }
     }
 
     /// Takes a chunk in. The first one of a compressed file may be short: it is held until there is more of the file.
     fn take(&mut self, chunk: Chunk) {
         if self.held.first().is_some_and(|first| first.extent.origin.name != chunk.extent.origin.name) {
-            self.drop_held();
+            self.end_held();
         }
         let is_met = self.is_met(&chunk.extent.origin.name);
         self.held.push(chunk);
         let (first, bytes) = (&self.held[0].extent, self.held_bytes());
-        let may_be = |known: &Origin| known.name == first.origin.name && bytes < u64::from(known.hashed);
-        let is_short = |bound: &Bound| bound.name.is_none() && may_be(&bound.cursor.origin);
+        let may_be = |known: &Origin| known.name == first.origin.name || is_inode_of(known, &first.origin);
+        let is_longer = |known: &Origin| bytes < u64::from(known.hashed);
+        let is_short = |Bound { name, cursor: Cursor { origin, .. }, .. }: &Bound| {
+            name.is_none() && may_be(origin) && is_longer(origin)
+        };
         if !is_met && first.first == 0 && self.bounds.iter().any(is_short) {
             return;
         }
@@ -146,13 +150,17 @@ impl BoundedReader {
         self.bounds.iter().any(|bound| bound.name.as_ref() == Some(name))
     }
 
-    /// Forgets a file that has ended and is shorter than the one of its name.
-    fn drop_held(&mut self) {
-        let bytes = self.held_bytes();
-        for chunk in self.held.drain(..) {
-            let is_named = |bound: &&mut Bound| bound.cursor.origin.name == chunk.extent.origin.name;
-            self.bounds.iter_mut().filter(is_named).for_each(|bound| bound.short = Some(bytes));
+    /// Ends a file that is shorter than one that it might have been: it is another one of those that were exported, or none.
+    fn end_held(&mut self) {
+        let Some(first) = self.held.first() else { return };
+        let (name, bytes) = (first.extent.origin.name.clone(), self.held_bytes());
+        self.meet();
+        if self.is_met(&name) {
+            return self.ready.extend(self.held.drain(..));
         }
+        self.held.clear();
+        let is_named = |bound: &&mut Bound| bound.cursor.origin.name == name;
+        self.bounds.iter_mut().filter(is_named).for_each(|bound| bound.short = Some(bytes));
     }
 
     /// Finds the bound of the file whose first chunks are held. There is none where none of it was exported.
@@ -172,7 +180,7 @@ impl BoundedReader {
         };
         let named = place(&|known| known.name == origin.name);
         // It has another name since it was exported last.
-        let at = named.or_else(|| place(&|known| known.inode == origin.inode && origin.inode != 0));
+        let at = named.or_else(|| place(&|known| is_inode_of(known, origin)));
         if let Some(at) = at {
             self.bounds[at].name = Some(origin.name.clone());
         }
@@ -193,12 +201,17 @@ impl Reader for BoundedReader {
             if self.bounds.iter().all(Bound::is_reached) {
                 return Ok(Read::End);
             }
-            match self.reader.read(wait)? {
+            let read = if self.has_ended { Read::End } else { self.reader.read(wait)? };
+            match read {
                 // A file that was renamed is met with its first bytes.
                 Read::Chunk(chunk) if chunk.data.is_empty() => {}
                 Read::Chunk(chunk) => self.take(chunk),
                 Read::End => {
-                    self.drop_held();
+                    self.has_ended = true;
+                    self.end_held();
+                    if !self.ready.is_empty() {
+                        continue;
+                    }
                     let faults: Vec<_> = self.bounds.iter().filter_map(Bound::fault).collect();
                     return if faults.is_empty() { Ok(Read::End) } else { Err(lost(&faults)) };
                 }
@@ -214,6 +227,11 @@ impl Reader for BoundedReader {
     fn warnings(&mut self) -> Vec<String> {
         self.reader.warnings()
     }
+}
+
+/// Tells whether a file has the inode of one that was exported. Not every source has inodes.
+fn is_inode_of(known: &Origin, found: &Origin) -> bool {
+    known.inode == found.inode && found.inode != 0
 }
 
 /// The error for files that do not hold any more what was exported of them.
@@ -333,6 +351,23 @@ mod tests {
             error.message.ends_with("`/in/a` has 2 of 8 bytes: it was truncated, or is another file now"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_renamed_file_that_comes_in_short_pieces_is_met_once_there_is_enough_of_it() {
+        let (known, found) = (origin("/in/a.gz", 1, "1\n2\n3\n"), origin("/in/b.gz", 1, "1\n2\n3\n4\n"));
+        let pieces = vec![chunk(found.clone(), 0, "1\n"), chunk(found, 2, "2\n3\n4\n")];
+        assert_eq!(read(vec![cursor(known, "1\n2\n3\n")], pieces).unwrap(), ["1\n", "2\n3\n"]);
+    }
+
+    #[test]
+    fn a_renamed_file_that_is_shorter_than_the_one_that_had_its_name_is_met() {
+        let (a, first) = (origin("/in/a", 1, "1\n"), origin("/in/a.1", 2, "5\n6\n7\n"));
+        let until = || vec![cursor(a.clone(), "1\n"), cursor(first.clone(), "5\n6\n7\n")];
+        let (renamed, second) = (origin("/in/a.1", 1, "1\n"), origin("/in/a.2", 2, "5\n6\n7\n"));
+        let (renamed, second) = (chunk(renamed, 0, "1\n"), chunk(second, 0, "5\n6\n7\n"));
+        assert_eq!(read(until(), vec![renamed.clone(), second.clone()]).unwrap(), ["1\n", "5\n6\n7\n"]);
+        assert_eq!(read(until(), vec![second, renamed]).unwrap(), ["5\n6\n7\n", "1\n"]);
     }
 
     #[test]

@@ -106,3 +106,19 @@ async fn few_files_are_staged_while_a_span_is_encoded_and_all_when_it_ends() {
         assert_eq!(lake.get(&staged).await.unwrap().unwrap().bytes.len(), 3 * rows.len());
     }
 }
+
+#[tokio::test]
+async fn a_stager_that_waits_for_a_lake_has_ended_once_it_is_abandoned() {
+    let held = Arc::new(());
+    let (holds, (begun, has_begun)) = (held.clone(), tokio::sync::oneshot::channel());
+    let stuck = tokio::spawn(async move {
+        let _holds = holds;
+        begun.send(()).unwrap();
+        std::future::pending().await
+    });
+    has_begun.await.unwrap();
+    assert_eq!(Arc::strong_count(&held), 2);
+    let from = Instant::now();
+    abandon(stuck).await;
+    assert_eq!((Arc::strong_count(&held), from.elapsed().as_secs()), (1, GIVING_UP.as_secs()));
+}
