@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 pub enum Numbers {
     /// They count the events: each has the number after the one before.
     Counted {
-        /// The stream's name for the whole world, as far as it is known; see [`hub_name`].
+        /// The stream's name for the whole world, as far as it is known: `hub_name` makes it of a hub.
         stream: Arc<str>,
         first: u64,
         /// The number of the event before the first one, where that is known: between the two there is none.
