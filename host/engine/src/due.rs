@@ -60,6 +60,9 @@ impl Invocations {
         let exports = self.session.plan.exports.iter().filter(is_meant);
         let mut result = Ok(());
         for (export, part) in self.turn.steps(exports.map(|export| (&*export.name, export))) {
+            if *stop.borrow() {
+                return result.and(Err(interrupted()));
+            }
             let written = self.write_due_of(export, part, stop).await;
             result = result.and(written.map_err(|error| error.context(format_args!("export `{}`", export.name))));
         }
@@ -91,6 +94,8 @@ impl Invocations {
     }
 
     async fn write_due_of(&self, export: &ExportPlan, part: Part, stop: &watch::Receiver<bool>) -> Result<()> {
+        // A lake that does not answer keeps the next exports from no turn of theirs.
+        self.turn.begin_export(&export.name);
         let lake = Lake::open_read_only(&export.lake).await?;
         let mut result = Ok(());
         for partition in self.turn.partitions(part, read_partitions(&lake, &export.name).await?) {

@@ -179,7 +179,7 @@ impl Invocations {
 
     /// Ends all runs, after what was delivered to them is in the lake.
     pub async fn end(&self) {
-        let _ = self.stop.send(true);
+        self.stop.send_replace(true);
         let runs: Vec<_> = self.runs.lock().expect("nothing panics while it is held").drain().collect();
         for (_, run) in runs {
             if let Some(run) = run.lock().await.take() {

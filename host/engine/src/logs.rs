@@ -196,12 +196,10 @@ impl SourceLog {
     fn published(&self, export: &str, position: &Position) {
         let cursor = position.cursors.iter().find(|cursor| cursor.origin.name == self.origin.name);
         let offset = cursor.map_or(self.wal.first(), |cursor| cursor.next);
-        let least = {
-            let mut exported = self.exported();
-            exported.insert(export.to_owned(), Some(offset));
-            exported.values().copied().min().flatten()
-        };
-        if let Some(least) = least {
+        // Held to the end: of two that come together, the later one has the last word.
+        let mut exported = self.exported();
+        exported.insert(export.to_owned(), Some(offset));
+        if let Some(least) = exported.values().copied().min().flatten() {
             self.wal.release(least);
             self.all_exported.send_if_modified(|all| std::mem::replace(all, least) != least);
         }
@@ -214,6 +212,7 @@ impl SourceLog {
         let before = std::mem::take(&mut *exported);
         if readers.iter().any(|reader| !before.contains_key(reader)) {
             self.wal.hold();
+            self.all_exported.send_replace(self.wal.first());
         }
         exported.extend(readers.iter().map(|reader| (reader.clone(), None)));
         drop(exported);

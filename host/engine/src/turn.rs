@@ -48,6 +48,11 @@ impl Turn {
         partitions.into_iter().map(|(_, name)| name).collect()
     }
 
+    /// Notes that an export is begun: until one of its partitions is, the next round goes on behind it.
+    pub fn begin_export(&self, export: &str) {
+        *self.last() = Some((self.order.hash_one(export), u64::MAX));
+    }
+
     /// Notes that a partition is begun.
     pub fn begin(&self, export: &str, partition: &str) {
         *self.last() = Some((self.order.hash_one(export), self.order.hash_one(partition)));
@@ -111,6 +116,17 @@ mod tests {
         round(&turn, |place| *place != slow);
         let second = round(&turn, |place| *place != slow);
         assert_eq!((second.len(), second.last()), (12, Some(&slow)), "it is the last one now");
+    }
+
+    #[test]
+    fn an_export_that_cannot_be_opened_keeps_no_other_from_its_turn() {
+        let turn = Turn::default();
+        let first = turn.steps(EXPORTS.iter().map(|name| (*name, *name)))[0].0;
+        turn.begin_export(first);
+        let begun = round(&turn, |(export, _)| *export == first);
+        assert_ne!(begun[0].0, first, "{begun:?}");
+        turn.begin_export(first);
+        assert_eq!(round(&turn, |_| true).len(), 12);
     }
 
     #[test]

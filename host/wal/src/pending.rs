@@ -1,6 +1,7 @@
 //! What a log holds that is not released, told without opening it.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use memchr::memchr_iter;
@@ -44,7 +45,11 @@ impl Pending {
     /// Adds what a segment holds after `released`. The last one may end with a write that was cut.
     fn count(&mut self, path: &Path, first: u64, released: u64, id: LogId, is_last: bool) -> Result<()> {
         let failed = |error| Error::io("read", path, error);
-        let file = File::open(path).map_err(failed)?;
+        let file = match File::open(path) {
+            // It was released meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            opened => opened.map_err(failed)?,
+        };
         let end = file.metadata().map_err(failed)?.len();
         let mut blocks = Blocks::new(file);
         let header = blocks.get(0, (SEGMENT_HEADER + TAIL) as u64, end).map_err(failed)?;

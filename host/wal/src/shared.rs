@@ -199,6 +199,10 @@ impl Shared {
             self.note_released(up_to);
             self.work.notify_one();
             self.progressed();
+        } else {
+            drop(state);
+            // The note is of before the log was opened, where somebody reads it now who has less.
+            self.note_released(up_to);
         }
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use lakeport::error::{Error, Result};
+use lakeport::error::{Error, Kind, Result};
 use lakeport::pipeline::Options;
 use lakeport::plan::{ExportPlan, Plan, PluginOrigin, Proof, ServerPlan};
 use lakeport::plugin::lock::Lock;
@@ -68,7 +68,12 @@ impl Reload {
                         continue;
                     }
                     seen = now;
-                    self.take(plan, &stop).await
+                    let taken = self.take(plan, &stop).await;
+                    if taken.as_ref().is_err_and(|error| matches!(error.kind, Kind::Source | Kind::Lake)) {
+                        // It may pass, as a disk that is full does.
+                        seen = None;
+                    }
+                    taken
                 }
                 // A file that is being written may be wrong for a moment: it is looked at again.
                 Err(error) => {

@@ -187,10 +187,12 @@ fn has(members: &Members, name: &str) -> bool {
 
 impl Blob {
     pub(super) fn parse(data: &str, metadata: &Members) -> Result<Blob, InvalidInvocation> {
-        let content = text(data);
-        let content = members(&content);
+        let data = text(data);
+        let content = members(&data);
         let said = |name: &str| match &content {
             Body::Object(members) if has(members, name) => None,
+            // The host may have read an object where none can be read here.
+            Body::Unknown if data.to_uppercase().contains(&name.to_uppercase()) => None,
             _ => metadata.get(name).map(text),
         };
         let path = said("BlobTrigger");
@@ -373,5 +375,7 @@ mod tests {
         assert_eq!(blob_of("{\"uri\":1}\n{\"uri\":2}\n", whole), Ok(expected));
         let both = r#"{"uri":"https://x/in/other","blobTrigger":"in/other"}"#;
         assert!(blob_of(both, both).unwrap_err().contains("`\"dataType\": \"binary\"`"));
+        let quoted = both.replace('"', "'");
+        assert!(blob_of(&quoted, both).unwrap_err().contains("`\"dataType\": \"binary\"`"));
     }
 }
