@@ -179,7 +179,7 @@ impl Wal {
     }
 
     /// Says that the lines before the offset `up_to` are no longer needed. Whole segments are deleted, soon, once their keys are
-    /// older than [`Options::key_window`] or the room is needed. It is noted on the disk for [`pending`]; a log that is
+    /// older than [`Options::key_window`] or the room is needed. It is noted on the disk for [`pending()`]; a log that is
     /// opened again holds everything until this is called again.
     pub fn release(&self, up_to: u64) {
         self.shared().release(up_to);
