@@ -332,9 +332,9 @@ fn a_timer_ends_within_the_time_of_an_invocation_and_the_next_one_goes_on() {
     );
     app.write("clock/function.json", CLOCK);
     app.write("signals.ndjson", orders(0..total));
-    let (mut unfinished, mut tenths) = (0, 1);
+    let (mut unfinished, mut millis) = (0, 10);
     loop {
-        app.write("host.json", format!(r#"{{"functionTimeout":"00:00:{:02}.{}"}}"#, tenths / 10, tenths % 10));
+        app.write("host.json", format!(r#"{{"functionTimeout":"00:00:{:02}.{:03}"}}"#, millis / 1000, millis % 1000));
         let instance = Instance::start(&app);
         let answer = instance.call("clock", &timer());
         instance.stop();
@@ -343,7 +343,7 @@ fn a_timer_ends_within_the_time_of_an_invocation_and_the_next_one_goes_on() {
         }
         let error = String::from_utf8_lossy(&answer.body).into_owned();
         assert!(error.contains("nearly over") && error.contains("raise `functionTimeout`"), "{error}");
-        (unfinished, tenths) = (unfinished + 1, (tenths * 4).min(590));
+        (unfinished, millis) = (unfinished + 1, (millis * 4).min(59_000));
     }
     assert!(unfinished > 0, "the first one had hardly the time to begin");
     assert_once(&app, total);
