@@ -190,6 +190,10 @@ impl<'a> Supervisor<'a> {
             (_, Some(130)) if was_stopped => "stopped early",
             // The signal came before anybody listened for it.
             (Some(libc::SIGTERM), _) if was_stopped => "stopped early",
+            // What a process asked for that has ended may come about once its successor is at work, which takes it for another owner.
+            (_, Some(6)) if self.proxy.counts().get("lands late").is_some_and(|late| *late > 0) => {
+                "overtaken by the past"
+            }
             _ => panic!("it ended with {status}, which no restart mends"),
         };
         *self.counts.entry(what).or_default() += 1;
