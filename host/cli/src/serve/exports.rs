@@ -27,7 +27,7 @@ pub struct Prepared {
     feed: Feed,
 }
 
-/// Where the records of requests go.
+/// The destination of records that come over HTTP: write-ahead logs, or the lake.
 #[derive(Clone)]
 enum Feed {
     Logs { logs: Arc<Logs>, intake: Arc<Intake> },
@@ -43,6 +43,8 @@ pub struct Running {
     end: watch::Sender<bool>,
     /// The session, and, without write-ahead logs, what writes what is due; `None` once they have ended.
     session: Option<JoinHandle<Vec<ExportReport>>>,
+    /// Reports of exports that ended for successors which are not started yet.
+    ended: Vec<ExportReport>,
     writing: Option<JoinHandle<()>>,
 }
 
@@ -50,7 +52,8 @@ impl Prepared {
     /// Prepares the exports of `plan` for a server that starts. One that cannot be opened says so once it is at work.
     ///
     /// # Errors
-    /// Of kind `Config`: an export reads standard input, or a plugin is not the one that was accepted; `Source`: a log cannot be opened.
+    /// Of kind `Config`, where an export reads standard input or a plugin is not the accepted one; of kind `Source`, where a log
+    /// cannot be opened.
     pub fn first(plan: Arc<Plan>, options: &Options) -> Result<Prepared> {
         Prepared::new(plan, options, None)
     }
@@ -116,7 +119,7 @@ impl Prepared {
         &self.digests
     }
 
-    /// What takes the records of requests.
+    /// Returns the intake, which takes the records of requests.
     pub fn intake(&self) -> Arc<dyn Drain> {
         match &self.feed {
             Feed::Logs { intake, .. } => intake.clone(),
@@ -136,18 +139,18 @@ impl Prepared {
         let named = session.plan.exports.iter().map(|export| export.name.clone()).zip(live.iter().cloned());
         let named = named.collect();
         let session = tokio::spawn(async move { session.run(&live, ended).await });
-        Running { plan, digests, live: named, feed, end, session: Some(session), writing }
+        Running { plan, digests, live: named, feed, end, session: Some(session), ended: Vec::new(), writing }
     }
 }
 
-/// What exports that run hand on to those that follow them.
+/// The parts of running exports that their successors keep.
 pub struct Before {
     feed: Feed,
     live: BTreeMap<String, Arc<Live>>,
 }
 
 impl Running {
-    /// What they run.
+    /// Returns their configuration.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
@@ -157,12 +160,12 @@ impl Running {
         &self.digests
     }
 
-    /// What the exports that follow these go on with.
+    /// Returns what their successors keep.
     pub fn before(&self) -> Before {
         Before { feed: self.feed.clone(), live: self.live.clone() }
     }
 
-    /// Ends the exports: what was read is committed. What ended before is not told again.
+    /// Ends the exports: what was read is committed. Returns their reports, once.
     pub async fn end(&mut self) -> Vec<ExportReport> {
         let _ = self.end.send(true);
         if let Some(writing) = self.writing.take() {
@@ -170,7 +173,7 @@ impl Running {
         }
         let reports = match self.session.take() {
             Some(session) => session.await,
-            None => return Vec::new(),
+            None => return std::mem::take(&mut self.ended),
         };
         if let Feed::Lake { invocations, .. } = &self.feed {
             invocations.end().await;
@@ -191,7 +194,7 @@ impl Running {
                 if logs.loses_readers(&next.plan) {
                     let _ = timeout(self.plan.server.stop_within * 3 / 4, current.drain()).await;
                 }
-                self.end().await;
+                self.ended = self.end().await;
                 let closed = current.close().await;
                 let left = logs.hand_over(&to, &next.plan);
                 closed.open_with(next.intake());
@@ -200,7 +203,7 @@ impl Running {
             _ => {
                 // Whoever is answered by the lake is answered before its exports end.
                 let closed = current.close().await;
-                self.end().await;
+                self.ended = self.end().await;
                 closed.open_with(next.intake());
                 Vec::new()
             }
