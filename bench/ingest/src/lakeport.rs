@@ -42,7 +42,7 @@ impl Lakeport {
         Lakeport { child, address, lake }
     }
 
-    /// Whether records have reached the lake.
+    /// Returns whether the lake has a file of records.
     pub fn exports(&self) -> bool {
         fs::read_dir(self.lake.join("signals")).is_ok_and(|mut found| found.next().is_some())
     }

@@ -166,7 +166,7 @@ fn lanes() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Where plugins are loaded, each compiled by a child process.
+/// Makes a sandbox, which compiles each plugin in a child process.
 fn sandbox() -> Result<Sandbox> {
     Sandbox::new(None, Compiler::this_program())
 }

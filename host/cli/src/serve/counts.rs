@@ -1,4 +1,4 @@
-//! What became of configurations that were read while the server runs.
+//! Counts the configurations that a running server took and refused.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

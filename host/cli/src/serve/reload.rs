@@ -1,4 +1,4 @@
-//! What a server takes from a changed configuration while it runs.
+//! Reloads the configuration of a running server.
 //!
 //! The configuration is read again at SIGHUP, and when it, or a file that it names, has changed. It is taken whole or not at all: keys,
 //! files of TLS, sources, lakes, plugins and exports. Exports are ended as at a stop and started again, all of them, if anything of
